@@ -1,2 +1,63 @@
-//! Placeholder of the first commit.
-fn main() {}
+//! The project's own tasks, called as `cargo xtask NAME`: what a shell script would do badly and `make` can't.
+//!
+//! Each task is a module with one `run`; this file only reads the command line.
+
+mod cache;
+mod check;
+mod generate;
+mod tidy;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Kennet's own tasks.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Check what compilers don't: crate arrows, file headers, sizes, dependency notes.
+    Tidy,
+    /// Format, lints, tidy and drift: what a change must pass before it is tested.
+    Check,
+    /// Write the files that are made from code.
+    Generate,
+    /// List what the tests keep outside the checkout.
+    Cache {
+        /// Remove all of it.
+        #[arg(long)]
+        clear: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let root = root();
+    let outcome = match Arguments::parse().task {
+        Task::Tidy => tidy::run(&root),
+        Task::Check => check::run(&root),
+        Task::Generate => generate::run(&root, generate::Mode::Write),
+        Task::Cache { clear } => cache::run(clear),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The workspace's folder: xtask is always run by cargo, from its own manifest.
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+#[expect(clippy::print_stderr, reason = "a task talks to the person who called it")]
+fn report(error: &anyhow::Error) {
+    eprintln!("error: {error:#}");
+}

@@ -1,0 +1,30 @@
+# The commands of the README. Each is one line; what is longer lives in xtask or tests/.
+.DEFAULT_GOAL := help
+.PHONY: help build check test demo demo-kubernetes bench cache cache-clear
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+build: ## the three programs, optimised, under target/system
+	cargo build --locked --profile system -p kennet-broker -p kennet-operator -p kennet
+
+check: ## what a change must pass before it is worth testing: format, lints, tidy, drift
+	cargo xtask check
+
+test: ## everything: unit tests, clients, tools, chart, Kubernetes
+	cargo xtask test
+
+demo: ## a broker here, this repository's history through it, read back and compared
+	bash tests/demo/demo
+
+demo-kubernetes: ## the same on a throw-away Kubernetes, or on CONTEXT=name REGISTRY=prefix
+	bash tests/demo/kubernetes
+
+bench: ## Kennet and Apache Kafka side by side
+	bash bench/run
+
+cache: ## what the tests keep outside the checkout
+	cargo xtask cache
+
+cache-clear: ## remove it
+	cargo xtask cache --clear
