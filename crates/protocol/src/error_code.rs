@@ -172,6 +172,7 @@ error_codes! {
     129 RebootstrapRequired,
 }
 
+#[expect(clippy::derivable_impls, reason = "the macro writes the variants")]
 impl Default for ErrorCode {
     fn default() -> Self {
         Self::None
