@@ -15,6 +15,8 @@
 extern crate self as kennet_protocol;
 
 mod api_key;
+pub mod consumer_protocol;
+pub mod coordinator_records;
 mod decoder;
 mod encoder;
 mod error;

@@ -64,11 +64,10 @@ pub trait Message: Sized {
         Ok(out.into_bytes())
     }
 
-    /// Reads what [`Message::to_versioned_bytes`] wrote. A version above the last one is read as the last one, as
-    /// Kafka's consumers do: later versions of such data only append.
+    /// Reads what [`Message::to_versioned_bytes`] wrote.
     fn from_versioned_bytes(bytes: Bytes) -> Result<Self, DecodeError> {
         let mut input = Decoder::new(bytes);
-        let version = input.i16()?.min(Self::VERSIONS.max);
+        let version = input.i16()?;
         Self::decode(&mut input, version)
     }
 }

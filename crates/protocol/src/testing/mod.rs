@@ -12,6 +12,8 @@ pub use round_trip::{check_bytes, check_request_frame};
 pub use sample::{Sample, Source};
 pub use schema::{Described, FieldSchema, StructSchema, schemas_as_json};
 
+use crate::consumer_protocol::{ConsumerProtocolAssignment, ConsumerProtocolSubscription};
+use crate::coordinator_records::{GroupMetadataKey, GroupMetadataValue, OffsetCommitKey, OffsetCommitValue};
 use crate::messages::for_each_api;
 use crate::{ApiKey, Message, Request};
 
@@ -42,4 +44,10 @@ pub fn visit_messages(visitor: &mut impl Visitor) {
         )*};
     }
     for_each_api!(visit);
+    visitor.visit::<ConsumerProtocolSubscription>(Role::Data);
+    visitor.visit::<ConsumerProtocolAssignment>(Role::Data);
+    visitor.visit::<GroupMetadataKey>(Role::Data);
+    visitor.visit::<GroupMetadataValue>(Role::Data);
+    visitor.visit::<OffsetCommitKey>(Role::Data);
+    visitor.visit::<OffsetCommitValue>(Role::Data);
 }
