@@ -26,6 +26,7 @@ mod header;
 mod ids;
 mod message;
 pub mod messages;
+pub mod record;
 mod records;
 
 pub use api_key::{ApiKey, Support, compatibility_table};
