@@ -241,7 +241,11 @@ impl Decoder {
             return Err(self.truncated("array", needed));
         }
         let mut elements = Vec::with_capacity(count.min(ARRAY_CAPACITY_FIRST));
-        for _ in 0..count {
+        for read in 0..count {
+            if read == elements.capacity() {
+                // doubling, but never beyond what was announced
+                elements.reserve_exact(read.min(count - read));
+            }
             elements.push(T::read(self, form)?);
         }
         Ok(elements)

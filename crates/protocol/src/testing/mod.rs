@@ -2,6 +2,10 @@
 //!
 //! Built for this crate's tests and with the feature `testing` only. The derive fills in [`Described`] and [`Sample`].
 
+#[cfg(test)]
+mod allocation;
+#[cfg(test)]
+mod hostile;
 mod round_trip;
 mod sample;
 mod schema;

@@ -10,21 +10,34 @@ use crate::{
     TimestampMs, Uuid,
 };
 
-/// How deep arrays of arrays may be filled; further inside they are empty.
-const DEPTH_MAX: u32 = 4;
-
 /// Numbers from a seed (splitmix64).
 #[derive(Debug)]
 pub struct Source {
     state: u64,
-    depth: u32,
+    /// How deep inside of arrays the next value is.
+    depth: usize,
+    /// The arrays' lengths by depth, where everything else is to be as small as it can be.
+    hollow: Option<[usize; 3]>,
 }
 
 impl Source {
     /// The numbers of one seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { state: seed, depth: 0 }
+        Self { state: seed, depth: 0, hollow: None }
+    }
+
+    /// Values that take the fewest bytes on the wire, in arrays of these lengths by depth.
+    #[must_use]
+    pub fn hollow(lengths: [usize; 3]) -> Self {
+        Self { state: 0, depth: 0, hollow: Some(lengths) }
+    }
+
+    fn array_length(&mut self) -> usize {
+        match self.hollow {
+            Some(lengths) => lengths.get(self.depth).copied().unwrap_or_default(),
+            None => self.below(4),
+        }
     }
 
     /// The next number.
@@ -36,15 +49,18 @@ impl Source {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `bound`.
+    /// A number below `bound`; 0 from a hollow source.
     pub fn below(&mut self, bound: usize) -> usize {
+        if self.hollow.is_some() {
+            return 0;
+        }
         let bound = u64::try_from(bound.max(1)).unwrap_or(u64::MAX);
         usize::try_from(self.next_u64() % bound).unwrap_or_default()
     }
 
-    /// True once in `times`.
+    /// True once in `times`; never from a hollow source.
     pub fn chance(&mut self, times: usize) -> bool {
-        self.below(times) == 0
+        self.hollow.is_none() && self.below(times) == 0
     }
 
     /// Bytes, fewer than `length`.
@@ -130,7 +146,7 @@ impl Sample for Records {
 
 impl<T: Sample> Sample for Vec<T> {
     fn sample(source: &mut Source, form: Form) -> Self {
-        let length = if source.depth >= DEPTH_MAX { 0 } else { source.below(4) };
+        let length = source.array_length();
         source.depth += 1;
         let elements = (0..length).map(|_| T::sample(source, form)).collect();
         source.depth -= 1;
