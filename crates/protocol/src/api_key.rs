@@ -41,6 +41,7 @@ const CONSUMER: Support = Support::NotServed { reason: "the new consumer group p
 const SHARE: Support = Support::NotServed { reason: "share groups (KIP-932): later" };
 const STREAMS: Support = Support::NotServed { reason: "the Streams group protocol (KIP-1071): later" };
 const TELEMETRY: Support = Support::NotServed { reason: "client telemetry (KIP-714): listed only where a receiver is" };
+const RESOURCES: Support = Support::NotServed { reason: "settings of groups and of client telemetry: a later release" };
 const QUORUM: Support = Support::NotServed { reason: "the operator manages the metadata quorum" };
 const FEATURES: Support = Support::NotServed { reason: "feature levels change with the KafkaCluster's version" };
 
@@ -163,7 +164,7 @@ apis! {
     71 GetTelemetrySubscriptions TELEMETRY;
     72 PushTelemetry TELEMETRY;
     73 AssignReplicasToDirs INTERNAL;
-    74 ListConfigResources TELEMETRY;
+    74 ListConfigResources RESOURCES;
     75 DescribeTopicPartitions served(0, 0, 0);
     76 ShareGroupHeartbeat SHARE;
     77 ShareGroupDescribe SHARE;

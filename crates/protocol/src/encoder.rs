@@ -242,8 +242,7 @@ impl Encoder {
         tag: u32,
         write: impl FnOnce(&mut Self) -> Result<(), EncodeError>,
     ) -> Result<(), EncodeError> {
-        let mut value = Self::new();
-        value.field = self.field;
+        let mut value = Self { own: Vec::new(), references: Vec::new(), referenced: 0, field: self.field };
         write(&mut value)?;
         let length = value.len();
         let size = i32::try_from(length).map_err(|_| self.too_long(length, i32::MAX as usize))?;

@@ -128,3 +128,64 @@ pub fn check_decode(
     }
     Err(input.error(DecodeProblem::UnsupportedVersion { message, version, min: versions.min, max: versions.max }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::messages::fetch::{FetchRequest, FetchResponse};
+    use crate::messages::join_group::JoinGroupResponse;
+    use crate::messages::metadata::MetadataRequest;
+    use crate::{BrokerId, RequestHeader, decode_response_header};
+
+    #[test]
+    fn a_request_that_the_version_can_t_carry_is_refused() {
+        let request = MetadataRequest { allow_auto_topic_creation: false, ..Default::default() };
+        assert!(request.to_bytes(4).is_ok());
+        let field = "MetadataRequest.allow_auto_topic_creation";
+        assert_eq!(request.to_bytes(3), Err(EncodeError::NotInVersion { field, version: 3 }));
+        let request = FetchRequest { replica_id: BrokerId(2), ..Default::default() };
+        assert_eq!(
+            request.to_bytes(15),
+            Err(EncodeError::NotInVersion { field: "FetchRequest.replica_id", version: 15 })
+        );
+    }
+
+    #[test]
+    fn a_response_drops_what_the_version_can_t_carry() {
+        let response = FetchResponse { session_id: 5, ..Default::default() };
+        assert_eq!(response.to_bytes(6), FetchResponse::default().to_bytes(6));
+    }
+
+    #[test]
+    fn null_is_refused_where_the_version_has_none() {
+        let response = JoinGroupResponse { protocol_name: None, ..Default::default() };
+        assert!(response.to_bytes(7).is_ok());
+        let field = "JoinGroupResponse.protocol_name";
+        assert_eq!(response.to_bytes(6), Err(EncodeError::Null { field, version: 6 }));
+        let body = Bytes::from_static(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0xff]);
+        let error = JoinGroupResponse::decode(&mut Decoder::new(body), 5).unwrap_err();
+        let expected = "cannot decode JoinGroupResponse.protocol_name at byte 10: null where version 5 allows none";
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn a_frame_starts_with_the_size_of_what_follows() {
+        let frame = encode_request(12, 7, Some("us"), &MetadataRequest::default()).unwrap().concat();
+        let (size, rest) = frame.split_first_chunk::<4>().unwrap();
+        assert_eq!(i32::from_be_bytes(*size), i32::try_from(rest.len()).unwrap());
+        let mut input = Decoder::new(Bytes::copy_from_slice(rest));
+        let header = RequestHeader::decode(&mut input).unwrap();
+        assert_eq!((header.api_key, header.api_version), (ApiKey::Metadata, 12));
+        assert_eq!(MetadataRequest::decode(&mut input, 12), Ok(MetadataRequest::default()));
+        assert_eq!(input.finish(), Ok(()));
+    }
+
+    #[test]
+    fn a_response_frame_reads_back() {
+        let frame = encode_response(ApiKey::Fetch, 12, 7, &FetchResponse::default()).unwrap().concat();
+        let mut input = Decoder::new(Bytes::copy_from_slice(&frame[4..]));
+        assert_eq!(decode_response_header(ApiKey::Fetch, 12, &mut input), Ok(7));
+        assert_eq!(FetchResponse::decode(&mut input, 12), Ok(FetchResponse::default()));
+        assert_eq!(input.finish(), Ok(()));
+    }
+}

@@ -55,3 +55,27 @@ pub fn visit_messages(visitor: &mut impl Visitor) {
     visitor.visit::<OffsetCommitKey>(Role::Data);
     visitor.visit::<OffsetCommitValue>(Role::Data);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Requests(Vec<ApiKey>);
+
+    impl Visitor for Requests {
+        fn visit<M: Message + Described + Sample + Debug + Clone + PartialEq + Default>(&mut self, role: Role) {
+            if let Role::Request(key) = role {
+                self.0.push(key);
+            }
+        }
+    }
+
+    #[test]
+    fn every_served_api_has_its_messages() {
+        let mut requests = Requests::default();
+        visit_messages(&mut requests);
+        requests.0.sort();
+        assert_eq!(requests.0, ApiKey::listed().map(|(key, ..)| key).collect::<Vec<_>>());
+    }
+}
