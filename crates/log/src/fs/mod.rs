@@ -1,0 +1,186 @@
+//! The seam between the log and the disk.
+//!
+//! Every access goes through these two traits, so that tests can cut power, tear writes and fail any call. The contract is
+//! POSIX's: data is safe after `sync_files`, names after `sync_directory`, and nothing else is.
+
+mod real;
+
+use std::io::{self, IoSlice};
+use std::path::Path;
+use std::sync::Arc;
+
+pub use real::RealFileSystem;
+
+/// Whether a read may wait for the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// Read from the disk if need be.
+    Allowed,
+    /// Fail with `WouldBlock` when the bytes are not in the page cache (RWF_NOWAIT).
+    Refused,
+}
+
+/// A name in a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The name, without the directory.
+    pub name: String,
+    /// Whether it is a directory.
+    pub is_directory: bool,
+    /// The file's length in bytes.
+    pub length: u64,
+}
+
+/// An open file.
+pub trait File: Send + Sync {
+    /// Reads up to `buffer.len()` bytes at `position`; fewer only at the end of the file.
+    ///
+    /// # Errors
+    /// The system's; `WouldBlock` when waiting is refused and would be needed.
+    fn read_at(&self, buffer: &mut [u8], position: u64, wait: Wait) -> io::Result<usize>;
+
+    /// Writes all of the parts one after the other at `position`.
+    ///
+    /// # Errors
+    /// The system's; any prefix may have been written.
+    fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<()>;
+
+    /// Cuts or extends the file.
+    ///
+    /// # Errors
+    /// The system's.
+    fn set_length(&self, length: u64) -> io::Result<()>;
+
+    /// The file's length in bytes.
+    ///
+    /// # Errors
+    /// The system's.
+    fn length(&self) -> io::Result<u64>;
+
+    /// Makes the file's data and length durable; callers use [`FileSystem::sync_files`].
+    ///
+    /// # Errors
+    /// As for [`FileSystem::sync_files`].
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// A file system as far as the log needs one.
+pub trait FileSystem: Send + Sync {
+    /// Creates a directory and those above it.
+    ///
+    /// # Errors
+    /// The system's.
+    fn create_directory(&self, path: &Path) -> io::Result<()>;
+
+    /// The names in a directory, in no order; none when there is no such directory.
+    ///
+    /// # Errors
+    /// The system's.
+    fn list(&self, path: &Path) -> io::Result<Vec<Entry>>;
+
+    /// Opens a file for reading.
+    ///
+    /// # Errors
+    /// The system's; `NotFound` when there is none.
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+
+    /// Opens a file for reading and writing, and creates it if there is none.
+    ///
+    /// # Errors
+    /// The system's.
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+
+    /// Renames a file or directory, over what has the new name.
+    ///
+    /// # Errors
+    /// The system's.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file; one that is not there is no error.
+    ///
+    /// # Errors
+    /// The system's.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes a directory and all in it; one that is not there is no error.
+    ///
+    /// # Errors
+    /// The system's.
+    fn remove_directory(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes the data of these files durable, all together.
+    ///
+    /// # Errors
+    /// The system's. An error is final: the files' contents are unknown from then on, and a later success says nothing.
+    fn sync_files(&self, files: &[Arc<dyn File>]) -> io::Result<()>;
+
+    /// Makes a directory's names durable.
+    ///
+    /// # Errors
+    /// As for `sync_files`.
+    fn sync_directory(&self, path: &Path) -> io::Result<()>;
+
+    /// Takes the lock file at `path`; it is free again when the answer is dropped.
+    ///
+    /// # Errors
+    /// `WouldBlock` when somebody else has it, else the system's.
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>>;
+
+    /// Bytes that can still be written, and bytes in all, where `path` is.
+    ///
+    /// # Errors
+    /// The system's.
+    fn space(&self, path: &Path) -> io::Result<Space>;
+}
+
+/// Room on a volume, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// What an ordinary user can still write.
+    pub available: u64,
+    /// The volume's size.
+    pub total: u64,
+}
+
+/// Reads a whole small file, or `None` when there is none.
+pub(crate) fn read_file(fs: &dyn FileSystem, path: &Path, length_max: usize) -> io::Result<Option<Vec<u8>>> {
+    let file = match fs.open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let length = usize::try_from(file.length()?).map_err(io::Error::other)?;
+    if length > length_max {
+        let message = format!("{} has {length} bytes, more than the {length_max} that it can have", path.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+    }
+    let mut bytes = vec![0; length];
+    let read = read_exact(file.as_ref(), &mut bytes, 0, Wait::Allowed)?;
+    bytes.truncate(read);
+    Ok(Some(bytes))
+}
+
+/// Replaces a small file durably: written beside, synced, renamed, directory synced.
+pub(crate) fn replace_file(fs: &dyn FileSystem, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().ok_or_else(|| io::Error::other("a file without a directory"))?;
+    let beside = path.with_extension("new");
+    let file = fs.create(&beside)?;
+    file.set_length(0)?;
+    file.write_at(&[IoSlice::new(bytes)], 0)?;
+    fs.sync_files(&[file])?;
+    fs.rename(&beside, path)?;
+    fs.sync_directory(folder)
+}
+
+/// Reads until the buffer is full or the file ends; returns the bytes read.
+pub(crate) fn read_exact(file: &dyn File, buffer: &mut [u8], position: u64, wait: Wait) -> io::Result<usize> {
+    let mut done = 0;
+    while done < buffer.len() {
+        let at = position + u64::try_from(done).map_err(io::Error::other)?;
+        match file.read_at(&mut buffer[done..], at, wait)? {
+            0 => break,
+            read => done += read,
+        }
+    }
+    Ok(done)
+}

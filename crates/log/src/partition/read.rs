@@ -1,0 +1,169 @@
+//! Reading: whole batches from an offset on, checked before they are served.
+//!
+//! The lock is held only to find the segment; the bytes are read without it, because durable bytes never change. Damage found here takes the
+//! partition offline, and nothing is cut.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kennet_protocol::record::{Batch, BatchError, BatchHeader, HEADER_LENGTH};
+use kennet_protocol::{LeaderEpoch, Offset};
+
+use crate::error::{ReadError, Unavailable};
+use crate::fs::{File, Wait, read_exact};
+use crate::partition::PartitionLog;
+use crate::scan::to_u64;
+use crate::segment::Segment;
+
+/// Batches that were read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReadLog {
+    /// Whole batches in offset order; the first contains the offset that was asked for.
+    pub chunks: Vec<Bytes>,
+    /// Their bytes.
+    pub bytes: usize,
+    /// The offset behind the last batch.
+    pub next_offset: Offset,
+    /// The epoch of the last batch.
+    pub last_epoch: Option<LeaderEpoch>,
+}
+
+impl PartitionLog {
+    /// Reads batches from the one that contains `from` up to `upper`, at most `bytes_max`, but at least one batch if
+    /// `one_batch_at_least`.
+    ///
+    /// # Errors
+    /// When `from` is outside of the log, would have to wait, or the log is unavailable or damaged.
+    pub fn read(
+        &self,
+        from: Offset,
+        upper: Offset,
+        bytes_max: usize,
+        one_batch_at_least: bool,
+        wait: Wait,
+    ) -> Result<ReadLog, ReadError> {
+        let segments = self.segments_from(from, upper)?;
+        let mut read = ReadLog { next_offset: from, ..ReadLog::default() };
+        for segment in segments {
+            let bytes_left = bytes_max.saturating_sub(read.bytes);
+            let first_counts = one_batch_at_least && read.chunks.is_empty();
+            let went_on = self
+                .read_segment(&segment, &mut read, upper, bytes_left, first_counts, wait)
+                .map_err(|error| would_wait(error, from))?;
+            if self.shared.open_files().too_many() {
+                segment.close_file(self.shared.open_files());
+            }
+            if !went_on {
+                break;
+            }
+        }
+        Ok(read)
+    }
+
+    /// The segment that holds `from` and those behind it; none at the end of the log.
+    fn segments_from(&self, from: Offset, upper: Offset) -> Result<Vec<Arc<Segment>>, ReadError> {
+        let state = self.lock();
+        self.check_available(&state)?;
+        let end = upper.min(state.durable_end);
+        if from < state.log_start || from > state.next_offset {
+            return Err(ReadError::OutOfRange { offset: from, start: state.log_start, end });
+        }
+        if from >= end {
+            return Ok(Vec::new());
+        }
+        let first = state.segment_of(from).unwrap_or(0);
+        Ok(state.segments[first..].to_vec())
+    }
+
+    /// Reads on in one segment; false when the read is complete.
+    fn read_segment(
+        &self,
+        segment: &Segment,
+        read: &mut ReadLog,
+        upper: Offset,
+        bytes_max: usize,
+        one_batch_at_least: bool,
+        wait: Wait,
+    ) -> Result<bool, ReadError> {
+        let (fs, open) = (self.shared.fs(), self.shared.open_files());
+        let end = segment.durable();
+        let file = segment.file(fs, open)?;
+        let Some((position, header)) = segment.find(file.as_ref(), fs, read.next_offset, wait)? else {
+            return Ok(true);
+        };
+        let first = header.total_length().unwrap_or(usize::MAX);
+        if header.base_offset >= upper || (first > bytes_max && !one_batch_at_least) {
+            return Ok(false);
+        }
+        let left = usize::try_from(end - position).unwrap_or(usize::MAX);
+        let bytes = read_bytes(file.as_ref(), position, first.max(bytes_max).min(left), wait)?;
+        let reaches_end = bytes.len() == left;
+        let whole = self.check(segment, position, &bytes, upper, read)?;
+        if whole > 0 {
+            read.bytes += whole;
+            read.chunks.push(bytes.slice(..whole));
+        }
+        Ok(reaches_end && whole == bytes.len())
+    }
+
+    /// Checks the batches at the front of `bytes`; returns how many bytes of whole batches below `upper` there are.
+    fn check(
+        &self,
+        segment: &Segment,
+        position: u64,
+        bytes: &Bytes,
+        upper: Offset,
+        read: &mut ReadLog,
+    ) -> Result<usize, ReadError> {
+        let mut whole = 0;
+        while let Some(header) = BatchHeader::parse(&bytes[whole..]) {
+            if header.base_offset >= upper {
+                break;
+            }
+            match Batch::parse(&bytes.slice(whole..)) {
+                // the checksum does not cover the offset; that batches follow one another without a gap does
+                Ok(batch) if follows(batch.header(), read.next_offset, whole == 0) => {
+                    whole += batch.bytes().len();
+                    read.next_offset = batch.header().next_offset();
+                    read.last_epoch = Some(batch.header().partition_leader_epoch);
+                }
+                Err(BatchError::Truncated { .. }) => break,
+                Ok(_) => return Err(self.damaged(segment, position + to_u64(whole), "its offset does not follow")),
+                Err(error) => return Err(self.damaged(segment, position + to_u64(whole), &error.to_string())),
+            }
+        }
+        Ok(whole)
+    }
+
+    /// Takes the partition offline, because its bytes are not those that were written.
+    pub(super) fn damaged(&self, segment: &Segment, position: u64, what: &str) -> ReadError {
+        let reason = format!("{} is damaged at byte {position}: {what}", segment.path().display());
+        let reason = Unavailable::Offline { reason: reason.into() };
+        let mut state = self.lock();
+        let first = state.unavailable.get_or_insert(reason).clone();
+        drop(state);
+        ReadError::Unavailable(first)
+    }
+}
+
+/// Whether a batch starts where the one before it ended; the first of a read only has to contain the offset.
+fn follows(header: &BatchHeader, next: Offset, is_first: bool) -> bool {
+    if is_first { header.base_offset <= next && next < header.next_offset() } else { header.base_offset == next }
+}
+
+fn read_bytes(file: &dyn File, position: u64, length: usize, wait: Wait) -> io::Result<Bytes> {
+    debug_assert!(length >= HEADER_LENGTH, "a batch has a header");
+    let mut bytes = vec![0; length];
+    let read = read_exact(file, &mut bytes, position, wait)?;
+    bytes.truncate(read);
+    Ok(bytes.into())
+}
+
+/// A read that would have to wait is no fault of the disk.
+pub(super) fn would_wait(error: ReadError, offset: Offset) -> ReadError {
+    match error {
+        ReadError::Io(error) if error.kind() == io::ErrorKind::WouldBlock => ReadError::WouldWait { offset },
+        other => other,
+    }
+}

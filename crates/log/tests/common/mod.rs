@@ -1,0 +1,123 @@
+//! A data directory in a temporary folder, batches with readable values, and what comes back from them.
+#![allow(dead_code, clippy::unwrap_used, reason = "tests: each binary uses its own part")]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use kennet_log::fs::{RealFileSystem, Wait};
+use kennet_log::{Appended, DataDirectory, Limits, LogConfig, LogId, PartitionLog};
+use kennet_protocol::record::{Batch, BatchBuilder, Batches, ProducerStamp};
+use kennet_protocol::{LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, TimestampMs, Uuid};
+
+pub const NOW: TimestampMs = TimestampMs(1_700_000_000_000);
+pub const EPOCH: LeaderEpoch = LeaderEpoch(3);
+
+pub fn open(path: &Path) -> DataDirectory {
+    let fs = Arc::new(RealFileSystem::new(path));
+    DataDirectory::open(fs, path, Limits::default()).unwrap()
+}
+
+pub fn log_id() -> LogId {
+    LogId { topic_id: Uuid::from_u128(7), partition: PartitionIndex(0) }
+}
+
+pub fn log_of(directory: &DataDirectory, config: LogConfig) -> Arc<PartitionLog> {
+    directory.open_log(&log_id(), "orders", config, NOW)
+}
+
+/// Segments so small that a few batches fill one, and an index entry for every second batch.
+pub fn small_segments() -> LogConfig {
+    LogConfig { segment_bytes: 1_000, index_interval_bytes: 150, ..LogConfig::default() }
+}
+
+pub fn batch_at(values: &[&str], time: TimestampMs) -> Batch {
+    let mut builder = BatchBuilder::new(time);
+    for value in values {
+        builder.push(time, None, Some(value.as_bytes()), &[]);
+    }
+    Batch::parse(&builder.build().unwrap()).unwrap()
+}
+
+pub fn produced(producer_id: i64, epoch: i16, sequence: i32, values: &[&str]) -> Batch {
+    let stamp = ProducerStamp {
+        producer_id: ProducerId(producer_id),
+        producer_epoch: ProducerEpoch(epoch),
+        base_sequence: sequence,
+    };
+    let mut builder = BatchBuilder::new(NOW).producer(stamp);
+    for value in values {
+        builder.push(NOW, None, Some(value.as_bytes()), &[]);
+    }
+    Batch::parse(&builder.build().unwrap()).unwrap()
+}
+
+pub fn append(log: &Arc<PartitionLog>, values: &[&str]) -> Appended {
+    log.append(&batch_at(values, NOW), EPOCH, NOW).unwrap()
+}
+
+/// `count` batches of one record each: "0", "1", ...
+pub fn append_numbers(log: &Arc<PartitionLog>, numbers: std::ops::Range<usize>) {
+    for number in numbers {
+        append(log, &[&number.to_string()]);
+    }
+}
+
+/// All values from the log's start to its durable end, read in pieces of `bytes_max`.
+pub fn values(log: &PartitionLog, bytes_max: usize) -> Vec<String> {
+    values_from(log, log.log_start(), bytes_max)
+}
+
+pub fn values_from(log: &PartitionLog, from: Offset, bytes_max: usize) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut at = from;
+    while at < log.durable_end() {
+        let read = log.read(at, log.durable_end(), bytes_max, true, Wait::Allowed).unwrap();
+        assert!(read.next_offset > at, "a read must get on");
+        for batch in read.chunks.into_iter().flat_map(Batches::new) {
+            for record in batch.unwrap().records(1 << 20).unwrap() {
+                let record = record.unwrap();
+                if record.offset >= from {
+                    found.push(String::from_utf8(record.value.unwrap().to_vec()).unwrap());
+                }
+            }
+        }
+        at = read.next_offset;
+    }
+    found
+}
+
+pub fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
+    range.map(|number| number.to_string()).collect()
+}
+
+/// What a killed process leaves: the files as they are, without a clean stop.
+pub fn copy_of(path: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    copy_tree(path, copy.path());
+    copy
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_tree(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// The partition's files with this extension, in order.
+pub fn files(path: &Path, extension: &str) -> Vec<std::path::PathBuf> {
+    let partition = path.join("topics").join(log_id().topic_id.to_string()).join("0000");
+    let mut found: Vec<_> = std::fs::read_dir(partition)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|found| found == extension))
+        .collect();
+    found.sort();
+    found
+}

@@ -1,0 +1,285 @@
+//! A log does what its users count on: order, offsets, look-ups, retention, sequences.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{
+    EPOCH, NOW, append, append_numbers, batch_at, copy_of, files, log_id, log_of, numbers, open, produced,
+    small_segments, values, values_from,
+};
+use kennet_log::fs::Wait;
+use kennet_log::{AppendError, LogConfig, ReadError, Unavailable};
+use kennet_protocol::{LeaderEpoch, Offset, TimestampMs};
+
+#[test]
+fn what_is_appended_is_read_back_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = open(folder.path());
+    let log = log_of(&directory, small_segments());
+    append_numbers(&log, 0..100);
+    directory.flush();
+    assert_eq!(log.durable_end(), Offset(100));
+    for bytes_max in [1, 200, 500, 1 << 20] {
+        assert_eq!(values(&log, bytes_max), numbers(0..100), "{bytes_max} bytes a read");
+    }
+    assert!(files(folder.path(), "log").len() > 3, "the log has rolled");
+}
+
+#[test]
+fn nothing_is_readable_before_it_is_durable() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = open(folder.path());
+    let log = log_of(&directory, small_segments());
+    append_numbers(&log, 0..10);
+    directory.flush();
+    let read = log.read(Offset(4), Offset(6), 1 << 20, true, Wait::Allowed).unwrap();
+    assert_eq!(read.next_offset, Offset(6));
+}
+
+#[test]
+fn a_read_in_the_middle_of_a_batch_gives_the_whole_batch() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = open(folder.path());
+    let log = log_of(&directory, small_segments());
+    append(&log, &["a", "b", "c"]);
+    append(&log, &["d"]);
+    directory.flush();
+    let read = log.read(Offset(1), Offset(4), 1, true, Wait::Allowed).unwrap();
+    assert_eq!(read.next_offset, Offset(3));
+    assert_eq!(values_from(&log, Offset(1), 1), ["b", "c", "d"]);
+}
+
+#[test]
+fn a_batch_above_the_limit_is_read_only_if_one_is_wanted() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = open(folder.path());
+    let log = log_of(&directory, small_segments());
+    append(&log, &["a"]);
+    directory.flush();
+    assert_eq!(log.read(Offset(0), Offset(1), 10, false, Wait::Allowed).unwrap().bytes, 0);
+    assert!(log.read(Offset(0), Offset(1), 10, true, Wait::Allowed).unwrap().bytes > 10);
+}
+
+#[test]
+fn offsets_outside_of_the_log_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = open(folder.path());
+    let log = log_of(&directory, small_segments());
+    append_numbers(&log, 0..3);
+    directory.flush();
+    for offset in [-1, 4] {
+        let error = log.read(Offset(offset), Offset(3), 100, true, Wait::Allowed).unwrap_err();
+        assert!(matches!(error, ReadError::OutOfRange { .. }), "{offset}: {error}");
+    }
+    assert_eq!(log.read(Offset(3), Offset(3), 100, true, Wait::Allowed).unwrap().bytes, 0);
+}
+
+#[test]
+fn a_log_without_records_has_no_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = open(folder.path());
+    let log = log_of(&directory, small_segments());
+    directory.flush();
+    assert_eq!(log.log_end(), Offset(0));
+    assert_eq!(std::fs::read_dir(folder.path().join("topics")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_directory_is_used_by_one_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let _first = open(folder.path());
+    let fs = std::sync::Arc::new(kennet_log::fs::RealFileSystem::new(folder.path()));
+    let second = kennet_log::DataDirectory::open(fs, folder.path(), kennet_log::Limits::default());
+    assert!(matches!(second, Err(kennet_log::OpenError::Locked { .. })));
+}
+
+#[test]
+fn the_first_record_at_or_after_a_time_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = open(folder.path());
+    let log = log_of(&directory, small_segments());
+    for second in 0..60 {
+        log.append(&batch_at(&["x", "y"], TimestampMs(NOW.0 + second * 1_000)), EPOCH, NOW).unwrap();
+    }
+    directory.flush();
+    let at = |time: i64| log.first_at_or_after(TimestampMs(NOW.0 + time), log.durable_end()).unwrap();
+    assert_eq!(at(-5).unwrap().offset, Offset(0));
+    assert_eq!(at(30_000).unwrap().offset, Offset(60));
+    assert_eq!(at(30_001).unwrap().offset, Offset(62));
+    assert_eq!(at(59_001), None);
+    let newest = log.newest_timestamp(log.durable_end()).unwrap().unwrap();
+    assert_eq!((newest.offset, newest.timestamp), (Offset(118), TimestampMs(NOW.0 + 59_000)));
+}
+
+#[test]
+fn a_broker_that_sets_timestamps_sets_them_in_the_stored_batch() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = open(folder.path());
+    let log = log_of(&directory, LogConfig { log_append_time: true, ..small_segments() });
+    let appended = log.append(&batch_at(&["x"], TimestampMs(5)), EPOCH, NOW).unwrap();
+    directory.flush();
+    assert_eq!(appended.log_append_time, Some(NOW));
+    assert_eq!(log.newest_timestamp(Offset(1)).unwrap().unwrap().timestamp, NOW);
+}
+
+#[test]
+fn a_repeated_batch_is_not_appended_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = open(folder.path());
+    let log = log_of(&directory, small_segments());
+    let batch = produced(9, 0, 0, &["a", "b"]);
+    let first = log.append(&batch, EPOCH, NOW).unwrap();
+    let second = log.append(&batch, EPOCH, NOW).unwrap();
+    assert!(second.duplicate && !first.duplicate);
+    assert_eq!((second.base_offset, second.end_offset), (first.base_offset, first.end_offset));
+    assert_eq!(log.log_end(), Offset(2));
+    let gap = log.append(&produced(9, 0, 5, &["c"]), EPOCH, NOW).unwrap_err();
+    assert!(matches!(gap, AppendError::OutOfOrderSequence { found: 5, expected: 2 }));
+}
+
+#[test]
+fn sequences_are_known_again_after_a_clean_stop_and_after_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = open(folder.path());
+    let log = log_of(&directory, small_segments());
+    let batches: Vec<_> = (0..40).map(|sequence| produced(9, 0, sequence, &["value"])).collect();
+    for batch in &batches {
+        log.append(batch, EPOCH, NOW).unwrap();
+    }
+    directory.flush();
+    let killed = copy_of(folder.path());
+    directory.close();
+    for path in [folder.path().to_owned(), killed.path().to_owned()] {
+        let stopped = copy_of(&path);
+        let directory = open(stopped.path());
+        let log = log_of(&directory, small_segments());
+        assert_eq!(log.log_end(), Offset(40));
+        for sequence in 35..40 {
+            let again = log.append(&batches[sequence], EPOCH, NOW).unwrap();
+            assert!(again.duplicate, "sequence {sequence}");
+            assert_eq!(again.base_offset.0, i64::try_from(sequence).unwrap());
+        }
+        assert!(!log.append(&produced(9, 0, 40, &["next"]), EPOCH, NOW).unwrap().duplicate);
+    }
+}
+
+#[test]
+fn leader_epochs_answer_where_they_ended_also_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = open(folder.path());
+    let log = log_of(&directory, small_segments());
+    for epoch in [1, 1, 4] {
+        log.append(&batch_at(&["x"], NOW), LeaderEpoch(epoch), NOW).unwrap();
+    }
+    directory.flush();
+    let expected = [
+        (1, Some((LeaderEpoch(1), Offset(2)))),
+        (2, Some((LeaderEpoch(1), Offset(2)))),
+        (4, Some((LeaderEpoch(4), Offset(3)))),
+        (5, None),
+    ];
+    let reopened = copy_of(folder.path());
+    let directory_again = open(reopened.path());
+    for log in [log, log_of(&directory_again, small_segments())] {
+        for (epoch, end) in expected {
+            assert_eq!(log.end_of_epoch(LeaderEpoch(epoch)), end, "epoch {epoch}");
+        }
+    }
+}
+
+#[test]
+fn deleted_records_stay_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = open(folder.path());
+    let log = log_of(&directory, small_segments());
+    append_numbers(&log, 0..100);
+    directory.flush();
+    let segments = files(folder.path(), "log").len();
+    assert_eq!(log.delete_records(Offset(55), Offset(100)).unwrap(), Offset(55));
+    assert_eq!(log.delete_records(Offset(10), Offset(100)).unwrap(), Offset(55));
+    assert!(log.delete_records(Offset(101), Offset(100)).is_err());
+    assert!(files(folder.path(), "log").len() < segments);
+    let killed = copy_of(folder.path());
+    let directory_again = open(killed.path());
+    for log in [log, log_of(&directory_again, small_segments())] {
+        assert_eq!(log.log_start(), Offset(55));
+        assert_eq!(values(&log, 300), numbers(55..100));
+        assert!(log.read(Offset(54), Offset(100), 100, true, Wait::Allowed).is_err());
+    }
+}
+
+#[test]
+fn retention_by_size_keeps_at_least_so_many_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = open(folder.path());
+    let config = LogConfig { retention_bytes: Some(3_000), ..small_segments() };
+    let log = log_of(&directory, config);
+    append_numbers(&log, 0..200);
+    directory.flush();
+    assert!(log.apply_retention(Offset(200), NOW).unwrap() > 0);
+    let summary = log.summary();
+    assert!((3_000..4_100).contains(&summary.size_bytes), "{summary:?}");
+    assert_eq!(values(&log, 300), numbers(usize::try_from(summary.log_start.0).unwrap()..200));
+}
+
+#[test]
+fn retention_by_time_also_empties_the_active_segment() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = open(folder.path());
+    let config = LogConfig { retention_age: Some(Duration::from_secs(60)), ..small_segments() };
+    let log = log_of(&directory, config.clone());
+    append_numbers(&log, 0..50);
+    directory.flush();
+    let soon = TimestampMs(NOW.0 + 59_000);
+    assert_eq!(log.apply_retention(Offset(50), soon).unwrap(), 0);
+    let later = TimestampMs(NOW.0 + 61_000);
+    log.apply_retention(Offset(50), later).unwrap();
+    directory.flush();
+    log.apply_retention(Offset(50), later).unwrap();
+    assert_eq!((log.log_start(), log.log_end()), (Offset(50), Offset(50)));
+    let killed = copy_of(folder.path());
+    let directory = open(killed.path());
+    let log = log_of(&directory, config);
+    assert_eq!((log.log_start(), log.log_end()), (Offset(50), Offset(50)));
+    append_numbers(&log, 50..52);
+    directory.flush();
+    assert_eq!(values(&log, 300), numbers(50..52));
+}
+
+#[test]
+fn retention_waits_for_the_high_watermark() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = open(folder.path());
+    let log = log_of(&directory, LogConfig { retention_bytes: Some(0), ..small_segments() });
+    append_numbers(&log, 0..100);
+    directory.flush();
+    log.apply_retention(Offset(20), NOW).unwrap();
+    assert!(log.log_start() <= Offset(20));
+}
+
+#[test]
+fn a_deleted_topic_leaves_nothing_and_takes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = open(folder.path());
+    let log = log_of(&directory, small_segments());
+    append_numbers(&log, 0..100);
+    directory.flush();
+    directory.delete_topic(log_id().topic_id).unwrap();
+    assert_eq!(std::fs::read_dir(folder.path().join("topics")).unwrap().count(), 0);
+    let error = log.append(&batch_at(&["x"], NOW), EPOCH, NOW).unwrap_err();
+    assert!(matches!(error, AppendError::Unavailable(Unavailable::Deleted)));
+    assert_eq!(log_of(&directory, small_segments()).log_end(), Offset(0));
+}
+
+#[test]
+fn a_segment_is_closed_when_its_first_record_is_old() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = open(folder.path());
+    let log = log_of(&directory, LogConfig { segment_age: Duration::from_secs(10), ..LogConfig::default() });
+    for second in [0, 5, 11, 12] {
+        log.append(&batch_at(&["x"], TimestampMs(NOW.0 + second * 1_000)), EPOCH, NOW).unwrap();
+    }
+    directory.flush();
+    assert_eq!(log.summary().segments, 2);
+}
