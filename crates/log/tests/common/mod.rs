@@ -9,28 +9,28 @@ use kennet_log::{Appended, DataDirectory, Limits, LogConfig, LogId, PartitionLog
 use kennet_protocol::record::{Batch, BatchBuilder, Batches, ProducerStamp};
 use kennet_protocol::{LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, TimestampMs, Uuid};
 
-pub const NOW: TimestampMs = TimestampMs(1_700_000_000_000);
-pub const EPOCH: LeaderEpoch = LeaderEpoch(3);
+pub(crate) const NOW: TimestampMs = TimestampMs(1_700_000_000_000);
+pub(crate) const EPOCH: LeaderEpoch = LeaderEpoch(3);
 
-pub fn open(path: &Path) -> DataDirectory {
+pub(crate) fn open(path: &Path) -> DataDirectory {
     let fs = Arc::new(RealFileSystem::new(path));
     DataDirectory::open(fs, path, Limits::default()).unwrap()
 }
 
-pub fn log_id() -> LogId {
+pub(crate) fn log_id() -> LogId {
     LogId { topic_id: Uuid::from_u128(7), partition: PartitionIndex(0) }
 }
 
-pub fn log_of(directory: &DataDirectory, config: LogConfig) -> Arc<PartitionLog> {
+pub(crate) fn log_of(directory: &DataDirectory, config: LogConfig) -> Arc<PartitionLog> {
     directory.open_log(&log_id(), "orders", config, NOW)
 }
 
 /// Segments so small that a few batches fill one, and an index entry for every second batch.
-pub fn small_segments() -> LogConfig {
+pub(crate) fn small_segments() -> LogConfig {
     LogConfig { segment_bytes: 1_000, index_interval_bytes: 150, ..LogConfig::default() }
 }
 
-pub fn batch_at(values: &[&str], time: TimestampMs) -> Batch {
+pub(crate) fn batch_at(values: &[&str], time: TimestampMs) -> Batch {
     let mut builder = BatchBuilder::new(time);
     for value in values {
         builder.push(time, None, Some(value.as_bytes()), &[]);
@@ -38,7 +38,7 @@ pub fn batch_at(values: &[&str], time: TimestampMs) -> Batch {
     Batch::parse(&builder.build().unwrap()).unwrap()
 }
 
-pub fn produced(producer_id: i64, epoch: i16, sequence: i32, values: &[&str]) -> Batch {
+pub(crate) fn produced(producer_id: i64, epoch: i16, sequence: i32, values: &[&str]) -> Batch {
     let stamp = ProducerStamp {
         producer_id: ProducerId(producer_id),
         producer_epoch: ProducerEpoch(epoch),
@@ -51,23 +51,23 @@ pub fn produced(producer_id: i64, epoch: i16, sequence: i32, values: &[&str]) ->
     Batch::parse(&builder.build().unwrap()).unwrap()
 }
 
-pub fn append(log: &Arc<PartitionLog>, values: &[&str]) -> Appended {
+pub(crate) fn append(log: &Arc<PartitionLog>, values: &[&str]) -> Appended {
     log.append(&batch_at(values, NOW), EPOCH, NOW).unwrap()
 }
 
 /// `count` batches of one record each: "0", "1", ...
-pub fn append_numbers(log: &Arc<PartitionLog>, numbers: std::ops::Range<usize>) {
+pub(crate) fn append_numbers(log: &Arc<PartitionLog>, numbers: std::ops::Range<usize>) {
     for number in numbers {
         append(log, &[&number.to_string()]);
     }
 }
 
 /// All values from the log's start to its durable end, read in pieces of `bytes_max`.
-pub fn values(log: &PartitionLog, bytes_max: usize) -> Vec<String> {
+pub(crate) fn values(log: &PartitionLog, bytes_max: usize) -> Vec<String> {
     values_from(log, log.log_start(), bytes_max)
 }
 
-pub fn values_from(log: &PartitionLog, from: Offset, bytes_max: usize) -> Vec<String> {
+pub(crate) fn values_from(log: &PartitionLog, from: Offset, bytes_max: usize) -> Vec<String> {
     let mut found = Vec::new();
     let mut at = from;
     while at < log.durable_end() {
@@ -86,12 +86,12 @@ pub fn values_from(log: &PartitionLog, from: Offset, bytes_max: usize) -> Vec<St
     found
 }
 
-pub fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
+pub(crate) fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
     range.map(|number| number.to_string()).collect()
 }
 
 /// What a killed process leaves: the files as they are, without a clean stop.
-pub fn copy_of(path: &Path) -> tempfile::TempDir {
+pub(crate) fn copy_of(path: &Path) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     copy_tree(path, copy.path());
     copy
@@ -111,7 +111,7 @@ fn copy_tree(from: &Path, to: &Path) {
 }
 
 /// The partition's files with this extension, in order.
-pub fn files(path: &Path, extension: &str) -> Vec<std::path::PathBuf> {
+pub(crate) fn files(path: &Path, extension: &str) -> Vec<std::path::PathBuf> {
     let partition = path.join("topics").join(log_id().topic_id.to_string()).join("0000");
     let mut found: Vec<_> = std::fs::read_dir(partition)
         .unwrap()

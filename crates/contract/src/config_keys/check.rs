@@ -1,0 +1,184 @@
+//! Whether a value may be given to a key.
+
+use crate::config_keys::{ConfigKey, Effect, Kind, Scope, find};
+
+/// Why a key or its value is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// No such key.
+    #[error("there is no config '{name}'")]
+    Unknown {
+        /// The name.
+        name: String,
+    },
+    /// The value does not fit the key.
+    #[error("config '{name}' is '{value}': expected {expected}")]
+    Value {
+        /// The key.
+        name: &'static str,
+        /// The value.
+        value: String,
+        /// What would be right.
+        expected: String,
+    },
+    /// The key can't be changed.
+    #[error("config '{name}' can only be '{default}': {reason}")]
+    Fixed {
+        /// The key.
+        name: &'static str,
+        /// Its default.
+        default: &'static str,
+        /// Why.
+        reason: &'static str,
+    },
+    /// APPEND or SUBTRACT on a key that is no list.
+    #[error("config '{name}' is not a list, so nothing can be appended or subtracted")]
+    NoList {
+        /// The key.
+        name: &'static str,
+    },
+}
+
+/// Values are small; a longer one is a mistake.
+const VALUE_BYTES_MAX: usize = 32 * 1024;
+
+/// Checks a key and a value.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check(scope: Scope, name: &str, value: &str) -> Result<(), KeyError> {
+    let key = known(scope, name)?;
+    let wrong = |expected: String| {
+        let value = value.chars().take(100).collect();
+        Err(KeyError::Value { name: key.name, value, expected })
+    };
+    if value.len() > VALUE_BYTES_MAX {
+        return wrong(format!("at most {VALUE_BYTES_MAX} bytes"));
+    }
+    if !fits(key.kind, value) {
+        return wrong(expected(key.kind));
+    }
+    match key.effect {
+        Effect::Fixed(reason) if !same(key.kind, value, key.default) => {
+            Err(KeyError::Fixed { name: key.name, default: key.default, reason })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The list with more words, each once (IncrementalAlterConfigs APPEND).
+///
+/// # Errors
+/// When the key is no list.
+pub fn append(scope: Scope, name: &str, present: &str, more: &str) -> Result<String, KeyError> {
+    let mut all = list(scope, name, present)?;
+    for word in words(more) {
+        if !all.contains(&word) {
+            all.push(word);
+        }
+    }
+    Ok(all.join(","))
+}
+
+/// The list with fewer words (IncrementalAlterConfigs SUBTRACT).
+///
+/// # Errors
+/// When the key is no list.
+pub fn subtract(scope: Scope, name: &str, present: &str, less: &str) -> Result<String, KeyError> {
+    let mut all = list(scope, name, present)?;
+    all.retain(|word| !words(less).any(|gone| gone == *word));
+    Ok(all.join(","))
+}
+
+fn list<'a>(scope: Scope, name: &str, present: &'a str) -> Result<Vec<&'a str>, KeyError> {
+    let key = known(scope, name)?;
+    match key.kind {
+        Kind::List(_) => Ok(words(present).collect()),
+        _ => Err(KeyError::NoList { name: key.name }),
+    }
+}
+
+fn known(scope: Scope, name: &str) -> Result<&'static ConfigKey, KeyError> {
+    find(scope, name).ok_or_else(|| KeyError::Unknown { name: name.chars().take(255).collect() })
+}
+
+fn words(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim).filter(|word| !word.is_empty())
+}
+
+fn fits(kind: Kind, value: &str) -> bool {
+    let value = value.trim();
+    match kind {
+        Kind::Boolean => value.eq_ignore_ascii_case("true") || value.eq_ignore_ascii_case("false"),
+        Kind::Int(min, max) | Kind::Long(min, max) => value.parse().is_ok_and(|number| (min..=max).contains(&number)),
+        Kind::OptionalLong(min, max) => value.is_empty() || fits(Kind::Long(min, max), value),
+        Kind::Double(min, max) => value.parse().is_ok_and(|number: f64| number >= min && number <= max),
+        Kind::Word(known) => known.contains(&value),
+        Kind::List(known) => known.is_empty() || words(value).all(|word| known.contains(&word)),
+        Kind::Text => true,
+    }
+}
+
+fn expected(kind: Kind) -> String {
+    match kind {
+        Kind::Boolean => "true or false".to_owned(),
+        Kind::Int(min, max) | Kind::Long(min, max) => format!("a whole number from {min} to {max}"),
+        Kind::OptionalLong(min, max) => format!("nothing, or a whole number from {min} to {max}"),
+        Kind::Double(min, max) => format!("a number from {min} to {max}"),
+        Kind::Word(known) => format!("one of {}", known.join(", ")),
+        Kind::List(known) => format!("words from {}, separated by commas", known.join(", ")),
+        Kind::Text => "a text".to_owned(),
+    }
+}
+
+fn same(kind: Kind, left: &str, right: &str) -> bool {
+    match kind {
+        Kind::Boolean => left.trim().eq_ignore_ascii_case(right),
+        Kind::Int(..) | Kind::Long(..) | Kind::OptionalLong(..) => left.trim().parse::<i64>() == right.parse::<i64>(),
+        Kind::Double(..) => left.trim().parse::<f64>() == right.parse::<f64>(),
+        Kind::List(_) => words(left).eq(words(right)),
+        Kind::Word(_) | Kind::Text => left.trim() == right,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{KeyError, append, check, subtract};
+    use crate::config_keys::Scope;
+
+    #[test]
+    fn values_must_fit_their_key() {
+        let good = [
+            ("retention.ms", "-1"),
+            ("cleanup.policy", "compact,delete"),
+            ("cleanup.policy", "compact"),
+            ("min.insync.replicas", "2"),
+        ];
+        for (name, value) in good {
+            assert_eq!(check(Scope::Topic, name, value), Ok(()), "{name}={value}");
+        }
+        let bad = [
+            ("retention.ms", "-2"),
+            ("retention.ms", "a week"),
+            ("cleanup.policy", "shred"),
+            ("segment.bytes", "13"),
+            ("min.insync.replicas", "0"),
+        ];
+        for (name, value) in bad {
+            assert!(matches!(check(Scope::Topic, name, value), Err(KeyError::Value { .. })), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused() {
+        let error = check(Scope::Topic, "retention", "1").unwrap_err();
+        assert_eq!(error.to_string(), "there is no config 'retention'");
+    }
+
+    #[test]
+    fn words_are_appended_and_subtracted_once() {
+        assert_eq!(append(Scope::Topic, "cleanup.policy", "delete", "compact,delete").unwrap(), "delete,compact");
+        assert_eq!(subtract(Scope::Topic, "cleanup.policy", "delete,compact", "delete").unwrap(), "compact");
+        assert!(matches!(append(Scope::Topic, "retention.ms", "1", "2"), Err(KeyError::NoList { .. })));
+    }
+}
