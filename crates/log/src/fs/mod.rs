@@ -143,7 +143,10 @@ pub struct Space {
 }
 
 /// Reads a whole small file, or `None` when there is none.
-pub(crate) fn read_file(fs: &dyn FileSystem, path: &Path, length_max: usize) -> io::Result<Option<Vec<u8>>> {
+///
+/// # Errors
+/// The system's; `InvalidData` when the file is longer than `length_max`.
+pub fn read_file(fs: &dyn FileSystem, path: &Path, length_max: usize) -> io::Result<Option<Vec<u8>>> {
     let file = match fs.open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -161,7 +164,10 @@ pub(crate) fn read_file(fs: &dyn FileSystem, path: &Path, length_max: usize) -> 
 }
 
 /// Replaces a small file durably: written beside, synced, renamed, directory synced.
-pub(crate) fn replace_file(fs: &dyn FileSystem, path: &Path, bytes: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+/// The system's; the file is then as it was, or whole as it should be.
+pub fn replace_file(fs: &dyn FileSystem, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().ok_or_else(|| io::Error::other("a file without a directory"))?;
     let beside = path.with_extension("new");
     let file = fs.create(&beside)?;
