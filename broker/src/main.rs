@@ -1,2 +1,72 @@
-//! Placeholder of the first commit.
-fn main() {}
+//! `kennet-broker`: the command line around the broker.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use kennet_broker::StartError;
+
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// Kennet's broker: Kafka's protocol over its own log.
+#[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+struct Arguments {
+    /// The config file.
+    #[arg(long, env = "KENNET_CONFIG", default_value = kennet_contract::paths::CONFIG_FILE)]
+    config: PathBuf,
+    /// This broker's id, where the file says {id}; without it, the number at the end of POD_NAME.
+    #[arg(long, env = "KENNET_BROKER_ID")]
+    id: Option<i32>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Read a config file and say what is wrong with it, without starting anything.
+    CheckConfig {
+        /// The config file.
+        file: PathBuf,
+        /// The broker's id, where the file says {id}.
+        #[arg(long, default_value_t = 0)]
+        id: i32,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match arguments.command {
+        Some(Command::CheckConfig { file, id }) => kennet_broker::load(&file, Some(id)).map(drop),
+        None => serve(&arguments.config, arguments.id),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+fn serve(config: &std::path::Path, id: Option<i32>) -> Result<(), StartError> {
+    let config = kennet_broker::load(config, id)?;
+    // one worker needs no work stealing, and is cheaper and as fast on a small pod
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut builder = match workers {
+        1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = builder
+        .worker_threads(workers)
+        .enable_all()
+        .build()
+        .map_err(|source| StartError::System { what: "start the runtime", source })?;
+    runtime.block_on(kennet_broker::run(config))
+}
+
+/// The last line of a pod that does not start becomes its message in Kubernetes, so it is one plain sentence.
+#[expect(clippy::print_stderr, reason = "said even when logging has not started")]
+fn fail(error: &StartError) -> ExitCode {
+    eprintln!("error: {error}");
+    error.exit_code().into()
+}

@@ -1,0 +1,111 @@
+//! What the handlers of one broker share.
+//!
+//! Nothing here decides; it is the place where a handler finds the parts that do.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kennet_contract::config_keys::Configs;
+use kennet_contract::{BrokerConfig, ListenerConfig};
+use kennet_metadata::decisions::producer_ids;
+use kennet_metadata::{Image, Topic};
+use kennet_protocol::{BrokerId, PartitionIndex, ProducerId, Uuid};
+
+use crate::controller::{ChangeError, Controller};
+use crate::fetch_session::FetchSessions;
+use crate::identity::Identity;
+use crate::partition::{Partition, Partitions};
+use crate::read_pool::ReadPool;
+
+/// A running broker.
+pub(crate) struct Broker {
+    pub(crate) config: BrokerConfig,
+    pub(crate) identity: Identity,
+    pub(crate) controller: Controller,
+    pub(crate) partitions: Arc<Partitions>,
+    pub(crate) sessions: FetchSessions,
+    pub(crate) reads: ReadPool,
+    producer_ids: Mutex<Range<i64>>,
+    stopping: AtomicBool,
+}
+
+/// A connection, as far as handlers care.
+#[derive(Debug, Clone)]
+pub(crate) struct Session {
+    /// The listener that the client came through; it decides which addresses the client is told.
+    pub(crate) listener: Arc<ListenerConfig>,
+}
+
+impl Broker {
+    pub(crate) fn new(
+        config: BrokerConfig,
+        identity: Identity,
+        controller: Controller,
+        partitions: Arc<Partitions>,
+        reads: ReadPool,
+    ) -> Self {
+        let image = controller.image();
+        let slots = partitions.configs(&image, None).broker_number("max.incremental.fetch.session.cache.slots");
+        Self {
+            config,
+            identity,
+            controller,
+            partitions,
+            sessions: FetchSessions::new(usize::try_from(slots).unwrap_or(0)),
+            reads,
+            producer_ids: Mutex::new(0..0),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn id(&self) -> BrokerId {
+        BrokerId(self.config.id())
+    }
+
+    pub(crate) fn cluster_id(&self) -> String {
+        self.config.cluster_id.to_string()
+    }
+
+    /// All layers of configs for a topic, or for none.
+    pub(crate) fn configs<'a>(&'a self, image: &'a Image, topic: Option<&'a Topic>) -> Configs<'a> {
+        self.partitions.configs(image, topic)
+    }
+
+    /// The topic of a request that names it by id from some version on, and by name before.
+    pub(crate) fn topic(&self, image: &Image, name: &str, id: Uuid) -> Option<Arc<Topic>> {
+        if id.is_nil() { image.topic(name).cloned() } else { image.topic_by_id(id).cloned() }
+    }
+
+    /// A partition of a topic that this broker leads.
+    pub(crate) fn partition(&self, topic: &Topic, index: PartitionIndex) -> Option<Arc<Partition>> {
+        self.partitions.get(topic.id, index)
+    }
+
+    /// An id that no producer ever had.
+    pub(crate) async fn new_producer_id(&self) -> Result<ProducerId, ChangeError<std::convert::Infallible>> {
+        loop {
+            if let Some(id) = self.producer_ids().next() {
+                return Ok(ProducerId(id));
+            }
+            let block = self.controller.change(|image| Ok(producer_ids::decide(image))).await?;
+            let mut held = self.producer_ids();
+            // somebody else may have fetched a block meanwhile; ids of the one that is dropped are never given out
+            if held.is_empty() {
+                *held = block;
+            }
+        }
+    }
+
+    fn producer_ids(&self) -> std::sync::MutexGuard<'_, Range<i64>> {
+        self.producer_ids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn begin_stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,45 @@
+//! Reading the config file: from bytes to a resolved config, or to one sentence that says what is wrong.
+
+use std::path::Path;
+
+use kennet_contract::BrokerConfig;
+
+use crate::start_error::StartError;
+
+/// Reads and resolves the config file. `id` fills in `{id}`; without it, a StatefulSet's pod name does.
+///
+/// # Errors
+/// One sentence with file, field, value and remedy.
+pub fn load(path: &Path, id: Option<i32>) -> Result<BrokerConfig, StartError> {
+    let text =
+        std::fs::read_to_string(path).map_err(|source| StartError::ReadConfig { path: path.to_owned(), source })?;
+    let config: BrokerConfig = toml::from_str(&text)
+        .map_err(|error| StartError::ParseConfig { path: path.to_owned(), what: one_line(&error) })?;
+    config.resolve(id.or_else(ordinal_of_pod)).map_err(|source| StartError::Config { path: path.to_owned(), source })
+}
+
+/// The number behind the last dash of the pod's name, which Kubernetes sets as the host name.
+fn ordinal_of_pod() -> Option<i32> {
+    let name = std::env::var("POD_NAME").ok()?;
+    ordinal(&name)
+}
+
+fn ordinal(pod: &str) -> Option<i32> {
+    pod.rsplit_once('-').and_then(|(_, ordinal)| ordinal.parse().ok())
+}
+
+/// The parser points into the file over several lines; what went wrong fits one.
+fn one_line(error: &toml::de::Error) -> String {
+    error.message().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ordinal;
+
+    #[test]
+    fn a_pods_name_ends_with_the_brokers_id() {
+        assert_eq!(ordinal("orders-main-7"), Some(7));
+        assert_eq!(ordinal("laptop"), None);
+    }
+}

@@ -1,0 +1,153 @@
+//! The controller's shell: one decision at a time, committed, applied, published.
+//!
+//! It has its own thread, because committing waits for the disk. An answer leaves only after its records are durable and
+//! the broker has opened or closed what they speak of. A metadata log that failed is never written again.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+
+use arc_swap::ArcSwap;
+use kennet_metadata::{Image, MetadataLog, Record};
+use tokio::sync::{oneshot, watch};
+
+use crate::start_error::with_source;
+
+/// Commands that may wait; a client's request is refused beyond it.
+const QUEUE: usize = 1_024;
+
+type Command = Box<dyn FnOnce(&mut Core) + Send>;
+
+/// Who opens and closes what metadata speaks of.
+pub(crate) trait Follower: Send + Sync {
+    /// Called with the image after each commit and the records that led to it.
+    fn follow(&self, image: &Arc<Image>, records: &[Record]);
+}
+
+/// Why a change was not made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ChangeError<E> {
+    /// The decision was no.
+    #[error("{0}")]
+    Refused(E),
+    /// The metadata log can't be written, or too much waits for it.
+    #[error("cluster metadata can't be changed: {reason}")]
+    Unavailable {
+        /// Why.
+        reason: Arc<str>,
+    },
+}
+
+/// What the decision thread owns.
+struct Core {
+    log: Box<dyn MetadataLog>,
+    image: Arc<Image>,
+    failed: Option<Arc<str>>,
+    published: Arc<Published>,
+    follower: Arc<dyn Follower>,
+}
+
+struct Published {
+    image: ArcSwap<Image>,
+    offset: watch::Sender<i64>,
+}
+
+/// A handle to the controller.
+#[derive(Clone)]
+pub(crate) struct Controller {
+    commands: SyncSender<Command>,
+    published: Arc<Published>,
+}
+
+impl Controller {
+    /// Starts the decision thread with what the log held.
+    pub(crate) fn start(log: Box<dyn MetadataLog>, image: Image, follower: Arc<dyn Follower>) -> std::io::Result<Self> {
+        let image = Arc::new(image);
+        let offset = watch::Sender::new(log.committed_offset());
+        let published = Arc::new(Published { image: ArcSwap::new(Arc::clone(&image)), offset });
+        let (commands, receiver) = sync_channel(QUEUE);
+        let core = Core { log, image, failed: None, published: Arc::clone(&published), follower };
+        std::thread::Builder::new().name("controller".to_owned()).spawn(move || run(core, &receiver))?;
+        Ok(Self { commands, published })
+    }
+
+    /// The newest committed image.
+    pub(crate) fn image(&self) -> Arc<Image> {
+        self.published.image.load_full()
+    }
+
+    /// The offset of the newest committed record, as it changes.
+    pub(crate) fn changes(&self) -> watch::Receiver<i64> {
+        self.published.offset.subscribe()
+    }
+
+    /// Makes a change: `decide` sees the newest image and answers records and what to tell the caller.
+    pub(crate) async fn change<T, E>(
+        &self,
+        decide: impl FnOnce(&Image) -> Result<(Vec<Record>, T), E> + Send + 'static,
+    ) -> Result<T, ChangeError<E>>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let command: Command = Box::new(move |core| {
+            // whoever asked may be gone; the change is made all the same
+            let _ = answer.send(core.change(decide));
+        });
+        self.commands.try_send(command).map_err(|error| match error {
+            TrySendError::Full(_) => unavailable(&format!("{QUEUE} changes wait already")),
+            TrySendError::Disconnected(_) => unavailable("the broker is stopping"),
+        })?;
+        answered.await.unwrap_or_else(|_| Err(unavailable("the broker is stopping")))
+    }
+}
+
+fn unavailable<E>(reason: &str) -> ChangeError<E> {
+    ChangeError::Unavailable { reason: reason.into() }
+}
+
+fn run(mut core: Core, commands: &Receiver<Command>) {
+    while let Ok(command) = commands.recv() {
+        command(&mut core);
+    }
+}
+
+impl Core {
+    fn change<T, E>(
+        &mut self,
+        decide: impl FnOnce(&Image) -> Result<(Vec<Record>, T), E>,
+    ) -> Result<T, ChangeError<E>> {
+        if let Some(reason) = &self.failed {
+            return Err(ChangeError::Unavailable { reason: Arc::clone(reason) });
+        }
+        let (records, answer) = decide(&self.image).map_err(ChangeError::Refused)?;
+        if !records.is_empty() {
+            self.commit(&records).map_err(|reason| ChangeError::Unavailable { reason })?;
+        }
+        Ok(answer)
+    }
+
+    fn commit(&mut self, records: &[Record]) -> Result<(), Arc<str>> {
+        let mut next = Image::clone(&self.image);
+        for record in records {
+            // a decision that contradicts the image it saw is refused before anything is written
+            next.apply(record).map_err(|error| Arc::from(error.to_string()))?;
+        }
+        let committed = self.log.append(records).map_err(|error| self.fail(&with_source(&error)))?;
+        self.image = Arc::new(next);
+        self.follower.follow(&self.image, records);
+        self.published.image.store(Arc::clone(&self.image));
+        self.published.offset.send_replace(committed);
+        if self.log.wants_snapshot()
+            && let Err(error) = self.log.write_snapshot(&self.image)
+        {
+            self.fail(&with_source(&error));
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, reason: &str) -> Arc<str> {
+        tracing::error!(error = reason, "the metadata log failed; metadata can't change until a restart");
+        Arc::clone(self.failed.insert(reason.into()))
+    }
+}

@@ -1,0 +1,74 @@
+//! What AlterConfigs and IncrementalAlterConfigs share: a decision about one resource, and its error codes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use kennet_contract::config_keys::Configs;
+use kennet_metadata::decisions::alter_configs::{self, AlterConfigsError, Change};
+use kennet_metadata::{Image, Record, ResourceType};
+use kennet_protocol::ErrorCode;
+
+use crate::broker::Broker;
+use crate::controller::ChangeError;
+
+/// What is done to a resource.
+pub(super) enum Alteration {
+    Incremental(Vec<Change>),
+    Replace(BTreeMap<String, Option<String>>),
+}
+
+/// Changes one resource's configs, or only checks whether that is possible.
+pub(super) async fn alter(
+    broker: &Arc<Broker>,
+    resource_type: i8,
+    name: &str,
+    alteration: Alteration,
+    validate_only: bool,
+) -> Result<(), (ErrorCode, String)> {
+    let kind = ResourceType::from_number(resource_type)
+        .ok_or_else(|| (ErrorCode::InvalidRequest, format!("resource type {resource_type} has no configs here")))?;
+    let (name, file) = (name.to_owned(), broker.config.kafka.clone());
+    let result = broker
+        .controller
+        .change(move |image| {
+            let records = decide(image, kind, &name, &alteration, &file)?;
+            Ok((if validate_only { Vec::new() } else { records }, ()))
+        })
+        .await;
+    result.map_err(|error| (code(&error), error.to_string()))
+}
+
+fn decide(
+    image: &Image,
+    kind: ResourceType,
+    name: &str,
+    alteration: &Alteration,
+    file: &BTreeMap<String, String>,
+) -> Result<Vec<Record>, AlterConfigsError> {
+    match alteration {
+        Alteration::Replace(configs) => alter_configs::replace(image, kind, name, configs),
+        Alteration::Incremental(changes) => {
+            let none = BTreeMap::new();
+            let topic = image.topic(name).map_or(&none, |topic| &topic.configs);
+            let configs = Configs { topic, dynamic_broker: &none, dynamic_cluster: image.cluster_configs(), file };
+            alter_configs::incremental(image, kind, name, changes, |key| match kind {
+                ResourceType::Topic => configs.topic_text(key),
+                ResourceType::Broker => configs.broker_text(key),
+            })
+        }
+    }
+}
+
+/// The one place where changes of configs become Kafka's error codes.
+fn code(error: &ChangeError<AlterConfigsError>) -> ErrorCode {
+    match error {
+        ChangeError::Unavailable { .. } => ErrorCode::KafkaStorageError,
+        ChangeError::Refused(error) => match error {
+            AlterConfigsError::UnknownTopic { .. } => ErrorCode::UnknownTopicOrPartition,
+            AlterConfigsError::UnknownBroker { .. } | AlterConfigsError::Twice { .. } => ErrorCode::InvalidRequest,
+            AlterConfigsError::Key(_) | AlterConfigsError::NoValue { .. } | AlterConfigsError::AtStart { .. } => {
+                ErrorCode::InvalidConfig
+            }
+        },
+    }
+}

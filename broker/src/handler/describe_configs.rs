@@ -1,0 +1,129 @@
+//! DescribeConfigs: every key that there is, with its value, where it comes from, and what it would be otherwise.
+
+use std::sync::Arc;
+
+use kennet_contract::config_keys::{self, ConfigKey, Effect, Kind, Source, Value};
+use kennet_metadata::ResourceType;
+use kennet_protocol::ErrorCode;
+use kennet_protocol::messages::describe_configs::{
+    DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResponse,
+    DescribeConfigsResult, DescribeConfigsSynonym,
+};
+
+use crate::broker::{Broker, Session};
+
+/// Kafka's number of a broker's loggers; there are none that can be set this way.
+const BROKER_LOGGER: i8 = 8;
+
+pub(super) fn handle(
+    broker: &Arc<Broker>,
+    _: &Session,
+    request: DescribeConfigsRequest,
+    _: i16,
+) -> DescribeConfigsResponse {
+    let describe = |resource: &DescribeConfigsResource| {
+        let (error, message, configs) = match describe(broker, &request, resource) {
+            Ok(configs) => (ErrorCode::None, None, configs),
+            Err((code, message)) => (code, Some(message), Vec::new()),
+        };
+        DescribeConfigsResult {
+            error_code: error,
+            error_message: message,
+            resource_type: resource.resource_type,
+            resource_name: resource.resource_name.clone(),
+            configs,
+        }
+    };
+    DescribeConfigsResponse { throttle_time_ms: 0, results: request.resources.iter().map(describe).collect() }
+}
+
+fn describe(
+    broker: &Broker,
+    request: &DescribeConfigsRequest,
+    resource: &DescribeConfigsResource,
+) -> Result<Vec<DescribeConfigsResourceResult>, (ErrorCode, String)> {
+    let image = broker.controller.image();
+    let name = resource.resource_name.as_str();
+    let wanted = |key: &&'static ConfigKey| {
+        resource.configuration_keys.as_ref().is_none_or(|names| names.iter().any(|name| name == key.name))
+    };
+    match ResourceType::from_number(resource.resource_type) {
+        Some(ResourceType::Topic) => {
+            let topic = image
+                .topic(name)
+                .ok_or_else(|| (ErrorCode::UnknownTopicOrPartition, format!("there is no topic '{name}'")))?;
+            let configs = broker.configs(&image, Some(topic));
+            let row = |key: &'static ConfigKey| {
+                let text = configs.topic_text(key.name);
+                row(request, key, text, &configs.topic_values(key))
+            };
+            Ok(config_keys::TOPIC_KEYS.iter().filter(wanted).map(row).collect())
+        }
+        Some(ResourceType::Broker) if name.is_empty() || name == broker.id().to_string() => {
+            let configs = broker.configs(&image, None);
+            let rows = config_keys::BROKER_KEYS.iter().filter(wanted).filter_map(|key| {
+                let mut values = configs.broker_values(key);
+                if name.is_empty() {
+                    // the default of all brokers: only what was set for all
+                    values.retain(|value| value.source == Source::DynamicCluster);
+                }
+                let text = values.first()?.text.clone();
+                Some(row(request, key, text, &values))
+            });
+            Ok(rows.collect())
+        }
+        Some(ResourceType::Broker) => {
+            Err((ErrorCode::InvalidRequest, format!("this is broker {}, not '{name}'", broker.id())))
+        }
+        None if resource.resource_type == BROKER_LOGGER => Ok(Vec::new()),
+        None => {
+            Err((ErrorCode::InvalidRequest, format!("resource type {} has no configs here", resource.resource_type)))
+        }
+    }
+}
+
+fn row(
+    request: &DescribeConfigsRequest,
+    key: &'static ConfigKey,
+    text: String,
+    values: &[Value],
+) -> DescribeConfigsResourceResult {
+    let synonym = |value: &Value| DescribeConfigsSynonym {
+        name: value.name.to_owned(),
+        value: Some(value.text.clone()),
+        source: source_number(value.source),
+    };
+    DescribeConfigsResourceResult {
+        name: key.name.to_owned(),
+        value: Some(text),
+        read_only: matches!(key.effect, Effect::Fixed(_) | Effect::AtStart),
+        config_source: source_number(values.first().map_or(Source::Default, |value| value.source)),
+        is_sensitive: false,
+        synonyms: if request.include_synonyms { values.iter().map(synonym).collect() } else { Vec::new() },
+        config_type: type_number(key.kind),
+        documentation: request.include_documentation.then(|| key.doc.to_owned()),
+    }
+}
+
+/// Kafka's `ConfigSource` numbers.
+pub(super) fn source_number(source: Source) -> i8 {
+    match source {
+        Source::Topic => 1,
+        Source::DynamicBroker => 2,
+        Source::DynamicCluster => 3,
+        Source::File => 4,
+        Source::Default => 5,
+    }
+}
+
+/// Kafka's `ConfigType` numbers.
+fn type_number(kind: Kind) -> i8 {
+    match kind {
+        Kind::Boolean => 1,
+        Kind::Word(_) | Kind::Text => 2,
+        Kind::Int(..) => 3,
+        Kind::Long(..) | Kind::OptionalLong(..) => 5,
+        Kind::Double(..) => 6,
+        Kind::List(_) => 7,
+    }
+}

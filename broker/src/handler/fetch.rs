@@ -1,0 +1,265 @@
+//! Fetch: batches from an offset on, up to the high watermark, waiting for more if the client wants to.
+//!
+//! Whole batches only; the first one of an answer is sent even if it is larger than every limit, so that a consumer gets on. A fetch that waits
+//! is woken by the high watermark, never by a timer. Reads that need the disk go to the read pool.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kennet_log::fs::Wait;
+use kennet_log::{ReadError, ReadLog, Unavailable};
+use kennet_protocol::messages::fetch::{
+    EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData,
+};
+use kennet_protocol::{BrokerId, ErrorCode, LeaderEpoch, Offset, Records};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+use crate::broker::{Broker, Session};
+use crate::fetch_session::{FetchKey, Plan};
+use crate::partition::{EpochError, Partition};
+
+/// Kafka's limit on how long a fetch may wait is the client's own; a minute keeps a typo from parking a connection for days.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+/// Largest number of partitions that one fetch looks at.
+const PARTITIONS_MAX: usize = 100_000;
+
+pub(super) async fn handle(broker: &Arc<Broker>, _: &Session, request: FetchRequest, version: i16) -> FetchResponse {
+    if request.replica_id != BrokerId::NONE || request.replica_state.replica_id != BrokerId::NONE {
+        // replicas fetch on the control listener; a client that says it is one gets nothing (CVE-2018-1288)
+        return top_level(ErrorCode::ClusterAuthorizationFailed, 0);
+    }
+    let plan = match broker.sessions.plan(&request, new_session_id()) {
+        Ok(plan) if plan.partitions.len() > PARTITIONS_MAX => return top_level(ErrorCode::InvalidRequest, 0),
+        Ok(plan) => plan,
+        Err(error) => return top_level(error, 0),
+    };
+    let partitions = find_partitions(broker, &plan, version);
+    let limits = Limits::of(broker, &request);
+    let deadline = Instant::now() + limits.wait;
+    let woken = Arc::new(Notify::new());
+    loop {
+        // watching first: what arrives between the look and the wait must wake us
+        for found in &partitions {
+            if let Found::Here(partition) = &found.place {
+                partition.watch(&woken);
+            }
+        }
+        let round = read_round(broker, &partitions, &limits).await;
+        let enough = round.bytes >= limits.bytes_min || round.has_error || plan.partitions.is_empty();
+        if enough || Instant::now() >= deadline || broker.is_stopping() {
+            return respond(broker, &plan, partitions, round);
+        }
+        if timeout_at(deadline, woken.notified()).await.is_err() {
+            let round = read_round(broker, &partitions, &limits).await;
+            return respond(broker, &plan, partitions, round);
+        }
+    }
+}
+
+struct Limits {
+    bytes_min: usize,
+    bytes_max: usize,
+    wait: Duration,
+}
+
+impl Limits {
+    fn of(broker: &Broker, request: &FetchRequest) -> Self {
+        let image = broker.controller.image();
+        let broker_max = broker.configs(&image, None).broker_number("fetch.max.bytes");
+        let bytes_max = i64::from(request.max_bytes.max(0)).min(broker_max);
+        let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(WAIT_MAX);
+        Self {
+            bytes_min: usize::try_from(i64::from(request.min_bytes).min(bytes_max)).unwrap_or(0),
+            bytes_max: usize::try_from(bytes_max).unwrap_or(0),
+            wait,
+        }
+    }
+}
+
+struct Wanted {
+    key: FetchKey,
+    request: FetchPartition,
+    place: Found,
+}
+
+enum Found {
+    Here(Arc<Partition>),
+    Error(ErrorCode),
+}
+
+/// What one look at all partitions gave, in their order.
+struct Round {
+    answers: Vec<PartitionData>,
+    bytes: usize,
+    has_error: bool,
+}
+
+fn find_partitions(broker: &Broker, plan: &Plan, version: i16) -> Vec<Wanted> {
+    let image = broker.controller.image();
+    let find = |key: &FetchKey| {
+        let unknown = if version >= 13 { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition };
+        let Some(topic) = broker.topic(&image, &key.topic, key.topic_id) else { return Found::Error(unknown) };
+        match broker.partition(&topic, key.partition) {
+            Some(partition) => Found::Here(partition),
+            None => Found::Error(ErrorCode::UnknownTopicOrPartition),
+        }
+    };
+    plan.partitions
+        .iter()
+        .map(|(key, request)| Wanted { key: key.clone(), request: request.clone(), place: find(key) })
+        .collect()
+}
+
+async fn read_round(broker: &Broker, partitions: &[Wanted], limits: &Limits) -> Round {
+    let mut round = Round { answers: Vec::with_capacity(partitions.len()), bytes: 0, has_error: false };
+    for wanted in partitions {
+        let answer = match &wanted.place {
+            Found::Error(error) => error_data(wanted, *error),
+            Found::Here(partition) => {
+                let left = limits.bytes_max.saturating_sub(round.bytes);
+                read_partition(broker, partition, wanted, left, round.bytes == 0).await
+            }
+        };
+        round.bytes += answer.records.as_ref().map_or(0, Records::len);
+        round.has_error |= !answer.error_code.is_ok() || answer.diverging_epoch.end_offset.0 >= 0;
+        round.answers.push(answer);
+    }
+    round
+}
+
+async fn read_partition(
+    broker: &Broker,
+    partition: &Arc<Partition>,
+    wanted: &Wanted,
+    left: usize,
+    is_first: bool,
+) -> PartitionData {
+    let request = &wanted.request;
+    if let Err(error) = partition.check_epoch(request.current_leader_epoch) {
+        return error_data(wanted, epoch_code(error));
+    }
+    let watermark = partition.high_watermark();
+    let mut data = PartitionData {
+        partition_index: wanted.key.partition,
+        high_watermark: watermark,
+        last_stable_offset: watermark,
+        log_start_offset: partition.log.log_start(),
+        aborted_transactions: None,
+        records: Some(Records::default()),
+        ..PartitionData::default()
+    };
+    if let Some(diverging) = diverging(partition, request) {
+        data.diverging_epoch = diverging;
+        return data;
+    }
+    let bytes_max = usize::try_from(request.partition_max_bytes).unwrap_or(0).min(left);
+    match read(broker, partition, request.fetch_offset, watermark, bytes_max, is_first).await {
+        Ok(read) => data.records = Some(Records::from(read.chunks)),
+        Err(error) => {
+            let code = code(&error);
+            if code == ErrorCode::KafkaStorageError {
+                tracing::error!(topic = &*partition.topic, partition = partition.index.0, %error, "records can't be read");
+            }
+            data = PartitionData { log_start_offset: data.log_start_offset, ..error_data(wanted, code) };
+        }
+    }
+    data
+}
+
+/// Tries without waiting for the disk, then on a thread that may.
+async fn read(
+    broker: &Broker,
+    partition: &Arc<Partition>,
+    from: Offset,
+    upper: Offset,
+    bytes_max: usize,
+    is_first: bool,
+) -> Result<ReadLog, ReadError> {
+    match partition.log.read(from, upper, bytes_max, is_first, Wait::Refused) {
+        Err(ReadError::WouldWait { .. }) => {
+            let log = Arc::clone(&partition.log);
+            let job = move || log.read(from, upper, bytes_max, is_first, Wait::Allowed);
+            // a full pool answers nothing this time; the client asks again
+            broker.reads.run(job).await.unwrap_or_else(|_| Ok(ReadLog::default()))
+        }
+        other => other,
+    }
+}
+
+/// A consumer that read an epoch beyond its end has to go back (KIP-320, Fetch 12).
+fn diverging(partition: &Partition, request: &FetchPartition) -> Option<EpochEndOffset> {
+    if request.last_fetched_epoch == LeaderEpoch::NONE {
+        return None;
+    }
+    let (epoch, end_offset) = partition.log.end_of_epoch(request.last_fetched_epoch)?;
+    let diverges = epoch < request.last_fetched_epoch || end_offset < request.fetch_offset;
+    diverges.then_some(EpochEndOffset { epoch, end_offset })
+}
+
+fn respond(broker: &Broker, plan: &Plan, partitions: Vec<Wanted>, round: Round) -> FetchResponse {
+    let mut responses: Vec<FetchableTopicResponse> = Vec::new();
+    for (wanted, data) in partitions.into_iter().zip(round.answers) {
+        let records = data.records.as_ref().map_or(0, Records::len);
+        let news = broker.sessions.is_news(
+            plan.session_id,
+            &wanted.key,
+            data.high_watermark,
+            data.log_start_offset,
+            data.error_code,
+            records,
+        );
+        if plan.is_incremental && !news {
+            continue;
+        }
+        let same =
+            |last: &&mut FetchableTopicResponse| last.topic == wanted.key.topic && last.topic_id == wanted.key.topic_id;
+        match responses.last_mut().filter(same) {
+            Some(last) => last.partitions.push(data),
+            None => responses.push(FetchableTopicResponse {
+                topic: wanted.key.topic,
+                topic_id: wanted.key.topic_id,
+                partitions: vec![data],
+            }),
+        }
+    }
+    FetchResponse { responses, ..top_level(ErrorCode::None, plan.session_id) }
+}
+
+fn top_level(error_code: ErrorCode, session_id: i32) -> FetchResponse {
+    FetchResponse { error_code, session_id, ..FetchResponse::default() }
+}
+
+fn error_data(wanted: &Wanted, error_code: ErrorCode) -> PartitionData {
+    PartitionData {
+        partition_index: wanted.key.partition,
+        error_code,
+        high_watermark: Offset(-1),
+        last_stable_offset: Offset(-1),
+        log_start_offset: Offset(-1),
+        aborted_transactions: None,
+        records: Some(Records::default()),
+        ..PartitionData::default()
+    }
+}
+
+pub(super) fn epoch_code(error: EpochError) -> ErrorCode {
+    match error {
+        EpochError::Fenced { .. } => ErrorCode::FencedLeaderEpoch,
+        EpochError::Unknown { .. } => ErrorCode::UnknownLeaderEpoch,
+    }
+}
+
+/// The one place where this API's failures become Kafka's error codes.
+fn code(error: &ReadError) -> ErrorCode {
+    match error {
+        ReadError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+        ReadError::Unavailable(Unavailable::Deleted) => ErrorCode::UnknownTopicOrPartition,
+        ReadError::Unavailable(_) | ReadError::WouldWait { .. } | ReadError::Io(_) => ErrorCode::KafkaStorageError,
+    }
+}
+
+/// Positive, so that it is never the "no session" of 0.
+fn new_session_id() -> i32 {
+    fastrand::i32(1..)
+}

@@ -1,0 +1,137 @@
+//! What a broker does with each request, one file per API key, found through one table.
+//!
+//! A request that does not decode closes the connection with a line in the log, as in Kafka; a version that is not served is
+//! answered with UNSUPPORTED_VERSION where the client could not know better (ApiVersions), and closes it elsewhere.
+
+mod alter_configs;
+mod api_versions;
+mod config_changes;
+mod create_partitions;
+mod create_topics;
+mod delete_records;
+mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
+mod describe_log_dirs;
+mod describe_topic_partitions;
+mod fetch;
+mod incremental_alter_configs;
+mod init_producer_id;
+mod list_offsets;
+mod metadata;
+mod offset_for_leader_epoch;
+mod produce;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kennet_protocol::messages::api_versions::unsupported_version_response;
+use kennet_protocol::{ApiKey, DecodeError, Decoder, Message, Request, RequestHeader, encode_response};
+
+use crate::broker::{Broker, Session};
+
+/// An answer's bytes, or what else to do.
+pub(crate) enum Reply {
+    /// Ready.
+    Now(Vec<Bytes>),
+    /// When its appends are acknowledged; empty where the client wants no answer (acks=0).
+    Later(Pin<Box<dyn Future<Output = Vec<Bytes>> + Send>>),
+    /// The connection ends.
+    Close,
+}
+
+/// Operations that a client may do; -2147483648 says that it did not ask (KIP-430).
+const NOT_ASKED: i32 = i32::MIN;
+/// Without an authorizer everything is allowed: for a topic Read, Write, Create, Delete, Alter, Describe, DescribeConfigs, AlterConfigs.
+const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
+/// For the cluster Create, Alter, Describe, ClusterAction, DescribeConfigs, AlterConfigs, IdempotentWrite.
+const CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
+
+/// Decodes a request, handles it, encodes the answer.
+pub(crate) async fn dispatch(
+    broker: &Arc<Broker>,
+    session: &Session,
+    header: &RequestHeader,
+    body: &mut Decoder,
+) -> Reply {
+    if !header.api_key.serves(header.api_version) {
+        return refuse_version(header);
+    }
+    match answer(broker, session, header, body).await {
+        Ok(reply) => reply,
+        Err(error) => {
+            tracing::warn!(
+                api = header.api_key.name(), version = header.api_version, client_id = header.client_id.as_deref(), %error,
+                "a request does not decode; connection closed"
+            );
+            Reply::Close
+        }
+    }
+}
+
+fn refuse_version(header: &RequestHeader) -> Reply {
+    tracing::debug!(api = header.api_key.name(), version = header.api_version, "a version that is not served");
+    match header.api_key {
+        ApiKey::ApiVersions => unsupported_version_response(header.correlation_id).map_or(Reply::Close, Reply::Now),
+        _ => Reply::Close,
+    }
+}
+
+/// The one table from API key to handler.
+async fn answer(
+    broker: &Arc<Broker>,
+    session: &Session,
+    header: &RequestHeader,
+    body: &mut Decoder,
+) -> Result<Reply, DecodeError> {
+    let version = header.api_version;
+    macro_rules! now {
+        ($module:ident) => {{
+            let request = decode(body, version)?;
+            encode(header, &$module::handle(broker, session, request, version))
+        }};
+        (await $module:ident) => {{
+            let request = decode(body, version)?;
+            encode(header, &$module::handle(broker, session, request, version).await)
+        }};
+    }
+    Ok(match header.api_key {
+        ApiKey::ApiVersions => now!(api_versions),
+        ApiKey::Metadata => now!(await metadata),
+        ApiKey::Produce => produce::handle(broker, header, decode(body, version)?),
+        ApiKey::Fetch => now!(await fetch),
+        ApiKey::ListOffsets => now!(await list_offsets),
+        ApiKey::OffsetForLeaderEpoch => now!(offset_for_leader_epoch),
+        ApiKey::CreateTopics => now!(await create_topics),
+        ApiKey::DeleteTopics => now!(await delete_topics),
+        ApiKey::CreatePartitions => now!(await create_partitions),
+        ApiKey::DeleteRecords => now!(await delete_records),
+        ApiKey::DescribeConfigs => now!(describe_configs),
+        ApiKey::IncrementalAlterConfigs => now!(await incremental_alter_configs),
+        ApiKey::AlterConfigs => now!(await alter_configs),
+        ApiKey::DescribeCluster => now!(describe_cluster),
+        ApiKey::DescribeTopicPartitions => now!(describe_topic_partitions),
+        ApiKey::DescribeLogDirs => now!(describe_log_dirs),
+        ApiKey::InitProducerId => now!(await init_producer_id),
+        other => {
+            tracing::warn!(api = other.name(), "served by the table and by no handler; connection closed");
+            Reply::Close
+        }
+    })
+}
+
+fn decode<R: Request>(body: &mut Decoder, version: i16) -> Result<R, DecodeError> {
+    R::decode(body, version)
+}
+
+fn encode<M: Message>(header: &RequestHeader, response: &M) -> Reply {
+    match encode_response(header.api_key, header.api_version, header.correlation_id, response) {
+        Ok(chunks) => Reply::Now(chunks),
+        Err(error) => {
+            tracing::error!(api = header.api_key.name(), version = header.api_version, %error, "an answer does not encode");
+            Reply::Close
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! Produce: checks each partition's batch, appends it, and answers when all of them are acknowledged.
+//!
+//! Whatever acks the client asked for, an answer leaves after its records are durable; acks=0 gets none. On one node acks=1 and acks=all
+//! are the same promise.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kennet_log::{AppendError, Appended};
+use kennet_metadata::{Image, Topic, is_internal};
+use kennet_protocol::messages::produce::{
+    BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse,
+    TopicProduceData, TopicProduceResponse,
+};
+use kennet_protocol::record::{BatchError, InvalidBatch, ProduceRules, check_produced};
+use kennet_protocol::{ErrorCode, Offset, RequestHeader, TimestampMs};
+
+use crate::broker::Broker;
+use crate::clock;
+use crate::handler::{Reply, encode};
+use crate::partition::{AckError, AckWait};
+
+/// One partition's part of the answer, and what it waits for.
+struct Part {
+    response: PartitionProduceResponse,
+    wait: Option<AckWait>,
+}
+
+/// Why a partition's batch was not appended.
+#[derive(Debug, thiserror::Error)]
+enum ProduceError {
+    #[error("there is no such topic or partition")]
+    UnknownTopicOrPartition,
+    #[error("there is no topic with this id")]
+    UnknownTopicId,
+    #[error("topic '{0}' is written by the broker only")]
+    Internal(Arc<str>),
+    #[error("no records were sent")]
+    NoRecords,
+    #[error("acks must be -1, 0 or 1, not {0}")]
+    Acks(i16),
+    #[error("this broker does not serve transactions yet; leave transactional.id unset")]
+    Transactional,
+    #[error("the topic needs {needed} in-sync replicas (min.insync.replicas) and has {present}")]
+    NotEnoughReplicas { needed: i64, present: usize },
+    #[error(transparent)]
+    Batch(#[from] InvalidBatch),
+    #[error(transparent)]
+    Append(#[from] AppendError),
+}
+
+pub(super) fn handle(broker: &Arc<Broker>, header: &RequestHeader, request: ProduceRequest) -> Reply {
+    let version = header.api_version;
+    let image = broker.controller.image();
+    let now = clock::now();
+    let mut topics = Vec::with_capacity(request.topic_data.len());
+    for data in &request.topic_data {
+        let parts = append_topic(broker, &image, &request, data, version, now);
+        topics.push((data.name.clone(), data.topic_id, parts));
+    }
+    if request.acks == 0 {
+        let failed = topics.iter().flat_map(|(_, _, parts)| parts).any(|part| !part.response.error_code.is_ok());
+        // a client that wants no answer learns of an error by its connection's end
+        if failed {
+            return Reply::Close;
+        }
+        // no answer, but the request's bytes stay charged until they are on disk
+        let waits: Vec<_> = topics.into_iter().flat_map(|(_, _, parts)| parts).filter_map(|part| part.wait).collect();
+        return Reply::Later(Box::pin(async move {
+            for wait in waits {
+                if let Err(error) = wait.await {
+                    tracing::warn!(%error, "records that were sent without acks are lost");
+                }
+            }
+            Vec::new()
+        }));
+    }
+    let header = RequestHeader::clone(header);
+    let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+    Reply::Later(Box::pin(async move {
+        let deadline = tokio::time::Instant::now() + timeout;
+        let mut responses = Vec::with_capacity(topics.len());
+        for (name, topic_id, parts) in topics {
+            let mut partition_responses = Vec::with_capacity(parts.len());
+            for part in parts {
+                partition_responses.push(finish(part, deadline).await);
+            }
+            responses.push(TopicProduceResponse { name, topic_id, partition_responses });
+        }
+        answer(&header, &ProduceResponse { responses, ..ProduceResponse::default() })
+    }))
+}
+
+fn answer(header: &RequestHeader, response: &ProduceResponse) -> Vec<Bytes> {
+    match encode(header, response) {
+        Reply::Now(chunks) => chunks,
+        Reply::Later(_) | Reply::Close => Vec::new(),
+    }
+}
+
+fn append_topic(
+    broker: &Broker,
+    image: &Image,
+    request: &ProduceRequest,
+    data: &TopicProduceData,
+    version: i16,
+    now: TimestampMs,
+) -> Vec<Part> {
+    let topic = broker.topic(image, &data.name, data.topic_id);
+    let rules = topic.as_ref().map(|topic| rules_of(broker, image, topic, version));
+    let append = |partition: &PartitionProduceData| {
+        check_request(request)?;
+        let (Some(topic), Some(rules)) = (&topic, &rules) else {
+            let by_id = !data.topic_id.is_nil();
+            return Err(if by_id { ProduceError::UnknownTopicId } else { ProduceError::UnknownTopicOrPartition });
+        };
+        append_partition(broker, image, request.acks, topic, rules, partition, now)
+    };
+    let part = |partition: &PartitionProduceData| match append(partition) {
+        Ok((appended, wait)) => accepted(partition, &appended, wait),
+        Err(error) => refused(partition, &error),
+    };
+    data.partition_data.iter().map(part).collect()
+}
+
+fn check_request(request: &ProduceRequest) -> Result<(), ProduceError> {
+    if !(-1..=1).contains(&request.acks) {
+        return Err(ProduceError::Acks(request.acks));
+    }
+    if request.transactional_id.is_some() { Err(ProduceError::Transactional) } else { Ok(()) }
+}
+
+fn append_partition(
+    broker: &Broker,
+    image: &Image,
+    acks: i16,
+    topic: &Topic,
+    rules: &ProduceRules,
+    data: &PartitionProduceData,
+    now: TimestampMs,
+) -> Result<(Appended, AckWait), ProduceError> {
+    if is_internal(&topic.name) {
+        return Err(ProduceError::Internal(Arc::clone(&topic.name)));
+    }
+    let partition = broker.partition(topic, data.index).ok_or(ProduceError::UnknownTopicOrPartition)?;
+    if acks == -1 {
+        let needed = broker.configs(image, Some(topic)).topic_number("min.insync.replicas");
+        let present = topic.partition(data.index).map_or(0, |partition| partition.isr.len());
+        if i64::try_from(present).is_ok_and(|present| present < needed) {
+            return Err(ProduceError::NotEnoughReplicas { needed, present });
+        }
+    }
+    let records = data.records.as_ref().filter(|records| !records.is_empty()).ok_or(ProduceError::NoRecords)?;
+    let batch = check_produced(records, rules, now)?;
+    if batch.header().attributes.is_transactional() {
+        return Err(ProduceError::Transactional);
+    }
+    Ok(partition.append(&batch, now)?)
+}
+
+fn rules_of(broker: &Broker, image: &Image, topic: &Topic, version: i16) -> ProduceRules {
+    let configs = broker.configs(image, Some(topic));
+    ProduceRules {
+        batch_bytes_max: usize::try_from(configs.topic_number("max.message.bytes")).unwrap_or(0),
+        before_ms_max: configs.topic_number("message.timestamp.before.max.ms"),
+        after_ms_max: configs.topic_number("message.timestamp.after.max.ms"),
+        log_append_time: configs.topic_text("message.timestamp.type") == "LogAppendTime",
+        keys_required: configs.topic_text("cleanup.policy").split(',').any(|word| word.trim() == "compact"),
+        zstd_allowed: version >= 7,
+    }
+}
+
+fn accepted(data: &PartitionProduceData, appended: &Appended, wait: AckWait) -> Part {
+    let response = PartitionProduceResponse {
+        index: data.index,
+        base_offset: appended.base_offset,
+        log_append_time_ms: appended.log_append_time.unwrap_or(TimestampMs::NONE),
+        log_start_offset: appended.log_start,
+        error_message: None,
+        ..PartitionProduceResponse::default()
+    };
+    Part { response, wait: Some(wait) }
+}
+
+fn refused(data: &PartitionProduceData, error: &ProduceError) -> Part {
+    let record_errors = match error {
+        ProduceError::Batch(InvalidBatch::MissingKeys { indexes }) => indexes
+            .iter()
+            .map(|index| BatchIndexAndErrorMessage {
+                batch_index: *index,
+                batch_index_error_message: Some("a compacted topic needs a key in every record".to_owned()),
+            })
+            .collect(),
+        _ => Vec::new(),
+    };
+    let mut response = failed(data.index, code(error), error.to_string());
+    response.record_errors = record_errors;
+    Part { response, wait: None }
+}
+
+fn failed(index: kennet_protocol::PartitionIndex, error_code: ErrorCode, message: String) -> PartitionProduceResponse {
+    PartitionProduceResponse {
+        index,
+        error_code,
+        base_offset: Offset(-1),
+        log_append_time_ms: TimestampMs::NONE,
+        log_start_offset: Offset(-1),
+        error_message: Some(message),
+        ..PartitionProduceResponse::default()
+    }
+}
+
+async fn finish(part: Part, deadline: tokio::time::Instant) -> PartitionProduceResponse {
+    let Some(wait) = part.wait else { return part.response };
+    let index = part.response.index;
+    match tokio::time::timeout_at(deadline, wait).await {
+        Ok(Ok(())) => part.response,
+        Ok(Err(error)) => {
+            let code = match &error {
+                AckError::NotLeader => ErrorCode::NotLeaderOrFollower,
+                AckError::Deleted => ErrorCode::UnknownTopicOrPartition,
+                AckError::Storage { .. } => ErrorCode::KafkaStorageError,
+            };
+            failed(index, code, error.to_string())
+        }
+        Err(_) => failed(index, ErrorCode::RequestTimedOut, "the records were not acknowledged in time".to_owned()),
+    }
+}
+
+/// The one place where this API's failures become Kafka's error codes.
+fn code(error: &ProduceError) -> ErrorCode {
+    match error {
+        ProduceError::UnknownTopicOrPartition => ErrorCode::UnknownTopicOrPartition,
+        ProduceError::UnknownTopicId => ErrorCode::UnknownTopicId,
+        ProduceError::Internal(_) => ErrorCode::InvalidTopicException,
+        ProduceError::NoRecords => ErrorCode::InvalidRecord,
+        ProduceError::Acks(_) => ErrorCode::InvalidRequiredAcks,
+        ProduceError::Transactional => ErrorCode::UnsupportedVersion,
+        ProduceError::NotEnoughReplicas { .. } => ErrorCode::NotEnoughReplicas,
+        ProduceError::Batch(error) => match error {
+            InvalidBatch::Batch(
+                BatchError::Checksum { .. } | BatchError::Truncated { .. } | BatchError::Length { .. },
+            ) => ErrorCode::CorruptMessage,
+            InvalidBatch::Batch(BatchError::Magic { .. }) => ErrorCode::UnsupportedForMessageFormat,
+            InvalidBatch::TooLarge { .. } => ErrorCode::MessageTooLarge,
+            InvalidBatch::Timestamp { .. } => ErrorCode::InvalidTimestamp,
+            InvalidBatch::Compression { .. } => ErrorCode::UnsupportedCompressionType,
+            InvalidBatch::MoreThanOne { .. }
+            | InvalidBatch::Invalid { .. }
+            | InvalidBatch::MissingKeys { .. }
+            | InvalidBatch::Records(_) => ErrorCode::InvalidRecord,
+        },
+        ProduceError::Append(error) => match error {
+            AppendError::OldProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
+            AppendError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
+            AppendError::DiskFull | AppendError::Busy { .. } | AppendError::Unavailable(_) => {
+                ErrorCode::KafkaStorageError
+            }
+        },
+    }
+}

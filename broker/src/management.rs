@@ -1,0 +1,90 @@
+//! The operator's endpoint (JSON over mutual TLS), probes and metrics on ports of their own.
+//!
+//! A peer is known by the URI in its certificate, never by being signed; it must be of this cluster. Probes and metrics name no topic and no
+//! group and need no certificate.
+
+mod bootstrap;
+mod ownership;
+mod plain;
+mod routes;
+mod tls;
+
+use std::sync::Arc;
+
+use kennet_contract::BrokerConfig;
+use kennet_contract::management::BrokerState;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use bootstrap::check_bootstrap;
+
+use crate::broker::Broker;
+use crate::identity::Identity;
+use crate::server::bind;
+use crate::start_error::StartError;
+
+/// How far the broker has come, for probes and status.
+#[derive(Clone)]
+pub(crate) struct Ready(Arc<watch::Sender<BrokerState>>);
+
+impl Ready {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(watch::Sender::new(BrokerState::AwaitingBootstrap)))
+    }
+
+    pub(crate) fn set(&self, state: BrokerState) {
+        self.0.send_replace(state);
+    }
+
+    pub(crate) fn state(&self) -> BrokerState {
+        *self.0.borrow()
+    }
+}
+
+/// The ports, bound.
+pub(crate) struct Endpoints {
+    management: Arc<TcpListener>,
+    tls: tls::Tls,
+    metrics: TcpListener,
+}
+
+impl Endpoints {
+    /// Binds the three ports; probes are answered from now on.
+    pub(crate) fn bind(config: &mut BrokerConfig, ready: &Ready) -> Result<Self, StartError> {
+        let tls = tls::Tls::load(&config.management.certificates, config.cluster_id)?;
+        let management = bind(&config.management.bind, config.management.port, "management")?;
+        let probes = bind(&config.probes.bind, config.probes.port, "probes")?;
+        let metrics = bind(&config.metrics.bind, config.metrics.port, "metrics")?;
+        let port = |socket: &TcpListener, wanted| socket.local_addr().map_or(wanted, |address| address.port());
+        config.management.port = port(&management, config.management.port);
+        config.probes.port = port(&probes, config.probes.port);
+        config.metrics.port = port(&metrics, config.metrics.port);
+        plain::serve_probes(probes, ready.clone());
+        Ok(Self { management: Arc::new(management), tls, metrics })
+    }
+
+    /// Serves `/status` and `PUT /v1/bootstrap` until the record for this directory comes.
+    pub(crate) async fn wait_for_bootstrap(&self, identity: &Identity, ready: &Ready, stop: &CancellationToken) {
+        tracing::info!(directory = identity.directory_id, "waiting for the bootstrap record (PUT /v1/bootstrap)");
+        let (router, bootstrapped) = bootstrap::router(identity.clone(), ready.clone());
+        let until = stop.child_token();
+        let served = tls::serve(Arc::clone(&self.management), self.tls.clone(), router, until.clone());
+        tokio::select! {
+            () = served => {}
+            () = bootstrapped.cancelled() => {
+                // the answer to the PUT is still on its way
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        }
+        until.cancel();
+    }
+
+    /// Serves everything, until `stop`.
+    pub(crate) fn serve(self, broker: &Arc<Broker>, ready: &Ready, stop: &CancellationToken) {
+        plain::serve_metrics(self.metrics, Arc::clone(broker));
+        let router = routes::router(Arc::clone(broker), ready.clone());
+        let (socket, tls, stop) = (self.management, self.tls, stop.clone());
+        tokio::spawn(async move { tls::serve(socket, tls, router, stop).await });
+    }
+}

@@ -1,0 +1,259 @@
+//! The metadata log of a single node: one file of checksummed appends and one snapshot, in `quorum/`.
+//!
+//! Invariant: an append is there whole or not at all, and nothing that was committed is ever cut. A tail that does not
+//! check is cut only when no intact append follows it.
+
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kennet_log::fs::{File, FileSystem, read_file, replace_file};
+use kennet_metadata::{Image, Loaded, MetadataLog, MetadataLogError, Record};
+
+const DIRECTORY: &str = "quorum";
+const LOG: &str = "metadata.log";
+const SNAPSHOT: &str = "snapshot";
+/// Length and checksum in front of each append.
+const FRAME: usize = 8;
+/// Metadata of a hundred thousand partitions is some ten MiB; more than this is no metadata of ours.
+const FILE_BYTES_MAX: usize = 1 << 30;
+/// The log is folded into a snapshot when it is larger than this and than the snapshot.
+const SNAPSHOT_FROM_BYTES: u64 = 1 << 20;
+
+/// The file implementation of [`MetadataLog`].
+pub(crate) struct FileMetadataLog {
+    fs: Arc<dyn FileSystem>,
+    log: Arc<dyn File>,
+    directory: PathBuf,
+    position: u64,
+    committed: i64,
+    snapshot_bytes: u64,
+}
+
+impl FileMetadataLog {
+    /// Opens the log below a data directory and reads what it holds.
+    ///
+    /// # Errors
+    /// When it is damaged, or the system refuses something.
+    pub(crate) fn open(fs: Arc<dyn FileSystem>, data_directory: &Path) -> Result<(Self, Loaded), MetadataLogError> {
+        let directory = data_directory.join(DIRECTORY);
+        let path = directory.join(LOG);
+        let refused = |source| io_error(&path, source);
+        fs.create_directory(&directory).map_err(refused)?;
+        let snapshot = read_file(fs.as_ref(), &directory.join(SNAPSHOT), FILE_BYTES_MAX).map_err(refused)?;
+        let snapshot_bytes = snapshot.as_ref().map_or(0, |bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        let mut image = Image::default();
+        let mut committed = -1;
+        if let Some(bytes) = snapshot {
+            let path = directory.join(SNAPSHOT);
+            let bytes = Bytes::from(bytes);
+            let append = read_frame(&bytes, 0).ok_or_else(|| damaged(&path, 0, "its checksum does not hold"))?;
+            committed = apply(&append.body, &mut image, -1, &path, true)?;
+        }
+        let bytes = Bytes::from(read_file(fs.as_ref(), &path, FILE_BYTES_MAX).map_err(refused)?.unwrap_or_default());
+        let mut at = 0;
+        while let Some(append) = read_frame(&bytes, at) {
+            committed = apply(&append.body, &mut image, committed, &path, false)?;
+            at = append.end;
+        }
+        let log = fs.create(&path).map_err(refused)?;
+        let position = u64::try_from(at).unwrap_or(u64::MAX);
+        let bytes_cut = u64::try_from(bytes.len() - at).unwrap_or(0);
+        if bytes_cut > 0 {
+            if (at + 1..bytes.len()).any(|from| read_frame(&bytes, from).is_some()) {
+                return Err(damaged(&path, position, "intact records follow"));
+            }
+            log.set_length(position).and_then(|()| log.sync()).map_err(refused)?;
+        }
+        fs.sync_directory(&directory).map_err(refused)?;
+        Ok((Self { fs, log, directory, position, committed, snapshot_bytes }, Loaded { image, bytes_cut }))
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.join(LOG)
+    }
+}
+
+impl MetadataLog for FileMetadataLog {
+    fn append(&mut self, records: &[Record]) -> Result<i64, MetadataLogError> {
+        let path = self.path();
+        let frame = encode_append(self.committed + 1, records)?;
+        let length = u64::try_from(frame.len()).map_err(|error| io_error(&path, io::Error::other(error)))?;
+        self.log
+            .write_at(&[IoSlice::new(&frame)], self.position)
+            .and_then(|()| self.log.sync())
+            .map_err(|source| io_error(&path, source))?;
+        self.position += length;
+        self.committed += i64::try_from(records.len()).unwrap_or(i64::MAX);
+        Ok(self.committed)
+    }
+
+    fn committed_offset(&self) -> i64 {
+        self.committed
+    }
+
+    fn wants_snapshot(&self) -> bool {
+        self.position > SNAPSHOT_FROM_BYTES.max(self.snapshot_bytes)
+    }
+
+    fn write_snapshot(&mut self, image: &Image) -> Result<(), MetadataLogError> {
+        let path = self.directory.join(SNAPSHOT);
+        let records = image.to_records();
+        // a snapshot's records stand for all up to the committed one
+        let frame = encode_append(self.committed, &records)?;
+        replace_file(self.fs.as_ref(), &path, &frame).map_err(|source| io_error(&path, source))?;
+        // a crash before this leaves records that the snapshot has already; they are skipped by their offsets
+        self.log.set_length(0).and_then(|()| self.log.sync()).map_err(|source| io_error(&self.path(), source))?;
+        self.position = 0;
+        self.snapshot_bytes = u64::try_from(frame.len()).unwrap_or(u64::MAX);
+        Ok(())
+    }
+}
+
+struct Frame {
+    body: Bytes,
+    end: usize,
+}
+
+/// Length, checksum, then: first offset, number of records, each with its length.
+fn encode_append(first: i64, records: &[Record]) -> Result<Vec<u8>, MetadataLogError> {
+    let mut body = first.to_be_bytes().to_vec();
+    body.extend_from_slice(&u32::try_from(records.len()).unwrap_or(u32::MAX).to_be_bytes());
+    for record in records {
+        let bytes = record.encode()?;
+        body.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
+        body.extend_from_slice(&bytes);
+    }
+    let mut frame = u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes().to_vec();
+    frame.extend_from_slice(&crc_fast::crc32_iscsi(&body).to_be_bytes());
+    frame.append(&mut body);
+    Ok(frame)
+}
+
+fn read_frame(bytes: &Bytes, at: usize) -> Option<Frame> {
+    let rest = bytes.get(at..)?;
+    let length = usize::try_from(u32::from_be_bytes(*rest.first_chunk()?)).ok()?;
+    let checksum = u32::from_be_bytes(*rest.get(4..)?.first_chunk()?);
+    // offset and count at least
+    if length < 12 || length > rest.len() - FRAME {
+        return None;
+    }
+    let end = at + FRAME + length;
+    let body = bytes.slice(at + FRAME..end);
+    (crc_fast::crc32_iscsi(&body) == checksum).then_some(Frame { body, end })
+}
+
+/// Applies an append's records beyond `committed`; returns the new committed offset.
+fn apply(
+    body: &Bytes,
+    image: &mut Image,
+    committed: i64,
+    path: &Path,
+    is_snapshot: bool,
+) -> Result<i64, MetadataLogError> {
+    let cut_off = || damaged(path, 0, "a record is cut off");
+    let first = i64::from_be_bytes(*body.first_chunk().ok_or_else(cut_off)?);
+    let count = u32::from_be_bytes(*body.get(8..).and_then(|rest| rest.first_chunk()).ok_or_else(cut_off)?);
+    if !is_snapshot && first > committed + 1 {
+        return Err(damaged(path, 0, &format!("offset {first} follows {committed}")));
+    }
+    let mut at = 12;
+    for offset in first..first + i64::from(count) {
+        let length = body.get(at..).and_then(|rest| rest.first_chunk()).map(|bytes| u32::from_be_bytes(*bytes));
+        let length = usize::try_from(length.ok_or_else(cut_off)?).map_err(|_| cut_off())?;
+        let end = at + 4 + length;
+        if end > body.len() {
+            return Err(cut_off());
+        }
+        if is_snapshot || offset > committed {
+            image.apply(&Record::decode(&body.slice(at + 4..end))?)?;
+        }
+        at = end;
+    }
+    Ok(if is_snapshot { first } else { committed.max(first + i64::from(count) - 1) })
+}
+
+fn io_error(path: &Path, source: io::Error) -> MetadataLogError {
+    MetadataLogError::Io { path: path.display().to_string(), source }
+}
+
+fn damaged(path: &Path, position: u64, what: &str) -> MetadataLogError {
+    MetadataLogError::Damaged { path: path.display().to_string(), position, what: what.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use kennet_log::fs::RealFileSystem;
+    use kennet_metadata::{ConfigRecord, Loaded, MetadataLog, MetadataLogError, Record};
+
+    use super::FileMetadataLog;
+
+    fn open(folder: &std::path::Path) -> Result<(FileMetadataLog, Loaded), MetadataLogError> {
+        FileMetadataLog::open(Arc::new(RealFileSystem::new(folder)), folder)
+    }
+
+    fn set(name: &str, value: &str) -> Record {
+        Record::Config(ConfigRecord {
+            resource_type: 4,
+            resource_name: String::new(),
+            name: name.to_owned(),
+            value: Some(value.to_owned()),
+        })
+    }
+
+    fn with_three(folder: &std::path::Path) -> Vec<u8> {
+        let (mut log, _) = open(folder).unwrap();
+        log.append(&[set("a", "1"), set("b", "2")]).unwrap();
+        assert_eq!(log.append(&[set("c", "3")]).unwrap(), 2);
+        std::fs::read(folder.join("quorum/metadata.log")).unwrap()
+    }
+
+    #[test]
+    fn what_was_committed_is_there_again() {
+        let folder = tempfile::tempdir().unwrap();
+        with_three(folder.path());
+        let (log, loaded) = open(folder.path()).unwrap();
+        assert_eq!(log.committed_offset(), 2);
+        assert_eq!(loaded.image.cluster_configs().len(), 3);
+    }
+
+    #[test]
+    fn an_append_cut_at_any_byte_is_not_there_and_the_one_before_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let whole = with_three(folder.path());
+        let second = whole.len() - 1 - (0..whole.len()).rev().find(|at| whole[*at] == b'a').unwrap_or(0);
+        for length in whole.len() - second.min(20)..whole.len() {
+            std::fs::write(folder.path().join("quorum/metadata.log"), &whole[..length]).unwrap();
+            let (mut log, loaded) = open(folder.path()).unwrap();
+            assert_eq!(loaded.image.cluster_configs().len(), 2, "{length} bytes");
+            assert_eq!(log.append(&[set("d", "4")]).unwrap(), 2);
+        }
+    }
+
+    #[test]
+    fn damage_before_intact_records_is_refused_and_nothing_is_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut bytes = with_three(folder.path());
+        bytes[10] ^= 1;
+        std::fs::write(folder.path().join("quorum/metadata.log"), &bytes).unwrap();
+        assert!(matches!(open(folder.path()), Err(MetadataLogError::Damaged { .. })));
+        assert_eq!(std::fs::read(folder.path().join("quorum/metadata.log")).unwrap(), bytes);
+    }
+
+    #[test]
+    fn a_snapshot_replaces_the_log_also_when_the_log_is_still_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let before = with_three(folder.path());
+        let (mut log, loaded) = open(folder.path()).unwrap();
+        log.write_snapshot(&loaded.image).unwrap();
+        log.append(&[set("a", "9")]).unwrap();
+        let (log, again) = open(folder.path()).unwrap();
+        assert_eq!((log.committed_offset(), again.image.cluster_configs()["a"].as_str()), (3, "9"));
+        std::fs::write(folder.path().join("quorum/metadata.log"), before).unwrap();
+        let (log, again) = open(folder.path()).unwrap();
+        assert_eq!((log.committed_offset(), again.image), (2, loaded.image));
+    }
+}

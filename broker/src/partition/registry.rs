@@ -1,0 +1,222 @@
+//! All partitions of this broker, kept in step with committed metadata.
+//!
+//! A commit is answered after its partitions are open here, so a client that was told of a topic can use it. The completion task takes what
+//! the log's flusher made durable and moves high watermarks; it is the only one that does.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use hashbrown::HashMap;
+use kennet_contract::config_keys::Configs;
+use kennet_log::{Advance, DataDirectory, LogConfig, LogId, PartitionLog, Progress};
+use kennet_metadata::{Image, Record, ResourceType, Topic};
+use kennet_protocol::{BrokerId, Offset, PartitionIndex, Uuid};
+use tokio::sync::Notify;
+
+use crate::clock;
+use crate::controller::Follower;
+use crate::partition::open::NO_CONFIGS;
+use crate::partition::{AckError, Partition, log_config};
+
+/// The partitions that this broker has.
+pub(crate) struct Partitions {
+    broker_id: BrokerId,
+    file_configs: BTreeMap<String, String>,
+    directory: Arc<DataDirectory>,
+    by_id: RwLock<HashMap<LogId, Arc<Partition>>>,
+    /// What the flusher reported and the completion task has not taken.
+    reported: Mutex<Vec<Report>>,
+    report: Notify,
+}
+
+enum Report {
+    Durable(LogId, Offset),
+    TakenBack(LogId),
+    Failed(Arc<str>),
+}
+
+impl Partitions {
+    pub(crate) fn new(
+        broker_id: BrokerId,
+        file_configs: BTreeMap<String, String>,
+        directory: Arc<DataDirectory>,
+    ) -> Arc<Self> {
+        let partitions = Arc::new(Self {
+            broker_id,
+            file_configs,
+            directory: Arc::clone(&directory),
+            by_id: RwLock::default(),
+            reported: Mutex::default(),
+            report: Notify::new(),
+        });
+        let progress: std::sync::Weak<dyn Progress> = Arc::downgrade(&(Arc::clone(&partitions) as Arc<dyn Progress>));
+        directory.set_progress(progress);
+        partitions
+    }
+
+    /// The partition, if this broker has it.
+    pub(crate) fn get(&self, topic_id: Uuid, partition: PartitionIndex) -> Option<Arc<Partition>> {
+        let id = LogId { topic_id, partition };
+        self.by_id.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    /// All partitions, in no order.
+    pub(crate) fn all(&self) -> Vec<Arc<Partition>> {
+        self.by_id.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    pub(crate) fn directory(&self) -> &DataDirectory {
+        &self.directory
+    }
+
+    /// Opens the logs of all partitions that the image gives this broker; used once, at the start.
+    pub(crate) fn open_all(&self, image: &Image) {
+        for topic in image.topics() {
+            self.open_topic(image, topic);
+        }
+    }
+
+    /// All layers of configs for a topic, or for none.
+    pub(crate) fn configs<'a>(&'a self, image: &'a Image, topic: Option<&'a Topic>) -> Configs<'a> {
+        Configs {
+            topic: topic.map_or(&NO_CONFIGS, |topic| &topic.configs),
+            dynamic_broker: image.broker_configs(self.broker_id).unwrap_or(&NO_CONFIGS),
+            dynamic_cluster: image.cluster_configs(),
+            file: &self.file_configs,
+        }
+    }
+
+    /// Moves watermarks and completes waiters as the flusher reports, for ever.
+    pub(crate) async fn complete(self: Arc<Self>) {
+        loop {
+            self.report.notified().await;
+            let reports = std::mem::take(&mut *self.reported.lock().unwrap_or_else(PoisonError::into_inner));
+            for report in reports {
+                self.take(report);
+            }
+        }
+    }
+
+    fn take(&self, report: Report) {
+        match report {
+            Report::Durable(id, end) => {
+                if let Some(partition) = self.get(id.topic_id, id.partition) {
+                    partition.advance(end);
+                }
+            }
+            Report::TakenBack(id) => {
+                if let Some(partition) = self.get(id.topic_id, id.partition) {
+                    partition.fail(&AckError::Storage { reason: "the volume is full".into() });
+                }
+            }
+            Report::Failed(reason) => {
+                for partition in self.all() {
+                    partition.fail(&AckError::Storage { reason: Arc::clone(&reason) });
+                }
+            }
+        }
+    }
+
+    fn open_topic(&self, image: &Image, topic: &Topic) {
+        let config = log_config(&self.configs(image, Some(topic)));
+        for (index, partition) in (0..).zip(&topic.partitions) {
+            if partition.replicas.contains(&self.broker_id) {
+                self.open_partition(topic, PartitionIndex(index), &config);
+            }
+        }
+    }
+
+    fn open_partition(&self, topic: &Topic, index: PartitionIndex, config: &LogConfig) {
+        let Some(described) = topic.partition(index) else { return };
+        if let Some(open) = self.get(topic.id, index) {
+            open.set_leader_epoch(described.leader_epoch);
+            return;
+        }
+        let id = LogId { topic_id: topic.id, partition: index };
+        let log = self.directory.open_log(&id, &topic.name, config.clone(), clock::now());
+        if let Some(reason) = log.unavailable() {
+            tracing::error!(topic = &*topic.name, partition = index.0, error = %reason, "partition is offline");
+        }
+        let partition = Partition::new(Arc::clone(&topic.name), index, log, described.leader_epoch);
+        self.by_id.write().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::new(partition));
+    }
+
+    fn remove_topic(&self, topic_id: Uuid) {
+        let removed: Vec<_> = self
+            .by_id
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extract_if(|id, _| id.topic_id == topic_id)
+            .collect();
+        if let Err(error) = self.directory.delete_topic(topic_id) {
+            tracing::error!(topic = %topic_id, %error, "files of a deleted topic could not be removed");
+        }
+        for (_, partition) in removed {
+            partition.fail(&AckError::Deleted);
+        }
+    }
+
+    fn update_configs(&self, image: &Image, topic: &Topic) {
+        let config = log_config(&self.configs(image, Some(topic)));
+        for index in (0..).take(topic.partitions.len()) {
+            if let Some(partition) = self.get(topic.id, PartitionIndex(index)) {
+                partition.log.set_config(config.clone());
+            }
+        }
+    }
+
+    fn follow_record(&self, image: &Image, record: &Record) {
+        match record {
+            Record::Partition(fields) => {
+                if let Some(topic) = image.topic_by_id(fields.topic_id) {
+                    let config = log_config(&self.configs(image, Some(topic)));
+                    self.open_partition(topic, fields.partition, &config);
+                }
+            }
+            Record::RemoveTopic(fields) => self.remove_topic(fields.topic_id),
+            Record::Config(fields) => match ResourceType::from_number(fields.resource_type) {
+                Some(ResourceType::Topic) => {
+                    if let Some(topic) = image.topic(&fields.resource_name) {
+                        self.update_configs(image, topic);
+                    }
+                }
+                Some(ResourceType::Broker) => image.topics().for_each(|topic| self.update_configs(image, topic)),
+                None => {}
+            },
+            Record::Broker(_) | Record::Topic(_) | Record::ProducerIds(_) | Record::TopicOwner(_) => {}
+        }
+    }
+
+    fn push(&self, reports: impl Iterator<Item = Report>) {
+        self.reported.lock().unwrap_or_else(PoisonError::into_inner).extend(reports);
+        self.report.notify_one();
+    }
+}
+
+impl Follower for Partitions {
+    fn follow(&self, image: &Arc<Image>, records: &[Record]) {
+        for record in records {
+            self.follow_record(image, record);
+        }
+    }
+}
+
+impl Progress for Partitions {
+    fn durable(&self, advances: &[Advance]) {
+        self.push(advances.iter().map(|advance| Report::Durable(advance.log.id().clone(), advance.durable_end)));
+    }
+
+    fn taken_back(&self, logs: &[Arc<PartitionLog>]) {
+        tracing::error!(path = %self.directory.path().display(), "the volume is full; produce is refused until there is room");
+        self.push(logs.iter().map(|log| Report::TakenBack(log.id().clone())));
+    }
+
+    fn failed(&self, reason: &str) {
+        tracing::error!(path = %self.directory.path().display(), error = reason, "the data directory failed");
+        self.push(std::iter::once(Report::Failed(reason.into())));
+    }
+
+    fn complain(&self, message: &str) {
+        tracing::warn!(error = message, "a file could not be written or removed");
+    }
+}

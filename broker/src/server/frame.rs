@@ -1,0 +1,186 @@
+//! Reads requests off a socket: four bytes of length, then so many bytes.
+//!
+//! The length is bounded and charged to a budget before the body is read, and memory grows only as bytes arrive. A sender that
+//! is slower than 64 KiB/s for 5 seconds is closed, so that a few slow ones can't hold the budget.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{error::Elapsed, timeout};
+
+use crate::server::limits::FrameBudget;
+
+/// A request's bytes, without the length, and its share of the budget.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    pub(crate) bytes: Bytes,
+    pub(crate) charge: OwnedSemaphorePermit,
+}
+
+/// Why a connection ends without having asked for it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FrameError {
+    #[error("the client closed the connection")]
+    Closed,
+    #[error("the connection broke: {0}")]
+    Io(#[from] io::Error),
+    #[error("a request of {length} bytes is not possible: expected 1 to {limit} (socket.request.max.bytes)")]
+    Length { length: i32, limit: usize },
+    #[error("the client speaks {protocol} to a Kafka port")]
+    Foreign { protocol: &'static str },
+    #[error("the client was silent for {} seconds (connections.max.idle.ms)", limit.as_secs())]
+    Idle { limit: Duration },
+    #[error("the client sends its request slower than {} KiB in {} seconds", PACE_BYTES / 1024, PACE.as_secs())]
+    Slow,
+    #[error("the broker is stopping")]
+    Stopping,
+}
+
+const PACE: Duration = Duration::from_secs(5);
+/// 64 KiB a second.
+const PACE_BYTES: usize = 5 * 64 * 1024;
+/// What a buffer grows by while a body arrives.
+const GROWTH: usize = 64 * 1024;
+
+/// Reads frames from one connection.
+pub(crate) struct FrameReader<R> {
+    reader: R,
+    buffer: BytesMut,
+    budget: FrameBudget,
+    length_max: usize,
+    idle: Option<Duration>,
+    is_first: bool,
+}
+
+impl<R: AsyncRead + Unpin> FrameReader<R> {
+    pub(crate) fn new(reader: R, budget: FrameBudget, length_max: usize, idle: Option<Duration>) -> Self {
+        Self { reader, buffer: BytesMut::new(), budget, length_max, idle, is_first: true }
+    }
+
+    /// The next request.
+    pub(crate) async fn next(&mut self) -> Result<Frame, FrameError> {
+        let length = self.read_length().await?;
+        let charge = self.budget.reserve(length).await.ok_or(FrameError::Stopping)?;
+        self.read_body(length).await?;
+        let bytes = self.buffer.split_to(length).freeze();
+        Ok(Frame { bytes, charge })
+    }
+
+    async fn read_length(&mut self) -> Result<usize, FrameError> {
+        if self.buffer.is_empty() {
+            let read = self.reader.read_buf(&mut self.buffer);
+            let read = match self.idle {
+                Some(limit) => timeout(limit, read).await.map_err(|_| FrameError::Idle { limit })?,
+                None => read.await,
+            };
+            if read? == 0 {
+                return Err(FrameError::Closed);
+            }
+        }
+        self.fill(4).await?;
+        let prefix = self.buffer.split_to(4);
+        let length = i32::from_be_bytes([prefix[0], prefix[1], prefix[2], prefix[3]]);
+        if std::mem::take(&mut self.is_first)
+            && let Some(protocol) = foreign_hello(&prefix)
+        {
+            return Err(FrameError::Foreign { protocol });
+        }
+        let wrong = FrameError::Length { length, limit: self.length_max };
+        usize::try_from(length).ok().filter(|length| (1..=self.length_max).contains(length)).ok_or(wrong)
+    }
+
+    async fn read_body(&mut self, length: usize) -> Result<(), FrameError> {
+        while self.buffer.len() < length {
+            let step = (self.buffer.len() + PACE_BYTES).min(length);
+            self.fill(step).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads until the buffer has `length` bytes, within the time that the pace allows.
+    async fn fill(&mut self, length: usize) -> Result<(), FrameError> {
+        let paced = async {
+            while self.buffer.len() < length {
+                let missing = length - self.buffer.len();
+                self.buffer.reserve(missing.min(GROWTH));
+                if self.reader.read_buf(&mut self.buffer).await? == 0 {
+                    return Err(FrameError::Closed);
+                }
+            }
+            Ok(())
+        };
+        let result: Result<_, Elapsed> = timeout(PACE, paced).await;
+        result.map_err(|_| FrameError::Slow)?
+    }
+}
+
+/// Other protocols' first four bytes, so that a wrong port is named in the log.
+fn foreign_hello(prefix: &[u8]) -> Option<&'static str> {
+    match prefix {
+        b"GET " | b"POST" | b"PUT " | b"HEAD" | b"OPTI" | b"DELE" | b"PRI " => Some("HTTP"),
+        [0x16, 0x03, _, _] => Some("TLS"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+    use std::time::Duration;
+
+    use super::{FrameError, FrameReader};
+    use crate::server::limits::FrameBudget;
+
+    async fn read(bytes: &[u8]) -> Result<Vec<u8>, FrameError> {
+        let mut reader = FrameReader::new(Cursor::new(bytes.to_vec()), FrameBudget::new(1 << 20), 1_000, None);
+        reader.next().await.map(|frame| frame.bytes.to_vec())
+    }
+
+    #[tokio::test]
+    async fn a_frame_is_read_whole() {
+        assert_eq!(read(b"\0\0\0\x03abcdef").await.unwrap(), b"abc");
+    }
+
+    #[tokio::test]
+    async fn lengths_that_can_not_be_close_the_connection() {
+        for length in [0_i32, -1, 1_001, i32::MAX, i32::MIN] {
+            let error = read(&length.to_be_bytes()).await.unwrap_err();
+            assert!(matches!(error, FrameError::Length { .. }), "{length}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_cut_off_frame_is_a_closed_connection() {
+        assert!(matches!(read(b"\0\0").await, Err(FrameError::Closed)));
+        assert!(matches!(read(b"\0\0\0\x05ab").await, Err(FrameError::Closed)));
+        assert!(matches!(read(b"").await, Err(FrameError::Closed)));
+    }
+
+    #[tokio::test]
+    async fn other_protocols_are_named() {
+        assert!(matches!(read(b"GET / HTTP/1.1").await, Err(FrameError::Foreign { protocol: "HTTP" })));
+        assert!(matches!(read(b"\x16\x03\x01\x02\0").await, Err(FrameError::Foreign { protocol: "TLS" })));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sender_of_a_byte_now_and_then_is_closed() {
+        let (mut client, server) = tokio::io::duplex(64);
+        let sender = tokio::spawn(async move {
+            use tokio::io::AsyncWriteExt;
+            client.write_all(&100_i32.to_be_bytes()).await.unwrap();
+            loop {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                if client.write_all(b"x").await.is_err() {
+                    return;
+                }
+            }
+        });
+        let mut reader = FrameReader::new(server, FrameBudget::new(1 << 20), 1_000, None);
+        assert!(matches!(reader.next().await, Err(FrameError::Slow)));
+        drop(reader);
+        sender.await.unwrap();
+    }
+}

@@ -1,0 +1,10 @@
+//! Sockets: listeners, connections, frames, limits. What a request means is the handlers' business.
+
+mod connection;
+mod frame;
+mod limits;
+mod listener;
+mod write;
+
+pub(crate) use limits::{ConnectionLimits, FrameBudget};
+pub(crate) use listener::{Listeners, bind, serve};

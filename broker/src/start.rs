@@ -1,0 +1,196 @@
+//! From a config to a serving broker, and from a signal to a stopped one.
+//!
+//! Order of start: identity, metadata log, management endpoint; then, once the cluster is bootstrapped, recovery and registration; ports
+//! for clients last, so whoever connects is served. Order of stop: unready, no new connections, answers, flush, clean mark.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kennet_contract::BrokerConfig;
+use kennet_contract::config_keys::Configs;
+use kennet_contract::management::{BootstrapRecord, BrokerState};
+use kennet_log::fs::{FileSystem, RealFileSystem};
+use kennet_log::{DataDirectory, Limits};
+use kennet_metadata::MetadataLog;
+use kennet_metadata::decisions::register_broker;
+use kennet_protocol::BrokerId;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::broker::Broker;
+use crate::controller::Controller;
+use crate::identity::Identity;
+use crate::management::{self, Ready};
+use crate::metadata_log::FileMetadataLog;
+use crate::partition::Partitions;
+use crate::read_pool::ReadPool;
+use crate::server::{ConnectionLimits, FrameBudget, Listeners, serve};
+use crate::start_error::StartError;
+use crate::{retention, telemetry};
+
+/// Without a limit of our own or of the cgroup, budgets assume a small pod.
+const MEMORY_ASSUMED: u64 = 512 << 20;
+/// Open connections get so long to take their last answers.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// A broker that has started.
+pub struct Running {
+    broker: Arc<Broker>,
+    /// The config with the ports that were bound.
+    pub config: BrokerConfig,
+    directory: Arc<DataDirectory>,
+    stop: CancellationToken,
+    connections: TaskTracker,
+}
+
+/// Runs a broker until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Why it does not start.
+pub async fn run(config: BrokerConfig) -> Result<(), StartError> {
+    telemetry::start(config.log_format);
+    raise_file_limit();
+    let stop = CancellationToken::new();
+    let signal = stop_signal()?;
+    let starting = start(config, None, stop.clone());
+    tokio::pin!(starting, signal);
+    let running = tokio::select! {
+        running = &mut starting => running?,
+        () = &mut signal => return Ok(()),
+    };
+    signal.await;
+    tracing::info!("stopping");
+    running.stop().await;
+    Ok(())
+}
+
+/// Starts a broker. With a bootstrap record it needs nobody to send one, which is what tests in one process do.
+///
+/// # Errors
+/// Why it does not start.
+pub async fn start(
+    mut config: BrokerConfig,
+    bootstrap: Option<fn(&str) -> BootstrapRecord>,
+    stop: CancellationToken,
+) -> Result<Running, StartError> {
+    let root = config.data_directory.clone();
+    let io = |source| StartError::Io { path: root.clone(), source };
+    std::fs::create_dir_all(&root).map_err(io)?;
+    let memory = config.memory_bytes.unwrap_or_else(memory_limit);
+    let fs: Arc<dyn FileSystem> = Arc::new(RealFileSystem::new(&root));
+    let limits = Limits { pending_bytes_max: usize::try_from(memory / 4).unwrap_or(64 << 20), ..Limits::default() };
+    // the lock comes first: nothing is read or written in a directory that another process has
+    let directory = Arc::new(DataDirectory::open(Arc::clone(&fs), &root, limits)?);
+    let identity = Identity::open(fs.as_ref(), &root, config.cluster_id, config.id())?;
+    let (mut log, loaded) = FileMetadataLog::open(fs, &root)?;
+    if loaded.bytes_cut > 0 {
+        tracing::warn!(bytes = loaded.bytes_cut, "an unfinished append to the metadata log was cut");
+    }
+    let mut image = loaded.image;
+    let ready = Ready::new();
+    let endpoints = management::Endpoints::bind(&mut config, &ready)?;
+    if image.broker(BrokerId(config.id())).is_none() && log.committed_offset() < 0 {
+        match bootstrap {
+            Some(record) => management::check_bootstrap(&record(&identity.directory_id), &identity)
+                .map_err(|problem| StartError::Identity { path: root.clone(), what: problem.message })?,
+            None => endpoints.wait_for_bootstrap(&identity, &ready, &stop).await,
+        }
+    }
+    let registration = register_broker::decide(&image, BrokerId(config.id()), identity.directory_uuid());
+    for record in &registration {
+        image.apply(record).map_err(kennet_metadata::MetadataLogError::from)?;
+    }
+    log.append(&registration)?;
+    ready.set(BrokerState::Recovering);
+    let partitions = Partitions::new(BrokerId(config.id()), config.kafka.clone(), Arc::clone(&directory));
+    partitions.open_all(&image);
+    let system = |what| move |source| StartError::System { what, source };
+    let reads = ReadPool::start().map_err(system("start threads for reading"))?;
+    let controller = Controller::start(Box::new(log), image, Arc::clone(&partitions) as Arc<_>)
+        .map_err(system("start the controller's thread"))?;
+    tokio::spawn(Arc::clone(&partitions).complete());
+    let listeners = Listeners::bind(&mut config)?;
+    let broker = Arc::new(Broker::new(config.clone(), identity, controller, partitions, reads));
+    let connections = TaskTracker::new();
+    let (limits, budget) = connection_limits(&config, memory);
+    serve(&broker, listeners, &limits, &budget, &stop, &connections);
+    tokio::spawn(retention::run(Arc::clone(&broker), stop.clone()));
+    endpoints.serve(&broker, &ready, &stop);
+    ready.set(BrokerState::Serving);
+    announce(&config);
+    Ok(Running { broker, config, directory, stop, connections })
+}
+
+impl Running {
+    /// Stops in order; everything that was appended is on disk, and the next start reads nothing twice.
+    pub async fn stop(self) {
+        self.broker.begin_stop();
+        self.stop.cancel();
+        self.connections.close();
+        if tokio::time::timeout(DRAIN, self.connections.wait()).await.is_err() {
+            tracing::warn!(seconds = DRAIN.as_secs(), "some connections did not take their last answers");
+        }
+        let directory = Arc::clone(&self.directory);
+        let closed = self.broker.reads.run(move || directory.close()).await;
+        if closed.is_err() {
+            self.directory.close();
+        }
+        tracing::info!("stopped");
+    }
+}
+
+fn connection_limits(config: &BrokerConfig, memory: u64) -> (Arc<ConnectionLimits>, FrameBudget) {
+    let none = std::collections::BTreeMap::new();
+    let configs = Configs { topic: &none, dynamic_broker: &none, dynamic_cluster: &none, file: &config.kafka };
+    let count = |name| usize::try_from(configs.broker_number(name)).unwrap_or(0);
+    let limits = ConnectionLimits::new(count("max.connections"), count("max.connections.per.ip"));
+    // requests in flight may take a quarter of the memory
+    (limits, FrameBudget::new(memory / 4))
+}
+
+fn announce(config: &BrokerConfig) {
+    for listener in &config.listeners {
+        tracing::info!(
+            cluster = config.cluster_name,
+            broker = config.id(),
+            listener = listener.name,
+            bind = listener.bind,
+            port = listener.port,
+            advertised = format!("{}:{}", listener.advertised_host, listener.advertised_port),
+            "serving"
+        );
+    }
+}
+
+/// The smallest memory limit of the cgroups that this process is in.
+fn memory_limit() -> u64 {
+    const NONE: u64 = 1 << 60;
+    let read = |path: &str| std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<u64>().ok());
+    let v2 = read("/sys/fs/cgroup/memory.max");
+    let v1 = read("/sys/fs/cgroup/memory/memory.limit_in_bytes");
+    v2.or(v1).filter(|limit| *limit < NONE).unwrap_or(MEMORY_ASSUMED)
+}
+
+/// A log has a file per segment: the soft limit of 1024 is for programs that use select.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit on open files could not be raised");
+    }
+}
+
+/// Completes at SIGTERM or SIGINT.
+fn stop_signal() -> Result<impl Future<Output = ()>, StartError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let system = |source| StartError::System { what: "wait for signals", source };
+    let mut terminate = signal(SignalKind::terminate()).map_err(system)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
