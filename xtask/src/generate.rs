@@ -42,5 +42,11 @@ pub(crate) fn run(root: &Path, mode: Mode) -> Result<()> {
 }
 
 fn files() -> Result<Vec<Generated>> {
-    Ok(Vec::new())
+    let mut files = Vec::new();
+    for (name, text) in kennet_api::crd_files().context("the custom resource definitions")? {
+        // the chart can only read files inside itself
+        files.push((format!("charts/kennet/charts/kennet-crds/files/{name}"), text.clone()));
+        files.push((format!("crds/{name}"), text));
+    }
+    Ok(files)
 }
