@@ -5,6 +5,7 @@
 mod cache;
 mod check;
 mod generate;
+mod test;
 mod tidy;
 
 use std::path::PathBuf;
@@ -27,6 +28,12 @@ enum Task {
     Check,
     /// Write the files that are made from code.
     Generate,
+    /// Every test suite, or one, and a line that counts at the end.
+    Test {
+        /// Run only this suite.
+        #[arg(long)]
+        suite: Option<String>,
+    },
     /// List what the tests keep outside the checkout.
     Cache {
         /// Remove all of it.
@@ -41,6 +48,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(&root),
         Task::Check => check::run(&root),
         Task::Generate => generate::run(&root, generate::Mode::Write),
+        Task::Test { suite } => test::run(&root, suite.as_deref()),
         Task::Cache { clear } => cache::run(clear),
     };
     match outcome {

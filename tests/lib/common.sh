@@ -1,0 +1,64 @@
+# Sourced by the suites: where caches are, how results are told, which broker is tested.
+# shellcheck shell=bash
+
+KENNET_CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/kennet
+KAFKA_VERSION=4.3.1
+KAFKA_HOME=$KENNET_CACHE/kafka-$KAFKA_VERSION
+KAFKA_LIBS=$KAFKA_HOME/kafka/libs
+export KENNET_CACHE KAFKA_VERSION KAFKA_HOME KAFKA_LIBS
+
+pass() { echo "PASS $*"; }
+fail() { echo "FAIL $*"; FAILED=1; }
+skip() { echo "SKIP $*"; }
+
+# step NAME COMMAND...: a PASS or FAIL line; the command's output is shown when it fails.
+step() {
+    local name=$1 output
+    shift
+    if output=$(timeout "${STEP_SECONDS:-120}" "$@" 2>&1); then
+        pass "$name"
+    else
+        fail "$name: exit $?: $(tail -n 3 <<< "$output" | tr '\n' ' ' | cut -c1-400)"
+        printf '%s\n' "$output" | tail -n 40 >&2
+    fi
+}
+
+# have PROGRAM...: whether all of them are on the PATH, after trying Debian's packages of the same names.
+have() {
+    local missing=()
+    for program in "$@"; do
+        command -v "$program" > /dev/null || missing+=("$program")
+    done
+    [ ${#missing[@]} -eq 0 ] && return 0
+    if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
+        apt-get update -qq > /dev/null 2>&1 || true
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" > /dev/null 2>&1 || true
+    fi
+    for program in "${missing[@]}"; do
+        command -v "$program" > /dev/null || return 1
+    done
+}
+
+# python_with PACKAGE==VERSION...: prints a python that has them, from a cached environment named after them.
+python_with() {
+    local key environment
+    key=$(printf '%s\n' "$@" "$(python3 --version)" | sha256sum | cut -c1-16)
+    environment=$KENNET_CACHE/python-$key
+    if [ ! -f "$environment/complete" ]; then
+        rm -rf "$environment"
+        python3 -m venv "$environment" >&2
+        "$environment/bin/pip" install --quiet "$@" >&2
+        touch "$environment/complete"
+    fi
+    echo "$environment/bin/python"
+}
+
+# Builds the programs that are tested, and prints their folder. Static, as they are in the images.
+build_programs() {
+    local root target=x86_64-unknown-linux-gnu folder
+    root=$(git rev-parse --show-toplevel 2> /dev/null || pwd)
+    folder=${CARGO_TARGET_DIR:-$root/target}/$target/system
+    (cd "$root" && RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet --locked --profile system --target "$target" \
+        -p kennet-broker -p kennet -p kennet-operator >&2)
+    echo "$folder"
+}

@@ -1,0 +1,144 @@
+//! One suite: a program with a time limit whose lines are counted.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+/// A suite of `make test`.
+pub(crate) struct Suite {
+    pub(crate) name: &'static str,
+    /// The program; empty for `cargo test`, which is read differently.
+    pub(crate) command: &'static [&'static str],
+    /// After so long it is ended and counts as failed.
+    pub(crate) minutes: u64,
+}
+
+/// How many tests passed, failed, were skipped.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Count {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
+    pub(crate) skipped: u64,
+}
+
+impl Count {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+
+    fn note(&mut self, line: &str) {
+        match line.split_whitespace().next() {
+            Some("PASS") => self.passed += 1,
+            Some("FAIL") => self.failed += 1,
+            Some("SKIP") => self.skipped += 1,
+            _ => {}
+        }
+    }
+}
+
+/// What a program did.
+pub(crate) struct Outcome {
+    pub(crate) succeeded: bool,
+    pub(crate) timed_out: bool,
+}
+
+impl Suite {
+    /// Runs the suite's program and counts its lines.
+    pub(crate) fn run(&self, root: &Path) -> Result<Count> {
+        let mut count = Count::default();
+        let mut command = Command::new(self.command[0]);
+        command.args(&self.command[1..]).current_dir(root);
+        let outcome = self.stream(root, command, |line| count.note(line))?;
+        if outcome.timed_out || (!outcome.succeeded && count.failed == 0) {
+            count.failed += 1;
+        }
+        // a suite that tested nothing and says nothing is broken
+        if count == Count::default() {
+            count.failed += 1;
+        }
+        Ok(count)
+    }
+
+    /// Runs a program in a process group of its own, shows and keeps its lines, and ends the whole group when its time is over.
+    #[expect(clippy::print_stdout, reason = "a suite's lines are for people to watch")]
+    pub(crate) fn stream(&self, root: &Path, mut command: Command, mut each: impl FnMut(&str)) -> Result<Outcome> {
+        let logs = root.join("target/test-logs");
+        fs::create_dir_all(&logs)?;
+        let mut log = File::create(logs.join(format!("{}.log", self.name)))?;
+        let errors = log.try_clone()?;
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(errors)
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("cannot start suite {}", self.name))?;
+        let output = child.stdout.take().context("a suite without output")?;
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut left = Duration::from_secs(self.minutes * 60);
+        let timed_out = loop {
+            let started = super::now();
+            match lines.recv_timeout(left) {
+                Ok(line) => {
+                    writeln!(log, "{line}")?;
+                    println!("{line}");
+                    each(&line);
+                }
+                Err(RecvTimeoutError::Disconnected) => break false,
+                Err(RecvTimeoutError::Timeout) => break true,
+            }
+            left = left.saturating_sub(started.elapsed());
+        };
+        if timed_out {
+            println!("FAIL {}: it took longer than {} minutes and was ended", self.name, self.minutes);
+            end_group(&child)?;
+        }
+        let status = child.wait()?;
+        Ok(Outcome { succeeded: status.success(), timed_out })
+    }
+}
+
+/// Ends a suite and everything that it started in its process group.
+fn end_group(child: &Child) -> Result<()> {
+    let group = format!("-{}", child.id());
+    Command::new("kill").args(["-KILL", "--", &group]).status().context("cannot end a suite")?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Count, Suite};
+
+    #[test]
+    fn lines_are_counted_by_their_first_word() {
+        let mut count = Count::default();
+        for line in ["PASS a", "PASS b", "FAIL c: why", "SKIP d: why", "anything else", ""] {
+            count.note(line);
+        }
+        assert_eq!(count, Count { passed: 2, failed: 1, skipped: 1 });
+    }
+
+    #[test]
+    fn a_suite_that_fails_silently_or_tests_nothing_counts_as_a_failure() {
+        let folder = tempfile::tempdir().unwrap();
+        for command in [&["false"][..], &["true"]] {
+            let suite = Suite { name: "silent", command, minutes: 1 };
+            assert_eq!(suite.run(folder.path()).unwrap(), Count { passed: 0, failed: 1, skipped: 0 });
+        }
+    }
+}
