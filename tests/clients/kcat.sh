@@ -4,16 +4,16 @@ set -u
 bootstrap=$1
 topic=kcat-$RANDOM$RANDOM
 work=$(mktemp -d)
-trap '"'"'rm -rf "$work"'"'"' EXIT
+trap 'rm -rf "$work"' EXIT
 
 check() { # check STEP EXPECTED FOUND
     if cmp -s "$2" "$3"; then echo "ok $1"; else echo "not $1: $(cmp "$2" "$3" 2>&1 | head -n 1)"; fi
 }
 
 for codec in none gzip snappy lz4 zstd; do
-    for n in $(seq 1 2000); do printf '"'"'key-%d:%s value %d of a line that compresses\n'"'"' "$n" "$codec" "$n"; done > "$work/sent"
+    for n in $(seq 1 2000); do printf 'key-%d:%s value %d of a line that compresses\n' "$n" "$codec" "$n"; done > "$work/sent"
     kcat -b "$bootstrap" -P -t "$topic-$codec" -K: -z "$codec" -X acks=all -X topic.partitioner=consistent < "$work/sent" || echo "not produce $codec: exit $?"
-    kcat -b "$bootstrap" -C -t "$topic-$codec" -o beginning -e -q -f '"'"'%k:%s\n'"'"' > "$work/read"
+    kcat -b "$bootstrap" -C -t "$topic-$codec" -o beginning -e -q -f '%k:%s\n' > "$work/read"
     sort "$work/sent" > "$work/a"
     sort "$work/read" > "$work/b"
     check "round trip $codec" "$work/a" "$work/b"
@@ -21,7 +21,7 @@ done
 
 head -c 900000 /dev/urandom > "$work/large"
 kcat -b "$bootstrap" -P -t "$topic-large" "$work/large"
-kcat -b "$bootstrap" -C -t "$topic-large" -o beginning -e -q -D '"'"''"'"' > "$work/read"
+kcat -b "$bootstrap" -C -t "$topic-large" -o beginning -e -q -D '' > "$work/read"
 check "a record of 900 000 bytes" "$work/large" "$work/read"
 
 seq 1 100 | kcat -b "$bootstrap" -P -t "$topic-seq"
@@ -34,9 +34,9 @@ check "the last five" "$work/expected" "$work/read"
 kcat -b "$bootstrap" -C -t "$topic-seq" -o s@0 -e -q > "$work/read"
 seq 1 100 > "$work/expected"
 check "from a time" "$work/expected" "$work/read"
-printf '"'"'%s\n'"'"' x y | kcat -b "$bootstrap" -P -t "$topic-idempotent" -X enable.idempotence=true
+printf '%s\n' x y | kcat -b "$bootstrap" -P -t "$topic-idempotent" -X enable.idempotence=true
 kcat -b "$bootstrap" -C -t "$topic-idempotent" -o beginning -e -q > "$work/read"
-printf '"'"'%s\n'"'"' x y > "$work/expected"
+printf '%s\n' x y > "$work/expected"
 check "an idempotent producer" "$work/expected" "$work/read"
 kcat -b "$bootstrap" -L -J > "$work/metadata"
 if grep -q "\"topic\":\"$topic-seq\"" "$work/metadata"; then echo "ok metadata"; else echo "not metadata: the topic is not listed"; fi

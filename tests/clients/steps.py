@@ -1,4 +1,4 @@
-"""What the Python clients'"'"' tests share: a line for each step, and records that are awkward."""
+"""What the Python clients' tests share: a line for each step, and records that are awkward."""
 
 import sys
 import traceback
@@ -20,7 +20,7 @@ def step(name, run):
     try:
         run()
         print(f"ok {name}", flush=True)
-    except Exception as error:  # noqa: BLE001 - whatever a client throws is the step'"'"'s failure
+    except Exception as error:  # noqa: BLE001 - whatever a client throws is the step's failure
         traceback.print_exc(file=sys.stderr)
         print(f"not {name}: {type(error).__name__}: {str(error)[:200]}", flush=True)
 
