@@ -351,7 +351,8 @@ fn read_topic(
     topic: kennet_protocol::messages::metadata::MetadataResponseTopic,
 ) -> Result<(bool, TopicMetadata), ClientError> {
     let name = topic.name.unwrap_or_default();
-    ClientError::check("Metadata", || format!("topic '{name}'"), topic.error_code, None)?;
+    let message = (topic.error_code == ErrorCode::UnknownTopicOrPartition).then(|| "there is no such topic".to_owned());
+    ClientError::check("Metadata", || format!("topic '{name}'"), topic.error_code, message)?;
     let mut partitions: Vec<PartitionMetadata> = topic
         .partitions
         .into_iter()

@@ -130,12 +130,13 @@ impl Consumer {
         waiting.map(|first| first.record.offset).or(fetched)
     }
 
-    /// The next records: at once if some are there, otherwise after at most the wait of the options, then perhaps none.
+    /// The next records, at most so many: at once if some are there, otherwise after at most the wait of the options, then
+    /// perhaps none.
     ///
     /// # Errors
     /// `OffsetOutOfRange` when a position has been deleted; damaged batches; what the cluster refuses for longer than the
     /// operation's time.
-    pub async fn poll(&mut self) -> Result<Vec<FetchedRecord>, ClientError> {
+    pub async fn poll(&mut self, limit: usize) -> Result<Vec<FetchedRecord>, ClientError> {
         if self.ready.is_empty() {
             let mut retries = self.client.retries();
             loop {
@@ -146,7 +147,8 @@ impl Consumer {
                 }
             }
         }
-        Ok(self.ready.drain(..).collect())
+        let count = limit.min(self.ready.len());
+        Ok(self.ready.drain(..count).collect())
     }
 
     async fn fetch(&mut self) -> Result<(), ClientError> {

@@ -79,11 +79,11 @@ impl GroupConsumer {
         self.consumer.lag(partition)
     }
 
-    /// The next records; joins the group first, and again after a rebalance.
+    /// The next records, at most so many; joins the group first, and again after a rebalance.
     ///
     /// # Errors
     /// What the coordinator or a leader refuses for good.
-    pub async fn poll(&mut self) -> Result<Vec<FetchedRecord>, ClientError> {
+    pub async fn poll(&mut self, limit: usize) -> Result<Vec<FetchedRecord>, ClientError> {
         if self.member.is_none() {
             self.join().await?;
         }
@@ -95,7 +95,7 @@ impl GroupConsumer {
             tokio::time::sleep(self.options.session_timeout / 12).await;
             return Ok(Vec::new());
         }
-        self.consumer.poll().await
+        self.consumer.poll(limit).await
     }
 
     /// Commits the offsets after all records that were handed out.

@@ -23,6 +23,6 @@ pub use consumer::{Consumer, ConsumerOptions, FetchedRecord, Start};
 pub use error::ClientError;
 pub use group::{GroupConsumer, GroupOptions};
 pub use kennet_protocol::record::{Compression, Header, Record};
-pub use kennet_protocol::{BrokerId, ErrorCode, Offset, PartitionIndex, TimestampMs, Uuid};
+pub use kennet_protocol::{BrokerId, ErrorCode, LeaderEpoch, Offset, PartitionIndex, TimestampMs, Uuid};
 pub use partitioner::partition_of_key;
 pub use producer::{Delivery, NewRecord, Producer, ProducerOptions, Written};

@@ -1,0 +1,257 @@
+//! The command line, as data: what can be asked and how it is written.
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::output::OutputFormat;
+use crate::time::{Instant, Length, Limit};
+
+/// Kennet from the command line: topics, consumer groups, records
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, propagate_version = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    /// What to print
+    #[arg(long, short, global = true, value_enum, default_value_t)]
+    pub(crate) output: OutputFormat,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// How to reach the cluster.
+#[derive(Debug, Args)]
+pub(crate) struct Connection {
+    /// Brokers to start from, host:port separated by commas
+    #[arg(long, short, global = true, env = "KENNET_BOOTSTRAP", default_value = "localhost:9092")]
+    pub(crate) bootstrap: String,
+    /// How long one operation may take, with all of its attempts
+    #[arg(long, global = true, default_value = "30s")]
+    pub(crate) timeout: Limit,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create, list, describe, change and delete topics
+    #[command(subcommand)]
+    Topics(Topics),
+    /// Write records: a line of standard input each
+    Produce(Produce),
+    /// Read records
+    Consume(Consume),
+    /// List, describe, delete and rewind consumer groups
+    #[command(subcommand)]
+    Groups(Groups),
+    /// Print a script that completes commands in a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Apply a plan of an OffsetReset: what the operator's Job runs
+    #[command(hide = true)]
+    ResetApply(ResetApply),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Topics {
+    /// Create a topic
+    Create {
+        /// Its name
+        name: String,
+        /// How many partitions; the cluster's default without
+        #[arg(long, short, value_parser = clap::value_parser!(i32).range(1..))]
+        partitions: Option<i32>,
+        /// How many replicas each; the cluster's default without
+        #[arg(long, value_parser = clap::value_parser!(i16).range(1..))]
+        replication_factor: Option<i16>,
+        /// A config, as key=value; may be repeated
+        #[arg(long = "config", short, value_parser = key_value)]
+        config: Vec<(String, String)>,
+        /// Only check whether it could be created
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// List topics
+    List {
+        /// Kafka's own topics too
+        #[arg(long)]
+        internal: bool,
+    },
+    /// Show partitions and configs of topics
+    Describe {
+        /// Their names
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Raise the number of partitions, change configs
+    Alter {
+        /// The topic
+        name: String,
+        /// The new number of partitions; it can only grow
+        #[arg(long, short, value_parser = clap::value_parser!(i32).range(1..))]
+        partitions: Option<i32>,
+        /// A config to set, as key=value; may be repeated
+        #[arg(long = "config", short, value_parser = key_value)]
+        config: Vec<(String, String)>,
+        /// A config that goes back to its default; may be repeated
+        #[arg(long, value_name = "KEY")]
+        delete_config: Vec<String>,
+        /// Only check whether it could be done
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Delete topics with their records
+    Delete {
+        /// Their names
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Produce {
+    /// The topic
+    pub(crate) topic: String,
+    /// Everything before this text in a line is the key
+    #[arg(long, value_name = "TEXT", conflicts_with = "json")]
+    pub(crate) key_separator: Option<String>,
+    /// Write all records into this partition
+    #[arg(long, short)]
+    pub(crate) partition: Option<i32>,
+    /// A header for each record, as key=value; may be repeated
+    #[arg(long = "header", value_parser = key_value, conflicts_with = "json")]
+    pub(crate) headers: Vec<(String, String)>,
+    /// Lines are JSON as `kennet consume --output json` writes it
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// With --json: keep each record's partition
+    #[arg(long, requires = "json", conflicts_with = "partition")]
+    pub(crate) keep_partitions: bool,
+    /// none, gzip, snappy, lz4 or zstd
+    #[arg(long, default_value = "none", value_parser = compression)]
+    pub(crate) compression: kennet_client::Compression,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Consume {
+    /// The topic
+    pub(crate) topic: String,
+    /// Read only this partition; may be repeated
+    #[arg(long = "partition", short, value_name = "INDEX", conflicts_with = "group")]
+    pub(crate) partitions: Vec<i32>,
+    /// Start at the oldest record
+    #[arg(long, group = "start")]
+    pub(crate) from_beginning: bool,
+    /// Start at this offset
+    #[arg(long, group = "start", requires = "partitions", value_parser = clap::value_parser!(i64).range(0..))]
+    pub(crate) offset: Option<i64>,
+    /// Start at the first record of this time or later
+    #[arg(long, group = "start", value_name = "TIME", conflicts_with = "group")]
+    pub(crate) from: Option<Instant>,
+    /// Stop at the end as it was when reading began
+    #[arg(long)]
+    pub(crate) to_end: bool,
+    /// Stop after so many records
+    #[arg(long, short, value_name = "COUNT")]
+    pub(crate) max: Option<u64>,
+    /// Read as a member of this group, and commit what was read
+    #[arg(long, short)]
+    pub(crate) group: Option<String>,
+    /// Print key and value with this text between them
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) key_separator: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Groups {
+    /// List groups
+    List,
+    /// Show members, offsets and lag of groups
+    Describe {
+        /// Their ids
+        #[arg(required = true)]
+        groups: Vec<String>,
+    },
+    /// Delete groups that have no members
+    Delete {
+        /// Their ids
+        #[arg(required = true)]
+        groups: Vec<String>,
+    },
+    /// Show where a group would be moved; move it with --execute
+    ResetOffsets(Box<ResetOffsets>),
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("target").required(true))]
+pub(crate) struct ResetOffsets {
+    /// The group; may be repeated
+    #[arg(long = "group", short, required_unless_present_any = ["all_groups", "from_file"])]
+    pub(crate) groups: Vec<String>,
+    /// Every group
+    #[arg(long, conflicts_with = "groups")]
+    pub(crate) all_groups: bool,
+    /// A topic, or some of its partitions as topic:0,1; may be repeated
+    #[arg(long = "topic", short, required_unless_present_any = ["all_topics", "from_file"])]
+    pub(crate) topics: Vec<String>,
+    /// Everything that the group has committed an offset for
+    #[arg(long, conflicts_with = "topics")]
+    pub(crate) all_topics: bool,
+    /// To the oldest records
+    #[arg(long, group = "target")]
+    pub(crate) to_earliest: bool,
+    /// To the end
+    #[arg(long, group = "target")]
+    pub(crate) to_latest: bool,
+    /// To where it is; partitions without an offset to the end
+    #[arg(long, group = "target")]
+    pub(crate) to_current: bool,
+    /// To this offset in every partition
+    #[arg(long, group = "target")]
+    pub(crate) to_offset: Option<i64>,
+    /// So many records on, or back when negative
+    #[arg(long, group = "target", allow_negative_numbers = true)]
+    pub(crate) shift_by: Option<i64>,
+    /// To the first records of this time or later
+    #[arg(long, group = "target", value_name = "TIME")]
+    pub(crate) to_datetime: Option<Instant>,
+    /// To the first records that are at most this old
+    #[arg(long, group = "target", value_name = "DURATION")]
+    pub(crate) by_duration: Option<Length>,
+    /// To the offsets of a file that --export wrote
+    #[arg(long, group = "target", value_name = "FILE")]
+    pub(crate) from_file: Option<std::path::PathBuf>,
+    /// Do it; without this flag the plan is only shown
+    #[arg(long)]
+    pub(crate) execute: bool,
+    /// Print the plan as CSV, in the format of Kafka's tools
+    #[arg(long, conflicts_with = "execute")]
+    pub(crate) export: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResetApply {
+    /// The plan, as JSON
+    #[arg(long)]
+    pub(crate) plan: std::path::PathBuf,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once('=').filter(|(key, _)| !key.is_empty());
+    let (key, value) = parts.ok_or_else(|| format!("'{text}' has no key and value: expected key=value"))?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+fn compression(text: &str) -> Result<kennet_client::Compression, String> {
+    kennet_client::Compression::from_name(text)
+        .ok_or_else(|| format!("'{text}' is no codec: expected none, gzip, snappy, lz4 or zstd"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        super::Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,57 @@
+//! Why a command failed, and the exit code for it.
+
+use std::io;
+
+use kennet_client::ClientError;
+use kennet_contract::ExitCode;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    /// The cluster refused or did not answer.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The arguments don't fit together.
+    #[error("{0}")]
+    Usage(String),
+    /// A file or a stream.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was being done, with the object.
+        what: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Anything else that is one sentence.
+    #[error("{0}")]
+    Failed(String),
+    /// Nobody reads our output any more: an end, not a failure.
+    #[error("the output was closed")]
+    BrokenPipe,
+    /// Ctrl-C.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl CliError {
+    pub(crate) fn failed(what: &str, source: io::Error) -> Self {
+        Self::Io { what: what.to_owned(), source }
+    }
+
+    /// The exit code of README's table.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Usage(_) => ExitCode::Usage,
+            _ => ExitCode::Failed,
+        }
+    }
+}
+
+impl From<io::Error> for CliError {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self::BrokenPipe;
+        }
+        Self::Io { what: "writing the output".to_owned(), source: error }
+    }
+}

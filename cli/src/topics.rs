@@ -1,0 +1,149 @@
+//! `kennet topics`.
+
+use std::collections::BTreeMap;
+
+use kennet_client::{Client, ConfigResource, NewTopic, TimestampMs, TopicMetadata, TopicPartition, Uuid};
+use kennet_contract::ClusterId;
+use serde_json::{Value, json};
+
+use crate::command_line::Topics;
+use crate::error::CliError;
+use crate::output::Output;
+
+pub(crate) async fn run(client: &Client, output: &Output, command: Topics) -> Result<(), CliError> {
+    match command {
+        Topics::Create { name, partitions, replication_factor, config, dry_run } => {
+            let config = config.into_iter().collect();
+            let topic = NewTopic { name, partitions, replication_factor, config, validate_only: dry_run };
+            create(client, output, &topic).await
+        }
+        Topics::List { internal } => list(client, output, internal).await,
+        Topics::Describe { names } => describe(client, output, &names).await,
+        Topics::Alter { name, partitions, config, delete_config, dry_run } => {
+            let set = config.into_iter().map(|(key, value)| (key, Some(value)));
+            let changes: Vec<_> = set.chain(delete_config.into_iter().map(|key| (key, None))).collect();
+            alter(client, output, &name, partitions, &changes, dry_run).await
+        }
+        Topics::Delete { names } => {
+            for name in &names {
+                client.delete_topic(name).await?;
+            }
+            output.say(&format!("Deleted {}.", names.join(", ")), &json!({"deleted": names}))
+        }
+    }
+}
+
+async fn create(client: &Client, output: &Output, topic: &NewTopic) -> Result<(), CliError> {
+    let created = client.create_topic(topic).await?;
+    let (name, partitions) = (&topic.name, created.partitions);
+    let words = if partitions == 1 { "1 partition".to_owned() } else { format!("{partitions} partitions") };
+    let verb = if topic.validate_only { "Could create" } else { "Created" };
+    let json = json!({
+        "topic": name, "topicId": id(created.id), "partitions": partitions,
+        "replicationFactor": created.replication_factor, "created": !topic.validate_only,
+    });
+    output.say(&format!("{verb} topic {name} with {words}."), &json)
+}
+
+async fn list(client: &Client, output: &Output, internal: bool) -> Result<(), CliError> {
+    let mut topics = client.topics().await?;
+    topics.retain(|topic| internal || !topic.internal);
+    topics.sort_by(|one, other| one.name.cmp(&other.name));
+    let replicas = |topic: &TopicMetadata| topic.partitions.first().map_or(0, |first| first.replicas.len());
+    let rows: Vec<Vec<String>> = topics
+        .iter()
+        .map(|topic| vec![topic.name.clone(), topic.partitions.len().to_string(), replicas(topic).to_string()])
+        .collect();
+    let json: Vec<Value> = topics
+        .iter()
+        .map(|topic| {
+            json!({
+                "topic": topic.name, "topicId": id(topic.id), "partitions": topic.partitions.len(),
+                "replicationFactor": replicas(topic), "internal": topic.internal,
+            })
+        })
+        .collect();
+    output.list(&["topic", "partitions", "replicas"], &rows, &json.into())
+}
+
+async fn describe(client: &Client, output: &Output, names: &[String]) -> Result<(), CliError> {
+    let mut rows = Vec::new();
+    let mut all = Vec::new();
+    let mut configs = Vec::new();
+    for name in names {
+        let topic = client.topic(name).await?;
+        let offsets = async |at| {
+            let wanted: BTreeMap<_, _> =
+                topic.partitions.iter().map(|one| (partition(name, one.index.0), at)).collect();
+            client.list_offsets(&wanted).await
+        };
+        let start = offsets(TimestampMs::EARLIEST).await?;
+        let end = offsets(TimestampMs::LATEST).await?;
+        let mut partitions = Vec::new();
+        for one in &topic.partitions {
+            let key = partition(name, one.index.0);
+            let ids = |brokers: &[kennet_client::BrokerId]| brokers.iter().map(|id| id.0).collect::<Vec<_>>();
+            let leader = one.leader.map(|leader| leader.0);
+            let (start, end) = (start[&key].offset.0, end[&key].offset.0);
+            rows.push(vec![
+                name.clone(),
+                one.index.to_string(),
+                leader.map_or("none".to_owned(), |leader| leader.to_string()),
+                format!("{:?}", ids(&one.replicas)),
+                format!("{:?}", ids(&one.in_sync)),
+                start.to_string(),
+                end.to_string(),
+            ]);
+            partitions.push(json!({
+                "partition": one.index.0, "leader": leader, "replicas": ids(&one.replicas),
+                "inSyncReplicas": ids(&one.in_sync), "startOffset": start, "endOffset": end,
+            }));
+        }
+        let entries = client.describe_configs(&ConfigResource::Topic(name.clone())).await?;
+        let own = entries.iter().filter(|entry| entry.own);
+        configs
+            .extend(own.map(|entry| vec![name.clone(), entry.name.clone(), entry.value.clone().unwrap_or_default()]));
+        let config: BTreeMap<_, _> = entries.iter().map(|entry| (&entry.name, &entry.value)).collect();
+        let own: Vec<_> = entries.iter().filter(|entry| entry.own).map(|entry| &entry.name).collect();
+        all.push(json!({
+            "topic": name, "topicId": id(topic.id), "partitions": partitions, "config": config, "ownConfig": own,
+        }));
+    }
+    let columns = ["topic", "partition", "leader", "replicas", "in sync", "start", "end"];
+    output.list(&columns, &rows, &all.into())?;
+    if configs.is_empty() || output.is_json() {
+        return Ok(());
+    }
+    crate::output::write_bytes(b"\n")?;
+    output.list(&["topic", "config", "value"], &configs, &Value::Null)
+}
+
+async fn alter(
+    client: &Client,
+    output: &Output,
+    name: &str,
+    partitions: Option<i32>,
+    changes: &[(String, Option<String>)],
+    dry_run: bool,
+) -> Result<(), CliError> {
+    if partitions.is_none() && changes.is_empty() {
+        return Err(CliError::Usage("nothing to change: give --partitions, --config or --delete-config".to_owned()));
+    }
+    if !changes.is_empty() {
+        client.alter_configs(&ConfigResource::Topic(name.to_owned()), changes, dry_run).await?;
+    }
+    if let Some(total) = partitions {
+        client.create_partitions(name, total, dry_run).await?;
+    }
+    let verb = if dry_run { "Could change" } else { "Changed" };
+    output.say(&format!("{verb} topic {name}."), &json!({"topic": name, "changed": !dry_run}))
+}
+
+fn partition(topic: &str, index: i32) -> TopicPartition {
+    TopicPartition::new(topic, index)
+}
+
+/// Ids as Kafka writes them.
+fn id(id: Uuid) -> String {
+    ClusterId::from_bytes(*id.as_bytes()).to_string()
+}
