@@ -3,4 +3,7 @@
 //! Everything here is a function of its arguments. What a cluster has to be asked goes through [`admin::Admin`].
 
 pub mod admin;
+pub mod cluster;
+pub mod problem;
 pub mod reset;
+pub mod topic;
