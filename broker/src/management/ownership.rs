@@ -39,6 +39,8 @@ fn ownership(topic: &Topic) -> TopicOwnership {
         topic_id: topic.id.to_string(),
         owner: topic.owner.clone(),
         managed_keys: topic.managed_keys.clone(),
+        generation: topic.owner_generation,
+        delete_after_ms: topic.delete_after_ms,
         delete_at_ms: topic.delete_at_ms,
     }
 }

@@ -131,6 +131,12 @@ pub struct TopicOwnership {
     /// Config keys that the owner sets.
     #[serde(default)]
     pub managed_keys: Vec<String>,
+    /// Generation of the owner's object that was applied last; 0 none.
+    #[serde(default)]
+    pub generation: i64,
+    /// How long the topic outlives its owner, milliseconds; none for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delete_after_ms: Option<i64>,
     /// When the topic will be deleted, milliseconds since 1970, if that is scheduled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delete_at_ms: Option<i64>,
@@ -171,6 +177,12 @@ pub enum TopicOwnerAction {
         /// Config keys that the new owner sets.
         #[serde(default)]
         managed_keys: Vec<String>,
+        /// Generation of the owner's object that was applied last; 0 none.
+        #[serde(default)]
+        generation: i64,
+        /// How long the topic outlives its owner, milliseconds; none for ever.
+        #[serde(default)]
+        delete_after_ms: Option<i64>,
     },
     /// Give the topic up and keep it.
     Release {

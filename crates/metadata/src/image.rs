@@ -30,6 +30,10 @@ pub struct Topic {
     pub owner: Option<TopicOwner>,
     /// Configs that the owner sets.
     pub managed_keys: Vec<String>,
+    /// Generation of the owner's object that was applied last; 0 none.
+    pub owner_generation: i64,
+    /// How long the topic outlives its owner, milliseconds; none for ever.
+    pub delete_after_ms: Option<i64>,
     /// When it is deleted, milliseconds since 1970.
     pub delete_at_ms: Option<i64>,
 }
@@ -200,6 +204,8 @@ impl Image {
             configs: BTreeMap::new(),
             owner: None,
             managed_keys: Vec::new(),
+            owner_generation: 0,
+            delete_after_ms: None,
             delete_at_ms: None,
         };
         self.names.insert(fields.topic_id, Arc::clone(&name));
@@ -256,6 +262,8 @@ impl Image {
             uid: owner.uid.clone(),
         });
         topic.managed_keys.clone_from(&fields.managed_keys);
+        topic.owner_generation = fields.generation;
+        topic.delete_after_ms = (fields.delete_after_ms >= 0).then_some(fields.delete_after_ms);
         topic.delete_at_ms = (fields.delete_at_ms >= 0).then_some(fields.delete_at_ms);
         Ok(())
     }
@@ -306,6 +314,8 @@ impl Topic {
                 uid: owner.uid.clone(),
             }),
             managed_keys: self.managed_keys.clone(),
+            generation: self.owner_generation,
+            delete_after_ms: self.delete_after_ms.unwrap_or(-1),
             delete_at_ms: self.delete_at_ms.unwrap_or(-1),
         }
     }

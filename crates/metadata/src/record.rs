@@ -87,6 +87,11 @@ pub struct TopicOwnerRecord {
     pub owner: Option<OwnerFields>,
     /// Configs that the owner sets.
     pub managed_keys: Vec<String>,
+    /// Generation of the owner's object that was applied last; 0 none.
+    pub generation: i64,
+    /// How long the topic outlives its owner, milliseconds; -1 for ever.
+    #[kafka(default = -1)]
+    pub delete_after_ms: i64,
     /// When it is deleted, milliseconds since 1970; -1 never.
     #[kafka(default = -1)]
     pub delete_at_ms: i64,
@@ -220,6 +225,8 @@ mod tests {
                 topic_id: Uuid::from_u128(5),
                 owner: Some(owner),
                 managed_keys: vec!["k".to_owned()],
+                generation: 3,
+                delete_after_ms: 7,
                 delete_at_ms: 9,
             }),
         ];

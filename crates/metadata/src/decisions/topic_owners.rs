@@ -52,7 +52,7 @@ pub fn decide(image: &Image, name: &str, action: &TopicOwnerAction) -> Result<Ve
     let present = topic.owner_record();
     let mut wanted = present.clone();
     match action {
-        TopicOwnerAction::Claim { owner, expected, managed_keys } => {
+        TopicOwnerAction::Claim { owner, expected, managed_keys, generation, delete_after_ms } => {
             if managed_keys.len() > MANAGED_KEYS_MAX {
                 return Err(TopicOwnerError::TooManyKeys { found: managed_keys.len() });
             }
@@ -61,12 +61,16 @@ pub fn decide(image: &Image, name: &str, action: &TopicOwnerAction) -> Result<Ve
             }
             wanted.owner = Some(fields(owner));
             wanted.managed_keys.clone_from(managed_keys);
+            wanted.generation = *generation;
+            wanted.delete_after_ms = delete_after_ms.unwrap_or(-1);
             wanted.delete_at_ms = -1;
         }
         TopicOwnerAction::Release { owner } => {
             must_own(topic, owner)?;
             wanted.owner = None;
             wanted.managed_keys.clear();
+            wanted.generation = 0;
+            wanted.delete_after_ms = -1;
             wanted.delete_at_ms = -1;
         }
         TopicOwnerAction::ScheduleDeletion { owner, delete_at_ms } => {
@@ -117,7 +121,13 @@ mod tests {
     }
 
     fn claim(uid: &str, expected: Option<&str>) -> TopicOwnerAction {
-        TopicOwnerAction::Claim { owner: owner(uid), expected: expected.map(owner), managed_keys: Vec::new() }
+        TopicOwnerAction::Claim {
+            owner: owner(uid),
+            expected: expected.map(owner),
+            managed_keys: Vec::new(),
+            generation: 1,
+            delete_after_ms: None,
+        }
     }
 
     #[test]
