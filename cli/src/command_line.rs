@@ -41,6 +41,9 @@ pub(crate) enum Command {
     /// List, describe, delete and rewind consumer groups
     #[command(subcommand)]
     Groups(Groups),
+    /// Run a cluster on this machine from Kubernetes manifests
+    #[command(subcommand)]
+    Dev(Dev),
     /// Print a script that completes commands in a shell
     Completions {
         /// The shell
@@ -228,6 +231,33 @@ pub(crate) struct ResetOffsets {
     pub(crate) export: bool,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum Dev {
+    /// Start the cluster of a file and stay until Ctrl-C
+    Up {
+        /// A KafkaCluster and its Topics, as YAML
+        #[arg(long, short)]
+        file: std::path::PathBuf,
+        /// The first of ten ports, or auto
+        #[arg(long, default_value = "auto", value_parser = base_port)]
+        base_port: BasePort,
+    },
+    /// Show the clusters of this directory
+    Status {
+        /// Only this one
+        cluster: Option<String>,
+    },
+    /// Stop them; their data stays
+    Down {
+        /// Only this one
+        cluster: Option<String>,
+    },
+}
+
+/// A number, or none for any that is free.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BasePort(pub(crate) Option<u16>);
+
 #[derive(Debug, Args)]
 pub(crate) struct ResetApply {
     /// The plan, as JSON
@@ -239,6 +269,14 @@ fn key_value(text: &str) -> Result<(String, String), String> {
     let parts = text.split_once('=').filter(|(key, _)| !key.is_empty());
     let (key, value) = parts.ok_or_else(|| format!("'{text}' has no key and value: expected key=value"))?;
     Ok((key.to_owned(), value.to_owned()))
+}
+
+fn base_port(text: &str) -> Result<BasePort, String> {
+    if text == "auto" {
+        return Ok(BasePort(None));
+    }
+    let port = text.parse().map_err(|_| format!("'{text}' is not a port: expected a number or auto"))?;
+    Ok(BasePort(Some(port)))
 }
 
 fn compression(text: &str) -> Result<kennet_client::Compression, String> {

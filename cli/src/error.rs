@@ -22,6 +22,20 @@ pub(crate) enum CliError {
         /// What the system said.
         source: io::Error,
     },
+    /// A manifest or a state file is wrong.
+    #[error("{0}")]
+    Config(String),
+    /// A port is taken.
+    #[error("{0}")]
+    Port(String),
+    /// The broker that was started ended by itself.
+    #[error("{message}")]
+    Broker {
+        /// Its exit code, whose meaning is ours too.
+        code: Option<i32>,
+        /// Its last words.
+        message: String,
+    },
     /// Anything else that is one sentence.
     #[error("{0}")]
     Failed(String),
@@ -42,6 +56,9 @@ impl CliError {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Usage(_) => ExitCode::Usage,
+            Self::Config(_) | Self::Broker { code: Some(3), .. } => ExitCode::Config,
+            Self::Broker { code: Some(4), .. } => ExitCode::DataDirectory,
+            Self::Port(_) | Self::Broker { code: Some(5), .. } => ExitCode::Port,
             _ => ExitCode::Failed,
         }
     }

@@ -5,6 +5,7 @@
 mod clock;
 mod command_line;
 mod consume;
+mod dev;
 mod error;
 mod groups;
 mod output;
@@ -68,6 +69,7 @@ async fn run(arguments: Arguments) -> Result<(), CliError> {
         Command::Groups(command) => groups::run(&connect(connection).await?, &output, command).await,
         Command::Produce(options) => produce::run(connect(connection).await?, &output, options).await,
         Command::Consume(options) => consume::run(connect(connection).await?, &output, options).await,
+        Command::Dev(command) => dev::run(&output, command).await,
         Command::ResetApply(options) => reset_apply::run(&connect(connection).await?, &options).await,
         Command::Completions { shell } => {
             let mut text = Vec::new();

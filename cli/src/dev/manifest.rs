@@ -1,0 +1,106 @@
+//! The manifests of a file: one KafkaCluster, and Topics of it.
+//!
+//! Everything is checked before anything is started. Kinds that have no meaning here are told, not refused: the same file is meant for
+//! Kubernetes too.
+
+use std::path::Path;
+
+use kennet_api::{KafkaClusterSpec, TopicSpec};
+use kennet_model::cluster::{ValidatedCluster, validate as validate_cluster};
+use kennet_model::topic::{ValidatedTopic, validate as validate_topic};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::error::CliError;
+
+const GROUP: &str = "kennet.dev/";
+/// What only Kubernetes can do something with.
+const WITHOUT_MEANING: [&str; 8] =
+    ["version", "image", "storage", "resources", "pods", "rollout", "disruptionBudget", "listeners[].port"];
+
+/// What a file asks for.
+#[derive(Debug)]
+pub(super) struct Manifest {
+    pub(super) cluster: ValidatedCluster,
+    pub(super) topics: Vec<ValidatedTopic>,
+    /// What the file says and nobody here heeds, as sentences.
+    pub(super) notes: Vec<String>,
+}
+
+/// Reads and checks a file.
+pub(super) fn read(path: &Path) -> Result<Manifest, CliError> {
+    let shown = path.display();
+    let text =
+        std::fs::read_to_string(path).map_err(|source| CliError::failed(&format!("reading {shown}"), source))?;
+    parse(&text).map_err(|why| CliError::Config(format!("{shown}: {why}")))
+}
+
+fn parse(text: &str) -> Result<Manifest, String> {
+    let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| error.to_string())?;
+    let mut cluster = None;
+    let mut topics = Vec::new();
+    let mut notes = Vec::new();
+    for document in documents.iter().filter(|document| !document.is_null()) {
+        let field = |pointer: &str| document.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let (version, kind, name) = (field("/apiVersion"), field("/kind"), field("/metadata/name"));
+        match kind {
+            "KafkaCluster" if version.starts_with(GROUP) => {
+                let spec: KafkaClusterSpec = spec(document, kind, name)?;
+                let valid = validate_cluster(name, "default", &spec).map_err(|error| format!("{kind} '{name}': {error}"))?;
+                if cluster.replace(valid).is_some() {
+                    return Err("it has two KafkaClusters: give one to each kennet dev".to_owned());
+                }
+                notes.extend(unheeded(document));
+            }
+            "Topic" if version.starts_with(GROUP) => {
+                let spec: TopicSpec = spec(document, kind, name)?;
+                let valid = validate_topic(name, &spec).map_err(|error| format!("{kind} '{name}': {error}"))?;
+                topics.push((spec.cluster_ref.name, valid));
+            }
+            _ => notes.push(format!("{kind} '{name}' has no meaning without Kubernetes")),
+        }
+    }
+    let cluster = cluster.ok_or("it has no KafkaCluster (kennet.dev/v1alpha1)")?;
+    if let Some((other, topic)) = topics.iter().find(|(of, _)| of != cluster.name.as_str()) {
+        return Err(format!("topic '{}' is of cluster '{other}', and the file has '{}'", topic.name, cluster.name));
+    }
+    Ok(Manifest { cluster, topics: topics.into_iter().map(|(_, topic)| topic).collect(), notes })
+}
+
+fn spec<T: DeserializeOwned>(document: &Value, kind: &str, name: &str) -> Result<T, String> {
+    let spec = document.get("spec").cloned().unwrap_or_default();
+    serde_json::from_value(spec).map_err(|error| format!("{kind} '{name}': spec: {error}"))
+}
+
+fn unheeded(document: &Value) -> Option<String> {
+    let spec = document.get("spec")?.as_object()?;
+    let mut fields: Vec<&str> = WITHOUT_MEANING.into_iter().filter(|field| spec.contains_key(*field)).collect();
+    if spec.contains_key("listeners") {
+        fields.push("listeners[].port");
+    }
+    (!fields.is_empty()).then(|| format!("without meaning on this machine: {}", fields.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    const QUICKSTART: &str = include_str!("../../../examples/quickstart.yaml");
+
+    #[test]
+    fn the_quickstart_is_one_cluster_with_a_topic() {
+        let manifest = parse(QUICKSTART).unwrap();
+        assert_eq!(manifest.cluster.name.as_str(), "quickstart");
+        assert_eq!(manifest.topics.len(), 1);
+        assert_eq!(manifest.notes, ["without meaning on this machine: storage"]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let error = parse(&QUICKSTART.replace("partitions: 6", "partitions: 0")).unwrap_err();
+        assert!(error.contains("Topic 'events'") && error.contains("spec.partitions"), "{error}");
+        let error = parse(&QUICKSTART.replace("brokers: 1", "broker: 1")).unwrap_err();
+        assert!(error.contains("KafkaCluster 'quickstart'"), "{error}");
+        assert!(parse("kind: ConfigMap").unwrap_err().contains("no KafkaCluster"));
+    }
+}

@@ -1,0 +1,189 @@
+//! `kennet dev up`: starts the broker, bootstraps it, applies the Topics, and stays until it is told to end.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use kennet_client::{Client, ClientOptions};
+use kennet_contract::ClusterId;
+use kennet_contract::management::{BrokerState, Status};
+use serde_json::json;
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::dev::manifest::{self, Manifest};
+use crate::dev::state::{Process, State};
+use crate::dev::{HOME, certificates, management, place, topics};
+use crate::error::CliError;
+use crate::output::{Output, note};
+
+const BROKER: &str = "kennet-broker";
+/// Recovery of much data takes its time; a broker that ends is noticed at once.
+const START_LIMIT: Duration = Duration::from_secs(120);
+/// A broker that flushes and closes; after that it is killed.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+
+pub(super) async fn up(output: &Output, file: &Path, base: Option<u16>) -> Result<(), CliError> {
+    let manifest = manifest::read(file)?;
+    if manifest.cluster.brokers == 0 {
+        return Err(CliError::Config(format!("{}: spec.brokers is 0: nothing to start", file.display())));
+    }
+    // from here on signals end the broker too
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut state = prepare(&manifest, base)?;
+    let mut broker = start(&mut state)?;
+    let outcome = tokio::select! {
+        biased;
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+        status = broker.wait() => Err(ended(&state, status.ok())),
+        outcome = serve(output, &manifest, &state) => outcome,
+    };
+    let stopped = stop(&mut broker).await;
+    state.supervisor = None;
+    state.broker = None;
+    state.save()?;
+    outcome.and(stopped)
+}
+
+/// Checks that nobody else runs this cluster, and writes config and certificates.
+fn prepare(manifest: &Manifest, base: Option<u16>) -> Result<State, CliError> {
+    let name = manifest.cluster.name.as_str();
+    let here = std::env::current_dir().map_err(|source| CliError::failed("the current directory", source))?;
+    let home = here.join(HOME);
+    let folder = home.join(name);
+    let before = State::load(&home, name)?;
+    if let Some(state) = &before
+        && [state.supervisor, state.broker].into_iter().flatten().any(Process::is_alive)
+    {
+        let why = format!("cluster '{name}' is up already at {}: stop it with kennet dev down", state.bootstrap());
+        return Err(CliError::Failed(why));
+    }
+    std::fs::create_dir_all(&folder)
+        .map_err(|source| CliError::failed(&format!("creating {}", folder.display()), source))?;
+    let base_port = match base {
+        Some(base) => place::check_base(base)?,
+        None => place::free_base(before.as_ref().map(|state| state.base_port))?,
+    };
+    let cluster_id = before.map_or_else(|| ClusterId::from_bytes(*uuid::Uuid::new_v4().as_bytes()), |state| state.cluster_id);
+    certificates::write(&folder, cluster_id)?;
+    let config = place::config(&manifest.cluster, cluster_id, &folder, base_port)?;
+    let text = toml::to_string(&config).map_err(|error| CliError::Config(error.to_string()))?;
+    let path = folder.join("broker.toml");
+    std::fs::write(&path, text)
+        .map_err(|source| CliError::failed(&format!("writing {}", path.display()), source))?;
+    let supervisor = Process::of(std::process::id());
+    let state = State { cluster: name.to_owned(), cluster_id, base_port, supervisor, broker: None, folder };
+    state.save()?;
+    Ok(state)
+}
+
+fn start(state: &mut State) -> Result<Child, CliError> {
+    let program = find_broker()?;
+    let log = state.folder.join("broker.log");
+    let file = File::create(&log).map_err(|source| CliError::failed(&format!("writing {}", log.display()), source))?;
+    let broker = Command::new(&program)
+        .arg("--config")
+        .arg(state.folder.join("broker.toml"))
+        .args(["--id", "0"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(file)
+        // Ctrl-C is for us: we end the broker
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|source| CliError::failed(&format!("starting {}", program.display()), source))?;
+    state.broker = broker.id().and_then(Process::of);
+    state.save()?;
+    Ok(broker)
+}
+
+/// The broker beside this program, else the one on the PATH.
+fn find_broker() -> Result<PathBuf, CliError> {
+    let beside = std::env::current_exe().ok().and_then(|me| Some(me.parent()?.join(BROKER)));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let on_path = std::env::split_paths::<OsStr>(&path).map(|folder| folder.join(BROKER));
+    let found = beside.into_iter().chain(on_path).find(|program| program.is_file());
+    found.ok_or_else(|| {
+        CliError::Failed(format!("there is no {BROKER} beside this program or on the PATH: build or install it"))
+    })
+}
+
+/// Waits until the broker serves, applies the Topics, says so, and then waits for ever.
+async fn serve(output: &Output, manifest: &Manifest, state: &State) -> Result<(), CliError> {
+    let ready = async {
+        let status = wait_for(state, |_| true).await;
+        if status.state == BrokerState::AwaitingBootstrap {
+            management::bootstrap(state, &status.directory_id).await?;
+        }
+        wait_for(state, |status| status.state == BrokerState::Serving).await;
+        Ok::<(), CliError>(())
+    };
+    let late = |_| {
+        let log = state.folder.join("broker.log");
+        CliError::Failed(format!("the broker is not ready after {} s: see {}", START_LIMIT.as_secs(), log.display()))
+    };
+    tokio::time::timeout(START_LIMIT, ready).await.map_err(late)??;
+    let client = Client::connect(ClientOptions::new(&state.bootstrap())).await?;
+    let mut lines = Vec::new();
+    for topic in &manifest.topics {
+        let done = topics::apply(&client, topic).await?;
+        lines.push(format!("{} ({})", topic.name, done.as_deref().unwrap_or("as it was")));
+    }
+    drop(client);
+    announce(output, manifest, state, &lines)?;
+    std::future::pending().await
+}
+
+async fn wait_for(state: &State, wanted: impl Fn(&Status) -> bool) -> Status {
+    loop {
+        if let Ok(status) = management::status(state).await
+            && wanted(&status)
+        {
+            return status;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn announce(output: &Output, manifest: &Manifest, state: &State, topics: &[String]) -> Result<(), CliError> {
+    for text in &manifest.notes {
+        note(text);
+    }
+    let topics_line = if topics.is_empty() { "none".to_owned() } else { topics.join(", ") };
+    let sentence = format!(
+        "Cluster {} is up.\n  bootstrap  {}\n  topics     {topics_line}\n  metrics    http://127.0.0.1:{}/metrics\n  \
+         files      {}\nCtrl-C stops it; the data stays.",
+        state.cluster,
+        state.bootstrap(),
+        state.base_port + 9,
+        state.folder.display()
+    );
+    let json = json!({
+        "cluster": state.cluster, "clusterId": state.cluster_id, "bootstrap": state.bootstrap(),
+        "folder": state.folder, "topics": topics,
+    });
+    output.say(&sentence, &json)
+}
+
+/// SIGTERM, and SIGKILL for a broker that does not heed it.
+async fn stop(broker: &mut Child) -> Result<(), CliError> {
+    let Some(process) = broker.id().and_then(Process::of) else { return Ok(()) };
+    process.terminate().map_err(|source| CliError::failed("stopping the broker", source))?;
+    if tokio::time::timeout(STOP_LIMIT, broker.wait()).await.is_ok() {
+        return Ok(());
+    }
+    broker.kill().await.map_err(|source| CliError::failed("killing the broker", source))?;
+    Err(CliError::Failed(format!("the broker did not stop within {} s and was killed", STOP_LIMIT.as_secs())))
+}
+
+/// The broker's own last words say best why it ended.
+fn ended(state: &State, status: Option<ExitStatus>) -> CliError {
+    let log = std::fs::read_to_string(state.folder.join("broker.log")).unwrap_or_default();
+    let last = log.lines().last().unwrap_or("it left no word").trim_start_matches("error: ").to_owned();
+    CliError::Broker { code: status.and_then(|status| status.code()), message: format!("the broker ended: {last}") }
+}
