@@ -54,12 +54,7 @@ async fn call(state: &State, method: Method, path: &str, body: Bytes) -> Result<
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-async fn exchange(
-    state: &State,
-    method: Method,
-    path: &str,
-    body: Bytes,
-) -> Result<(StatusCode, Bytes), Failure> {
+async fn exchange(state: &State, method: Method, path: &str, body: Bytes) -> Result<(StatusCode, Bytes), Failure> {
     let tls = connector(&state.folder.join("tls"))?;
     let socket = TcpStream::connect(("127.0.0.1", state.base_port + PORT)).await?;
     let socket = tls.connect(ServerName::try_from(HOST)?, socket).await?;

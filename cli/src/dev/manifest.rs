@@ -30,8 +30,7 @@ pub(super) struct Manifest {
 /// Reads and checks a file.
 pub(super) fn read(path: &Path) -> Result<Manifest, CliError> {
     let shown = path.display();
-    let text =
-        std::fs::read_to_string(path).map_err(|source| CliError::failed(&format!("reading {shown}"), source))?;
+    let text = std::fs::read_to_string(path).map_err(|source| CliError::failed(&format!("reading {shown}"), source))?;
     parse(&text).map_err(|why| CliError::Config(format!("{shown}: {why}")))
 }
 
@@ -46,7 +45,8 @@ fn parse(text: &str) -> Result<Manifest, String> {
         match kind {
             "KafkaCluster" if version.starts_with(GROUP) => {
                 let spec: KafkaClusterSpec = spec(document, kind, name)?;
-                let valid = validate_cluster(name, "default", &spec).map_err(|error| format!("{kind} '{name}': {error}"))?;
+                let valid =
+                    validate_cluster(name, "default", &spec).map_err(|error| format!("{kind} '{name}': {error}"))?;
                 if cluster.replace(valid).is_some() {
                     return Err("it has two KafkaClusters: give one to each kennet dev".to_owned());
                 }

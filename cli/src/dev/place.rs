@@ -30,11 +30,7 @@ pub(super) fn config(
         bind: HOST.to_owned(),
         advertised_host: HOST.to_owned(),
         data_directory: folder.join("data"),
-        certificates: CertificatePaths {
-            ca: tls("ca.crt"),
-            certificate: tls("broker.crt"),
-            key: tls("broker.key"),
-        },
+        certificates: CertificatePaths { ca: tls("ca.crt"), certificate: tls("broker.crt"), key: tls("broker.key") },
         log_format: LogFormat::Text,
     };
     let mut config = render(cluster, cluster_id, &placement);
@@ -64,7 +60,7 @@ pub(super) fn free_base(before: Option<u16>) -> Result<u16, CliError> {
 
 /// Checks a base that was asked for.
 pub(super) fn check_base(base: u16) -> Result<u16, CliError> {
-    if base > u16::MAX - METRICS || base < 1024 {
+    if !(1024..=u16::MAX - METRICS).contains(&base) {
         return Err(CliError::Usage(format!("--base-port {base}: expected 1024 to {}", u16::MAX - METRICS)));
     }
     match (base..=base + METRICS).find(|port| !port_is_free(*port)) {

@@ -71,8 +71,8 @@ impl State {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(CliError::failed(&format!("reading {}", path.display()), source)),
         };
-        let state: Self = serde_json::from_slice(&text)
-            .map_err(|error| CliError::Config(format!("{}: {error}", path.display())))?;
+        let state: Self =
+            serde_json::from_slice(&text).map_err(|error| CliError::Config(format!("{}: {error}", path.display())))?;
         Ok(Some(Self { folder, ..state }))
     }
 
@@ -87,8 +87,7 @@ impl State {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(source) => return Err(CliError::failed(&format!("reading {}", home.display()), source)),
         };
-        let mut names: Vec<String> =
-            entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+        let mut names: Vec<String> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
         names.sort();
         let mut states = Vec::new();
         for name in names {

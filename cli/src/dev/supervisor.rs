@@ -68,13 +68,13 @@ fn prepare(manifest: &Manifest, base: Option<u16>) -> Result<State, CliError> {
         Some(base) => place::check_base(base)?,
         None => place::free_base(before.as_ref().map(|state| state.base_port))?,
     };
-    let cluster_id = before.map_or_else(|| ClusterId::from_bytes(*uuid::Uuid::new_v4().as_bytes()), |state| state.cluster_id);
+    let cluster_id =
+        before.map_or_else(|| ClusterId::from_bytes(*uuid::Uuid::new_v4().as_bytes()), |state| state.cluster_id);
     certificates::write(&folder, cluster_id)?;
     let config = place::config(&manifest.cluster, cluster_id, &folder, base_port)?;
     let text = toml::to_string(&config).map_err(|error| CliError::Config(error.to_string()))?;
     let path = folder.join("broker.toml");
-    std::fs::write(&path, text)
-        .map_err(|source| CliError::failed(&format!("writing {}", path.display()), source))?;
+    std::fs::write(&path, text).map_err(|source| CliError::failed(&format!("writing {}", path.display()), source))?;
     let supervisor = Process::of(std::process::id());
     let state = State { cluster: name.to_owned(), cluster_id, base_port, supervisor, broker: None, folder };
     state.save()?;

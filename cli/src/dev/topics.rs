@@ -31,9 +31,8 @@ async fn align(client: &Client, topic: &ValidatedTopic) -> Result<Option<String>
     }
     let resource = ConfigResource::Topic(topic.name.clone());
     let entries = client.describe_configs(&resource).await?;
-    let is_set = |key: &str, value: &str| {
-        entries.iter().any(|entry| entry.name == key && entry.value.as_deref() == Some(value))
-    };
+    let is_set =
+        |key: &str, value: &str| entries.iter().any(|entry| entry.name == key && entry.value.as_deref() == Some(value));
     let changes: Vec<(String, Option<String>)> = topic
         .config
         .iter()
