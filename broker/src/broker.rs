@@ -14,6 +14,7 @@ use kennet_protocol::{BrokerId, PartitionIndex, ProducerId, Uuid};
 
 use crate::controller::{ChangeError, Controller};
 use crate::fetch_session::FetchSessions;
+use crate::group::Coordinator;
 use crate::identity::Identity;
 use crate::partition::{Partition, Partitions};
 use crate::read_pool::ReadPool;
@@ -26,6 +27,7 @@ pub(crate) struct Broker {
     pub(crate) partitions: Arc<Partitions>,
     pub(crate) sessions: FetchSessions,
     pub(crate) reads: ReadPool,
+    pub(crate) groups: Arc<Coordinator>,
     producer_ids: Mutex<Range<i64>>,
     stopping: AtomicBool,
 }
@@ -35,6 +37,15 @@ pub(crate) struct Broker {
 pub(crate) struct Session {
     /// The listener that the client came through; it decides which addresses the client is told.
     pub(crate) listener: Arc<ListenerConfig>,
+    /// The client's address.
+    pub(crate) peer: std::net::IpAddr,
+}
+
+impl Session {
+    /// The address as Kafka's tools show it.
+    pub(crate) fn client_host(&self) -> String {
+        format!("/{}", self.peer)
+    }
 }
 
 impl Broker {
@@ -54,6 +65,7 @@ impl Broker {
             partitions,
             sessions: FetchSessions::new(usize::try_from(slots).unwrap_or(0)),
             reads,
+            groups: Arc::default(),
             producer_ids: Mutex::new(0..0),
             stopping: AtomicBool::new(false),
         }

@@ -10,3 +10,10 @@ pub(crate) fn now() -> TimestampMs {
     let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     TimestampMs(i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX))
 }
+
+/// Milliseconds of a clock that never goes back, for deadlines.
+pub(crate) fn monotonic_ms() -> i64 {
+    static START: std::sync::OnceLock<tokio::time::Instant> = std::sync::OnceLock::new();
+    let elapsed = START.get_or_init(tokio::time::Instant::now).elapsed();
+    i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
+}

@@ -8,6 +8,7 @@ mod clock;
 mod config;
 mod controller;
 mod fetch_session;
+mod group;
 mod handler;
 mod identity;
 mod management;

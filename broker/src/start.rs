@@ -114,6 +114,7 @@ pub async fn start(
     let connections = TaskTracker::new();
     let (limits, budget) = connection_limits(&config, memory);
     serve(&broker, listeners, &limits, &budget, &stop, &connections);
+    tokio::spawn(Arc::clone(&broker.groups).keep_time(Arc::clone(&broker), stop.clone()));
     tokio::spawn(retention::run(Arc::clone(&broker), stop.clone()));
     endpoints.serve(&broker, &ready, &stop);
     ready.set(BrokerState::Serving);

@@ -8,19 +8,30 @@ mod api_versions;
 mod config_changes;
 mod create_partitions;
 mod create_topics;
+mod delete_groups;
 mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_groups;
 mod describe_log_dirs;
 mod describe_topic_partitions;
 mod fetch;
+mod find_coordinator;
+mod heartbeat;
 mod incremental_alter_configs;
 mod init_producer_id;
+mod join_group;
+mod leave_group;
+mod list_groups;
 mod list_offsets;
 mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
+mod sync_group;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -115,6 +126,20 @@ async fn answer(
         ApiKey::DescribeTopicPartitions => now!(describe_topic_partitions),
         ApiKey::DescribeLogDirs => now!(describe_log_dirs),
         ApiKey::InitProducerId => now!(await init_producer_id),
+        ApiKey::FindCoordinator => now!(await find_coordinator),
+        ApiKey::JoinGroup => {
+            let request = decode(body, version)?;
+            encode(header, &join_group::handle(broker, session, header, request).await)
+        }
+        ApiKey::SyncGroup => now!(await sync_group),
+        ApiKey::Heartbeat => now!(await heartbeat),
+        ApiKey::LeaveGroup => now!(await leave_group),
+        ApiKey::OffsetCommit => now!(await offset_commit),
+        ApiKey::OffsetFetch => now!(await offset_fetch),
+        ApiKey::OffsetDelete => now!(await offset_delete),
+        ApiKey::DescribeGroups => now!(await describe_groups),
+        ApiKey::ListGroups => now!(list_groups),
+        ApiKey::DeleteGroups => now!(await delete_groups),
         other => {
             tracing::warn!(api = other.name(), "served by the table and by no handler; connection closed");
             Reply::Close

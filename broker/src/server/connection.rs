@@ -97,12 +97,16 @@ async fn read(
                 return FrameError::Closed;
             }
         };
-        let answer: Pin<Box<dyn Future<Output = Vec<Bytes>> + Send>> =
-            match handler::dispatch(&broker, &session, &header, &mut decoder).await {
-                Reply::Now(chunks) => Box::pin(std::future::ready(chunks)),
-                Reply::Later(answer) => answer,
-                Reply::Close => return FrameError::Closed,
-            };
+        // a request that waits (a long poll, a rebalance) is given up when the broker stops
+        let handled = tokio::select! {
+            () = stop.cancelled() => return FrameError::Stopping,
+            reply = handler::dispatch(&broker, &session, &header, &mut decoder) => reply,
+        };
+        let answer: Pin<Box<dyn Future<Output = Vec<Bytes>> + Send>> = match handled {
+            Reply::Now(chunks) => Box::pin(std::future::ready(chunks)),
+            Reply::Later(answer) => answer,
+            Reply::Close => return FrameError::Closed,
+        };
         if answers.send((answer, frame.charge)).await.is_err() {
             return FrameError::Closed;
         }

@@ -82,7 +82,7 @@ pub(crate) fn serve(
     for (config, socket) in listeners.0 {
         let accept = Accept {
             broker: Arc::clone(broker),
-            session: Session { listener: config },
+            listener: config,
             limits: Arc::clone(limits),
             budget: budget.clone(),
             stop: stop.clone(),
@@ -94,7 +94,7 @@ pub(crate) fn serve(
 
 struct Accept {
     broker: Arc<Broker>,
-    session: Session,
+    listener: Arc<ListenerConfig>,
     limits: Arc<ConnectionLimits>,
     budget: FrameBudget,
     stop: CancellationToken,
@@ -130,7 +130,8 @@ impl Accept {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
-        let (broker, session) = (Arc::clone(&self.broker), self.session.clone());
+        let broker = Arc::clone(&self.broker);
+        let session = Session { listener: Arc::clone(&self.listener), peer: peer.ip().to_canonical() };
         let (budget, stop) = (self.budget.clone(), self.stop.clone());
         self.tasks.spawn(async move {
             connection::run(broker, session, stream, peer, budget, stop).await;

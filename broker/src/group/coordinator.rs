@@ -1,0 +1,182 @@
+//! Finds the shard that a group belongs to, loads shards, keeps their time.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use kennet_contract::config_keys::Configs;
+use kennet_metadata::decisions::create_topics::{self, NewTopic, TopicDefaults};
+use kennet_metadata::{Image, OFFSETS_TOPIC};
+use kennet_protocol::{ErrorCode, PartitionIndex, Uuid};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::Broker;
+use crate::clock;
+use crate::controller::ChangeError;
+use crate::group::shard::Shard;
+use crate::group::state::GroupLimits;
+
+/// All groups of this broker.
+#[derive(Default)]
+pub(crate) struct Coordinator {
+    shards: RwLock<HashMap<PartitionIndex, Arc<Shard>>>,
+    timer: Arc<Notify>,
+}
+
+/// Where a group is.
+pub(crate) struct Located {
+    pub(crate) shard: Arc<Shard>,
+}
+
+impl Coordinator {
+    /// The shard of a group; the topic behind it is made when the first group is looked for.
+    pub(crate) async fn locate(&self, broker: &Arc<Broker>, group_id: &str) -> Result<Located, ErrorCode> {
+        if broker.is_stopping() {
+            return Err(ErrorCode::CoordinatorNotAvailable);
+        }
+        let mut image = broker.controller.image();
+        if image.topic(OFFSETS_TOPIC).is_none() {
+            create_topic(broker, &image).await?;
+            image = broker.controller.image();
+        }
+        let topic = image.topic(OFFSETS_TOPIC).ok_or(ErrorCode::CoordinatorNotAvailable)?;
+        let index = partition_of(group_id, topic.partitions.len());
+        self.shard(broker, index).map(|shard| Located { shard }).ok_or(ErrorCode::CoordinatorNotAvailable)
+    }
+
+    /// All shards that there are.
+    pub(crate) fn shards(&self, broker: &Arc<Broker>) -> Vec<Arc<Shard>> {
+        let image = broker.controller.image();
+        let count = image.topic(OFFSETS_TOPIC).map_or(0, |topic| topic.partitions.len());
+        (0..).take(count).filter_map(|index| self.shard(broker, PartitionIndex(index))).collect()
+    }
+
+    /// The shard of a partition, loading it when it is first asked for.
+    fn shard(&self, broker: &Arc<Broker>, index: PartitionIndex) -> Option<Arc<Shard>> {
+        if let Some(shard) = self.shards.read().unwrap_or_else(PoisonError::into_inner).get(&index) {
+            return Some(Arc::clone(shard));
+        }
+        let image = broker.controller.image();
+        let partition = broker.partition(image.topic(OFFSETS_TOPIC)?, index)?;
+        let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
+        let shard = Arc::clone(shards.entry(index).or_insert_with(|| {
+            let shard = Arc::new(Shard::new(partition, Arc::clone(&self.timer)));
+            load(broker, &shard, index);
+            shard
+        }));
+        drop(shards);
+        Some(shard)
+    }
+
+    /// Keeps sessions and rebalances in time, and removes expired offsets, until `stop`.
+    pub(crate) async fn keep_time(self: Arc<Self>, broker: Arc<Broker>, stop: CancellationToken) {
+        // groups of an earlier run are known before anybody asks
+        drop(self.shards(&broker));
+        let every = with_configs(&broker, |configs| configs.broker_number("offsets.retention.check.interval.ms"));
+        let every = Duration::from_millis(u64::try_from(every).unwrap_or(600_000).max(1));
+        let mut clean = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
+        loop {
+            let next = self.tick();
+            let due = async {
+                match next {
+                    Some(at) => tokio::time::sleep(until(at)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.timer.notified() => {}
+                () = due => {}
+                _ = clean.tick() => self.expire(&broker).await,
+            }
+        }
+    }
+
+    fn tick(&self) -> Option<i64> {
+        let shards: Vec<_> = self.shards.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let now = clock::monotonic_ms();
+        shards.iter().filter_map(|shard| shard.tick(now)).min()
+    }
+
+    async fn expire(&self, broker: &Arc<Broker>) {
+        const MINUTE_MS: i64 = 60_000;
+        let retention = with_configs(broker, |configs| configs.broker_number("offsets.retention.minutes"));
+        for shard in self.shards(broker) {
+            shard.expire(clock::now(), retention.saturating_mul(MINUTE_MS)).await;
+        }
+    }
+}
+
+fn until(at: i64) -> Duration {
+    Duration::from_millis(u64::try_from(at - clock::monotonic_ms()).unwrap_or(0))
+}
+
+fn load(broker: &Arc<Broker>, shard: &Arc<Shard>, index: PartitionIndex) {
+    let (broker, shard) = (Arc::clone(broker), Arc::clone(shard));
+    tokio::spawn(async move {
+        let job = {
+            let shard = Arc::clone(&shard);
+            move || shard.load(clock::monotonic_ms())
+        };
+        match broker.reads.run(job).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::error!(partition = index.0, %error, "groups can't be loaded; they stay unavailable");
+            }
+            Err(error) => tracing::error!(partition = index.0, %error, "groups can't be loaded; they stay unavailable"),
+        }
+    });
+}
+
+async fn create_topic(broker: &Arc<Broker>, image: &Image) -> Result<(), ErrorCode> {
+    let (partitions, segment) = {
+        let configs = broker.configs(image, None);
+        let partitions = i32::try_from(configs.broker_number("offsets.topic.num.partitions")).unwrap_or(50);
+        (partitions, configs.broker_text("offsets.topic.segment.bytes"))
+    };
+    let topic = NewTopic {
+        name: OFFSETS_TOPIC.to_owned(),
+        partitions: Some(partitions),
+        configs: vec![
+            ("cleanup.policy".to_owned(), Some("compact".to_owned())),
+            ("segment.bytes".to_owned(), Some(segment)),
+        ],
+        ..NewTopic::default()
+    };
+    let defaults = TopicDefaults { partitions, replication_factor: 1 };
+    let id = Uuid::new_v4();
+    let made = broker
+        .controller
+        .change(move |image| create_topics::decide(image, &topic, defaults, id).map(|records| (records, ())))
+        .await;
+    match made {
+        Ok(()) | Err(ChangeError::Refused(create_topics::CreateTopicError::Exists { .. })) => Ok(()),
+        Err(error) => {
+            tracing::error!(topic = OFFSETS_TOPIC, %error, "the topic can't be made");
+            Err(ErrorCode::CoordinatorNotAvailable)
+        }
+    }
+}
+
+/// What the configs say about groups now.
+pub(crate) fn limits(broker: &Broker) -> GroupLimits {
+    with_configs(broker, |configs| GroupLimits {
+        session_ms_min: configs.broker_number("group.min.session.timeout.ms"),
+        session_ms_max: configs.broker_number("group.max.session.timeout.ms"),
+        initial_delay_ms: configs.broker_number("group.initial.rebalance.delay.ms"),
+        members_max: usize::try_from(configs.broker_number("group.max.size")).unwrap_or(usize::MAX),
+    })
+}
+
+fn with_configs<T>(broker: &Broker, read: impl FnOnce(&Configs<'_>) -> T) -> T {
+    let image = broker.controller.image();
+    read(&broker.configs(&image, None))
+}
+
+/// Java's `String.hashCode`, without its sign, modulo the number of partitions.
+pub(super) fn partition_of(group_id: &str, partitions: usize) -> PartitionIndex {
+    let hash = group_id.encode_utf16().fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
+    let count = i32::try_from(partitions).unwrap_or(1).max(1);
+    PartitionIndex((hash & i32::MAX) % count)
+}

@@ -1,0 +1,20 @@
+//! The group coordinator: classic consumer groups and committed offsets.
+//!
+//! `state`, `member`, `join`, `sync` are the pure group; `records` its form in `__consumer_offsets`; `shard` is one partition of that topic
+//! with its groups; `coordinator` finds the shard of a group. A change is answered after its record is acknowledged, and what is read is only what was.
+
+mod coordinator;
+mod join;
+mod member;
+mod records;
+mod shard;
+mod state;
+mod sync;
+
+pub(crate) use coordinator::{Coordinator, limits};
+pub(crate) use join::Join;
+pub(crate) use member::Member;
+pub(crate) use records::Committed;
+pub(crate) use shard::CommitOffset;
+pub(crate) use state::{Group, JoinAnswer, State, SyncAnswer};
+pub(crate) use sync::Sync;

@@ -1,0 +1,76 @@
+//! OffsetCommit: positions of a group, durable before they are answered, all of a request in one batch.
+
+use std::sync::Arc;
+
+use kennet_protocol::messages::offset_commit::{
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitResponse, OffsetCommitResponsePartition,
+    OffsetCommitResponseTopic,
+};
+use kennet_protocol::{ErrorCode, Uuid};
+
+use crate::broker::{Broker, Session};
+use crate::clock;
+use crate::group::CommitOffset;
+
+pub(super) async fn handle(
+    broker: &Arc<Broker>,
+    _: &Session,
+    request: OffsetCommitRequest,
+    _: i16,
+) -> OffsetCommitResponse {
+    let image = broker.controller.image();
+    let limit = broker.configs(&image, None).broker_number("offset.metadata.max.bytes");
+    let limit = usize::try_from(limit).unwrap_or(0);
+    let mut offsets = Vec::new();
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in &request.topics {
+        let found = broker.topic(&image, &topic.name, Uuid::nil());
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for wanted in &topic.partitions {
+            let known = found.as_ref().is_some_and(|topic| topic.partition(wanted.partition_index).is_some());
+            let error_code = check(wanted, known, limit);
+            if error_code.is_ok() {
+                offsets.push(commit_of(&topic.name, wanted));
+            }
+            partitions.push(OffsetCommitResponsePartition { partition_index: wanted.partition_index, error_code });
+        }
+        topics.push(OffsetCommitResponseTopic { name: topic.name.clone(), partitions });
+    }
+    if let Err(error) = commit(broker, &request, offsets).await {
+        for partition in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+            if partition.error_code.is_ok() {
+                partition.error_code = error;
+            }
+        }
+    }
+    OffsetCommitResponse { throttle_time_ms: 0, topics }
+}
+
+fn check(wanted: &OffsetCommitRequestPartition, known: bool, metadata_bytes_max: usize) -> ErrorCode {
+    let metadata = wanted.committed_metadata.as_ref().map_or(0, String::len);
+    match (known, metadata > metadata_bytes_max) {
+        (false, _) => ErrorCode::UnknownTopicOrPartition,
+        (true, true) => ErrorCode::OffsetMetadataTooLarge,
+        (true, false) => ErrorCode::None,
+    }
+}
+
+fn commit_of(topic: &str, wanted: &OffsetCommitRequestPartition) -> CommitOffset {
+    CommitOffset {
+        topic: topic.to_owned(),
+        partition: wanted.partition_index,
+        offset: wanted.committed_offset,
+        leader_epoch: wanted.committed_leader_epoch,
+        metadata: wanted.committed_metadata.clone().unwrap_or_default(),
+    }
+}
+
+async fn commit(
+    broker: &Arc<Broker>,
+    request: &OffsetCommitRequest,
+    offsets: Vec<CommitOffset>,
+) -> Result<(), ErrorCode> {
+    let located = broker.groups.locate(broker, &request.group_id).await?;
+    let who = (request.member_id.as_str(), request.group_instance_id.as_deref(), request.generation_id_or_member_epoch);
+    located.shard.commit(&request.group_id, who, offsets, clock::monotonic_ms()).await
+}

@@ -1,0 +1,32 @@
+//! SyncGroup: the leader brings the assignment, everybody takes theirs away.
+
+use std::sync::Arc;
+
+use kennet_protocol::messages::sync_group::{SyncGroupRequest, SyncGroupResponse};
+
+use crate::broker::{Broker, Session};
+use crate::clock;
+use crate::group::{Sync, SyncAnswer};
+
+pub(super) async fn handle(broker: &Arc<Broker>, _: &Session, request: SyncGroupRequest, _: i16) -> SyncGroupResponse {
+    let group_id = request.group_id;
+    let sync = Sync {
+        member_id: request.member_id,
+        instance: request.group_instance_id,
+        generation: request.generation_id,
+        protocol_type: request.protocol_type,
+        protocol: request.protocol_name,
+        assignments: request.assignments.into_iter().map(|one| (one.member_id, one.assignment)).collect(),
+    };
+    let answer = match broker.groups.locate(broker, &group_id).await {
+        Ok(located) => located.shard.sync(&group_id, sync, clock::monotonic_ms()).await,
+        Err(error) => SyncAnswer::error(error),
+    };
+    SyncGroupResponse {
+        throttle_time_ms: 0,
+        error_code: answer.error,
+        protocol_type: answer.protocol_type,
+        protocol_name: answer.protocol,
+        assignment: answer.assignment,
+    }
+}
