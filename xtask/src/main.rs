@@ -45,19 +45,23 @@ enum Task {
 fn main() -> ExitCode {
     let root = root();
     let outcome = match Arguments::parse().task {
-        Task::Tidy => tidy::run(&root),
-        Task::Check => check::run(&root),
-        Task::Generate => generate::run(&root, generate::Mode::Write),
+        Task::Tidy => tidy::run(&root).map(done),
+        Task::Check => check::run(&root).map(done),
+        Task::Generate => generate::run(&root, generate::Mode::Write).map(done),
         Task::Test { suite } => test::run(&root, suite.as_deref()),
-        Task::Cache { clear } => cache::run(clear),
+        Task::Cache { clear } => cache::run(clear).map(done),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             report(&error);
             ExitCode::FAILURE
         }
     }
+}
+
+fn done((): ()) -> ExitCode {
+    ExitCode::SUCCESS
 }
 
 /// The workspace's folder: xtask is always run by cargo, from its own manifest.
