@@ -10,6 +10,8 @@ mod records;
 mod shard;
 mod state;
 mod sync;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use coordinator::{Coordinator, limits};
 pub(crate) use join::Join;
