@@ -11,16 +11,35 @@ pass() { echo "PASS $*"; }
 fail() { echo "FAIL $*"; FAILED=1; }
 skip() { echo "SKIP $*"; }
 
-# step NAME COMMAND...: a PASS or FAIL line; the command's output is shown when it fails.
+# step NAME COMMAND...: a PASS or FAIL line; the command, which may be a function, has a time limit, and its output is shown when it fails.
 step() {
     local name=$1 output
     shift
-    if output=$(timeout "${STEP_SECONDS:-120}" "$@" 2>&1); then
+    if output=$(bounded "${STEP_SECONDS:-120}" "$@" 2>&1); then
         pass "$name"
     else
         fail "$name: exit $?: $(tail -n 3 <<< "$output" | tr '\n' ' ' | cut -c1-400)"
         printf '%s\n' "$output" | tail -n 40 >&2
     fi
+}
+
+# bounded SECONDS COMMAND...: as timeout, for functions too.
+bounded() {
+    local seconds=$1 pid dog code
+    shift
+    if [ "$(type -t "$1")" != function ]; then
+        timeout "$seconds" "$@"
+        return
+    fi
+    "$@" &
+    pid=$!
+    # the watchdog lets go of our output, so that nobody waits for it
+    (sleep "$seconds" && pkill -P "$pid"; kill "$pid") > /dev/null 2>&1 &
+    dog=$!
+    wait "$pid"
+    code=$?
+    { pkill -P "$dog"; kill "$dog"; wait "$dog"; } 2> /dev/null
+    return $code
 }
 
 # have PROGRAM...: whether all of them are on the PATH, after trying Debian's packages of the same names.
