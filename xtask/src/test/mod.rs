@@ -19,6 +19,8 @@ const SUITES: &[Suite] = &[
     Suite { name: "rust", command: &[], minutes: 20 },
     Suite { name: "protocol", command: &["bash", "tests/protocol/run"], minutes: 10 },
     Suite { name: "clients", command: &["bash", "tests/clients/run"], minutes: 20 },
+    Suite { name: "chart", command: &["bash", "tests/chart/run"], minutes: 20 },
+    Suite { name: "demo", command: &["bash", "tests/demo/run"], minutes: 15 },
 ];
 
 /// Runs all suites, or the one of that name.
