@@ -113,6 +113,13 @@ fn until(at: i64) -> Duration {
 }
 
 fn load(broker: &Arc<Broker>, shard: &Arc<Shard>, index: PartitionIndex) {
+    if shard.is_empty_log() {
+        // nothing to read, so nobody has to wait
+        if let Err(error) = shard.load(clock::monotonic_ms()) {
+            tracing::error!(partition = index.0, %error, "groups can't be loaded; they stay unavailable");
+        }
+        return;
+    }
     let (broker, shard) = (Arc::clone(broker), Arc::clone(shard));
     tokio::spawn(async move {
         let job = {

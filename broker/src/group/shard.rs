@@ -72,6 +72,11 @@ impl Shard {
         if inner.is_loaded { Ok(inner) } else { Err(ErrorCode::CoordinatorLoadInProgress) }
     }
 
+    /// Whether the partition never had a record.
+    pub(super) fn is_empty_log(&self) -> bool {
+        self.partition.log.log_end() == Offset(0)
+    }
+
     /// Reads the partition from its start; sessions of the members that are found start anew. May wait for the disk.
     pub(super) fn load(&self, now: Millis) -> Result<(), kennet_log::ReadError> {
         let mut groups = BTreeMap::new();
