@@ -76,6 +76,8 @@ impl DataDirectory {
         let refused = |source: io::Error| OpenError::Io { path: root.to_owned(), source };
         let topics = layout::topics(root);
         fs.create_directory(&topics).map_err(refused)?;
+        // all that is acknowledged later lies below this name
+        fs.sync_directory(root).map_err(refused)?;
         let lock = fs.lock(&root.join(layout::LOCK)).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => OpenError::Locked { path: root.to_owned() },
             _ => refused(error),

@@ -144,7 +144,7 @@ fn fail(shared: &Shared, progress: &dyn Progress, error: &io::Error) {
 }
 
 /// No space is left, or a quota is used up: the one error after which a write may be tried again.
-fn is_full(error: &io::Error) -> bool {
+pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 

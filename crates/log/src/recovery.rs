@@ -62,6 +62,8 @@ struct Walk<'a> {
     directory: &'a Path,
     state: Recovered,
     interval: u64,
+    /// A checkpoint says that all below was durable, so less than that is damage.
+    durable: Offset,
 }
 
 /// Opens the log in `directory`; an absent directory is an empty log.
@@ -73,7 +75,11 @@ pub(crate) fn recover(fs: &dyn FileSystem, directory: &Path, interval: u64) -> R
         }
     }
     segments.sort_unstable();
-    let checkpoint = read_checkpoint(fs, directory, &segments)?;
+    let log_start = read_log_start(fs, directory)?;
+    remove_below(fs, directory, &mut segments, log_start)?;
+    let known = read_checkpoint(fs, directory)?;
+    let durable = known.as_ref().map_or(Offset(0), |found| found.next_offset);
+    let checkpoint = usable(known, directory, &segments)?;
     let start_at = checkpoint.as_ref().map_or(Offset(0), |found| found.segment);
     let scan_from = segments.partition_point(|(base, _)| *base < start_at);
     let first_base = segments.first().map_or(Offset(0), |(base, _)| *base);
@@ -87,7 +93,7 @@ pub(crate) fn recover(fs: &dyn FileSystem, directory: &Path, interval: u64) -> R
         bytes_cut: 0,
         bytes_scanned: 0,
     };
-    let mut walk = Walk { fs, directory, state, interval };
+    let mut walk = Walk { fs, directory, state, interval, durable };
     let mut position = checkpoint.map_or(0, |found| found.position);
     for at in scan_from..segments.len() {
         let last = walk.segment(segments[at], position, &segments[at + 1..])?;
@@ -96,7 +102,8 @@ pub(crate) fn recover(fs: &dyn FileSystem, directory: &Path, interval: u64) -> R
             break;
         }
     }
-    walk.apply_log_start()?;
+    walk.must_reach_checkpoint(directory)?;
+    walk.apply_log_start(log_start)?;
     Ok(walk.state)
 }
 
@@ -118,7 +125,14 @@ impl Walk<'_> {
             )));
         }
         let (index, end, first_timestamp) = self.scan(file.as_ref(), base, from, length)?;
+        if end < from {
+            let path = path.display();
+            return Err(damaged(format!(
+                "{path} is damaged at byte {end}: it was whole to byte {from} when the checkpoint was written, so nothing was cut"
+            )));
+        }
         if end < length {
+            self.must_reach_checkpoint(&path)?;
             self.must_be_torn_tail(file.as_ref(), &path, end, length, later)?;
             self.cut(&file, end, length, later)?;
         }
@@ -221,15 +235,23 @@ impl Walk<'_> {
         if later.is_empty() { Ok(()) } else { self.fs.sync_directory(self.directory) }
     }
 
-    fn apply_log_start(&mut self) -> Result<(), RecoveryError> {
-        let path = layout::log_start(self.directory);
-        let Some(bytes) = read_file(self.fs, &path, LOG_START_BYTES)? else { return Ok(()) };
-        let start = decode_log_start(&bytes).ok_or_else(|| {
-            damaged(format!("{} is damaged, so it is unknown which records were deleted", path.display()))
-        })?;
+    fn must_reach_checkpoint(&self, path: &Path) -> Result<(), RecoveryError> {
+        let (end, durable) = (self.state.next_offset, self.durable);
+        if end >= durable {
+            return Ok(());
+        }
+        let path = path.display();
+        Err(damaged(format!(
+            "{path} ends at offset {end}, but the checkpoint says that the log was whole to {durable}; nothing was cut"
+        )))
+    }
+
+    fn apply_log_start(&mut self, start: Option<Offset>) -> Result<(), RecoveryError> {
+        let Some(start) = start else { return Ok(()) };
         // records below it were deleted on purpose; a log start beyond the end would be one of another log
         if start > self.state.next_offset {
             let end = self.state.next_offset;
+            let path = layout::log_start(self.directory);
             return Err(damaged(format!("{} says {start}, behind the end of the log at {end}", path.display())));
         }
         self.state.log_start = self.state.log_start.max(start);
@@ -238,18 +260,57 @@ impl Walk<'_> {
     }
 }
 
-fn read_checkpoint(
+fn read_log_start(fs: &dyn FileSystem, directory: &Path) -> Result<Option<Offset>, RecoveryError> {
+    let path = layout::log_start(directory);
+    let Some(bytes) = read_file(fs, &path, LOG_START_BYTES)? else { return Ok(None) };
+    let start = decode_log_start(&bytes).ok_or_else(|| {
+        damaged(format!("{} is damaged, so it is unknown which records were deleted", path.display()))
+    })?;
+    Ok(Some(start))
+}
+
+/// Removes segments that were deleted before; after a power cut any of their names may be there again, with holes in between.
+fn remove_below(
     fs: &dyn FileSystem,
     directory: &Path,
-    segments: &[(Offset, u64)],
-) -> io::Result<Option<Checkpoint>> {
+    segments: &mut Vec<(Offset, u64)>,
+    log_start: Option<Offset>,
+) -> io::Result<()> {
+    let Some(start) = log_start else { return Ok(()) };
+    let below = segments.windows(2).take_while(|pair| pair[1].0 <= start).count();
+    for (base, _) in segments.drain(..below) {
+        for kind in ["log", "index", "timeindex"] {
+            fs.remove_file(&layout::segment(directory, base, kind))?;
+        }
+    }
+    Ok(())
+}
+
+/// The checkpoint; one that is damaged counts as none.
+fn read_checkpoint(fs: &dyn FileSystem, directory: &Path) -> io::Result<Option<Checkpoint>> {
     let bytes = match read_file(fs, &layout::checkpoint(directory), CHECKPOINT_BYTES_MAX) {
         Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
         other => other?,
     };
-    let checkpoint = bytes.as_deref().and_then(Checkpoint::decode);
-    Ok(checkpoint
-        .filter(|found| segments.iter().any(|(base, length)| *base == found.segment && found.position <= *length)))
+    Ok(bytes.as_deref().and_then(Checkpoint::decode))
+}
+
+/// The checkpoint, if its place is there. Its segment may be missing: the name is made durable together with the checkpoint's.
+fn usable(
+    known: Option<Checkpoint>,
+    directory: &Path,
+    segments: &[(Offset, u64)],
+) -> Result<Option<Checkpoint>, RecoveryError> {
+    let Some(checkpoint) = known else { return Ok(None) };
+    let Some((base, length)) = segments.iter().find(|(base, _)| *base == checkpoint.segment) else { return Ok(None) };
+    if checkpoint.position > *length {
+        let (path, position) = (layout::segment(directory, *base, "log"), checkpoint.position);
+        let path = path.display();
+        return Err(damaged(format!(
+            "{path} has {length} bytes, but it had {position} when the checkpoint was written: its end is missing"
+        )));
+    }
+    Ok(Some(checkpoint))
 }
 
 fn damaged(reason: String) -> RecoveryError {

@@ -1,4 +1,5 @@
 //! What a crash or a bad disk leaves: a torn tail is cut, damage in the middle is reported, and nothing else is touched.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
 
@@ -132,4 +133,57 @@ fn a_missing_segment_in_the_middle_is_damage() {
     let directory = open(killed.path());
     let log = log_of(&directory, small_segments());
     assert!(matches!(log.unavailable(), Some(Unavailable::Offline { .. })), "{:?}", log.summary());
+}
+
+/// A broker that stopped cleanly, so that its checkpoint says how long the log was.
+fn stopped() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = open(folder.path());
+    append_numbers(&log_of(&directory, LogConfig::default()), 0..30);
+    directory.close();
+    copy_of(folder.path())
+}
+
+#[test]
+fn a_flipped_bit_before_the_checkpoint_is_damage_even_without_an_index() {
+    let stopped = stopped();
+    let segment = files(stopped.path(), "log").pop().unwrap();
+    let mut bytes = fs::read(&segment).unwrap();
+    let at = middle(&bytes);
+    bytes[at] ^= 4;
+    fs::write(&segment, &bytes).unwrap();
+    for file in files(stopped.path(), "index") {
+        fs::remove_file(file).unwrap();
+    }
+    let directory = open(stopped.path());
+    let log = log_of(&directory, LogConfig::default());
+    assert!(matches!(log.unavailable(), Some(Unavailable::Offline { .. })), "{:?}", log.summary());
+    assert_eq!(fs::read(&segment).unwrap(), bytes);
+}
+
+#[test]
+fn a_log_that_is_shorter_than_its_checkpoint_says_is_damage() {
+    for length in [0, 1_000] {
+        let stopped = stopped();
+        let segment = files(stopped.path(), "log").pop().unwrap();
+        fs::OpenOptions::new().write(true).open(&segment).unwrap().set_len(length).unwrap();
+        let directory = open(stopped.path());
+        let log = log_of(&directory, LogConfig::default());
+        let Some(Unavailable::Offline { reason }) = log.unavailable() else { panic!("{:?}", log.summary()) };
+        assert!(reason.contains("its end is missing"), "{reason}");
+        assert_eq!(fs::metadata(&segment).unwrap().len(), length);
+    }
+}
+
+#[test]
+fn batches_before_a_roll_are_acknowledged_without_waiting_for_the_next_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = open(folder.path());
+    let log = log_of(&directory, LogConfig::default());
+    for end in 1..200 {
+        append_numbers(&log, 0..1);
+        log.roll(NOW);
+        directory.flush();
+        assert_eq!(log.durable_end(), Offset(end));
+    }
 }

@@ -4,6 +4,8 @@
 //! POSIX's: data is safe after `sync_files`, names after `sync_directory`, and nothing else is.
 
 mod real;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 
 use std::io::{self, IoSlice};
 use std::path::Path;

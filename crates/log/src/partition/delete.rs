@@ -3,11 +3,13 @@
 //! A log start that moves is durable before anybody is told, and never goes back. Only closed segments are removed, oldest first, so a crash
 //! half-way leaves a log that is merely longer.
 
+use std::io;
 use std::sync::Arc;
 
 use kennet_protocol::{Offset, TimestampMs};
 
 use crate::error::{DeleteRecordsError, Unavailable};
+use crate::flusher::is_full;
 use crate::fs::replace_file;
 use crate::layout;
 use crate::partition::{PartitionLog, State};
@@ -38,14 +40,37 @@ impl PartitionLog {
     }
 
     /// Makes a new start durable, then visible; returns the closed segments that lie below it. The writer's lock is held.
-    fn move_log_start(&self, offset: Offset) -> std::io::Result<Vec<Arc<Segment>>> {
-        replace_file(self.shared.fs(), &layout::log_start(&self.directory), &encode_log_start(offset))?;
+    fn move_log_start(&self, offset: Offset) -> io::Result<Vec<Arc<Segment>>> {
+        let replace = || replace_file(self.shared.fs(), &layout::log_start(&self.directory), &encode_log_start(offset));
+        let mut gone = Vec::new();
+        match replace() {
+            Err(error) if is_full(&error) => {
+                gone = self.make_room(offset)?;
+                replace()?;
+            }
+            other => other?,
+        }
         let mut state = self.lock();
         state.log_start = state.log_start.max(offset);
         state.epochs.cut_front(offset);
         state.changed = true;
-        let below = state.segments.windows(2).take_while(|pair| pair[1].base <= offset).count();
-        Ok(state.segments.drain(..below).collect())
+        gone.extend(state.take_below(offset));
+        Ok(gone)
+    }
+
+    /// On a full volume not even the new log start can be written: removes segments first, each durably before the next, so that a crash
+    /// leaves no hole.
+    fn make_room(&self, offset: Offset) -> io::Result<Vec<Arc<Segment>>> {
+        let mut state = self.lock();
+        let gone = state.take_below(offset);
+        let first = state.segments.first().map_or(state.log_start, |segment| segment.base);
+        state.log_start = state.log_start.max(first);
+        drop(state);
+        for segment in &gone {
+            self.remove(std::slice::from_ref(segment));
+            self.shared.fs().sync_directory(&self.directory)?;
+        }
+        Ok(gone)
     }
 
     /// Removes segments that are too old or too many, as far as all replicas have them. May close the active one, for the next pass.
@@ -98,7 +123,7 @@ impl PartitionLog {
     }
 
     /// The newest timestamp of a segment; records without one never expire by age.
-    fn newest_in(&self, segment: &Segment) -> std::io::Result<Option<TimestampMs>> {
+    fn newest_in(&self, segment: &Segment) -> io::Result<Option<TimestampMs>> {
         if segment.durable() == 0 {
             return Ok(None);
         }
@@ -138,6 +163,12 @@ impl PartitionLog {
 }
 
 impl State {
+    /// Takes the closed segments that lie below `offset` out of the list.
+    fn take_below(&mut self, offset: Offset) -> Vec<Arc<Segment>> {
+        let below = self.segments.windows(2).take_while(|pair| pair[1].base <= offset).count();
+        self.segments.drain(..below).collect()
+    }
+
     /// How many of the oldest segments lie beyond `retention.bytes`: without them the log is still at least that large.
     fn beyond_retention_bytes(&self) -> usize {
         let Some(limit) = self.config.retention_bytes else { return 0 };

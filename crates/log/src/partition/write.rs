@@ -107,7 +107,8 @@ impl PartitionLog {
         let interval = state.config.index_interval_bytes;
         written.segment.publish(&written.batches, written.position, interval);
         state.add_segment(&written.segment);
-        let end = written.batches.last().map_or(state.durable_end, |(header, ..)| header.next_offset());
+        // a round that ends with a new segment made all before that segment durable
+        let end = written.batches.last().map_or(written.segment.base, |(header, ..)| header.next_offset());
         state.durable_end = state.durable_end.max(end);
         Some(state.durable_end)
     }
@@ -124,10 +125,17 @@ impl PartitionLog {
         }
         let fs = self.shared.fs();
         let known: Vec<Offset> = state.segments.iter().map(|segment| segment.base).collect();
-        for entry in fs.list(&self.directory)? {
-            if layout::segment_base(&entry.name).is_some_and(|base| !known.contains(&base)) {
+        let is_new = |name: &str| layout::segment_base(name).is_some_and(|base| !known.contains(&base));
+        let mut new = fs.list(&self.directory)?;
+        new.retain(|entry| is_new(&entry.name));
+        if !new.is_empty() {
+            // the checkpoint may be of a new segment, and must not outlive what it says was durable
+            fs.remove_file(&layout::checkpoint(&self.directory))?;
+            fs.sync_directory(&self.directory)?;
+            for entry in new {
                 fs.remove_file(&self.directory.join(&entry.name))?;
             }
+            fs.sync_directory(&self.directory)?;
         }
         if let Some(active) = state.segments.last() {
             let file = fs.create(&active.path())?;
@@ -156,14 +164,16 @@ impl PartitionLog {
     }
 }
 
-/// Writes the index files of a segment. They are hints, so they are not synced.
+/// Writes the index files of a segment, durably: retention believes their timestamps, and unwritten blocks would read as zeros.
 fn write_indexes(fs: &dyn FileSystem, segment: &Segment) -> io::Result<()> {
+    let mut written = Vec::new();
     for (path, bytes) in segment.index_files().into_iter().flatten() {
         let file = fs.create(&path)?;
         file.set_length(0)?;
         file.write_at(&[IoSlice::new(&bytes)], 0)?;
+        written.push(file);
     }
-    Ok(())
+    fs.sync_files(&written)
 }
 
 impl Writing<'_> {

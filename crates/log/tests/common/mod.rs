@@ -1,11 +1,14 @@
 //! A data directory in a temporary folder, batches with readable values, and what comes back from them.
 #![allow(dead_code, clippy::unwrap_used, reason = "tests: each binary uses its own part")]
 
+pub(crate) mod world;
+
 use std::path::Path;
 use std::sync::Arc;
 
+pub(crate) use kennet_log::LogConfig;
 use kennet_log::fs::{RealFileSystem, Wait};
-use kennet_log::{Appended, DataDirectory, Limits, LogConfig, LogId, PartitionLog};
+use kennet_log::{Appended, DataDirectory, Limits, LogId, PartitionLog};
 use kennet_protocol::record::{Batch, BatchBuilder, Batches, ProducerStamp};
 use kennet_protocol::{LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, TimestampMs, Uuid};
 

@@ -1,0 +1,261 @@
+//! A disk in memory that loses all that a real one may lose.
+//!
+//! After a power cut a file has what was synced and, of everything later, any subset: whole calls, or single sectors of 512 bytes of
+//! a write. A directory has its synced names and any subset of later changes. A call that fails as planned may have done part of its
+//! work, and a failed sync forgets what it should have saved, as Linux does. Everything follows from the seed and the order of calls.
+
+mod disk;
+
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use disk::{Disk, Node};
+
+use crate::fs::{Entry, File, FileSystem, Space, Wait};
+
+/// What happens at a planned call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// The power fails: this call and all later ones fail, and what is unsynced is in danger.
+    PowerOff,
+    /// This one call fails with EIO.
+    InputOutput,
+}
+
+/// A simulated disk. Clones are the same disk.
+#[derive(Clone)]
+pub struct SimulatedDisk(Arc<Inner>);
+
+struct Inner {
+    disk: Mutex<Disk>,
+    gate: Condvar,
+}
+
+impl SimulatedDisk {
+    /// An empty disk; `seed` decides what survives power cuts.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self(Arc::new(Inner { disk: Mutex::new(Disk::new(seed)), gate: Condvar::new() }))
+    }
+
+    /// Calls so far that change something or sync it.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.lock().calls
+    }
+
+    /// Plans trouble for the changing call with this number; the first call of a disk is 1.
+    pub fn plan(&self, call: u64, trouble: Trouble) {
+        self.lock().planned = Some((call, trouble));
+    }
+
+    /// Cuts the power now, if the plan has not, and turns it on again: only what a real disk guarantees is left, and perhaps more.
+    pub fn restart(&self) {
+        self.lock().restart();
+        self.0.gate.notify_all();
+    }
+
+    /// Gives the disk this many bytes for file contents, or any number.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        self.lock().capacity = bytes;
+    }
+
+    /// Bytes that files have.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.lock().used()
+    }
+
+    /// Whether the power went off as planned.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        self.lock().is_off
+    }
+
+    /// Lets changing calls wait until `release`.
+    pub fn hold(&self) {
+        self.lock().is_held = true;
+    }
+
+    /// Waits until a changing call is held.
+    pub fn wait_until_somebody_waits(&self) {
+        let mut disk = self.lock();
+        while disk.waiting == 0 {
+            disk = self.0.gate.wait(disk).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Lets all go on.
+    pub fn release(&self) {
+        self.lock().is_held = false;
+        self.0.gate.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Disk> {
+        self.0.disk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The disk for a changing call, once nobody holds it.
+    fn lock_to_change(&self) -> MutexGuard<'_, Disk> {
+        let mut disk = self.lock();
+        disk.waiting += 1;
+        while disk.is_held {
+            self.0.gate.notify_all();
+            disk = self.0.gate.wait(disk).unwrap_or_else(PoisonError::into_inner);
+        }
+        disk.waiting -= 1;
+        disk
+    }
+}
+
+struct SimulatedFile {
+    disk: SimulatedDisk,
+    node: usize,
+    /// A handle from before a restart is a dead process's.
+    life: u64,
+}
+
+impl SimulatedFile {
+    fn check(&self, disk: &Disk) -> io::Result<()> {
+        if disk.life == self.life { disk.check_power() } else { Err(disk::power_is_off()) }
+    }
+}
+
+impl File for SimulatedFile {
+    fn read_at(&self, buffer: &mut [u8], position: u64, _: Wait) -> io::Result<usize> {
+        let disk = self.disk.lock();
+        self.check(&disk)?;
+        let content = disk.file(self.node)?.content();
+        let start = usize::try_from(position).unwrap_or(usize::MAX).min(content.len());
+        let read = buffer.len().min(content.len() - start);
+        buffer[..read].copy_from_slice(&content[start..start + read]);
+        Ok(read)
+    }
+
+    fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<()> {
+        let mut disk = self.disk.lock_to_change();
+        self.check(&disk)?;
+        let bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        disk.write(self.node, position, bytes)
+    }
+
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        let mut disk = self.disk.lock_to_change();
+        self.check(&disk)?;
+        disk.change(|disk| {
+            disk.file_mut(self.node)?.set_length(length);
+            Ok(())
+        })
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        let disk = self.disk.lock();
+        self.check(&disk)?;
+        Ok(disk::to_u64(disk.file(self.node)?.content().len()))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut disk = self.disk.lock_to_change();
+        self.check(&disk)?;
+        disk.sync(self.node)
+    }
+}
+
+impl SimulatedDisk {
+    fn file_of(&self, disk: &Disk, node: usize) -> Arc<dyn File> {
+        Arc::new(SimulatedFile { disk: self.clone(), node, life: disk.life })
+    }
+}
+
+impl FileSystem for SimulatedDisk {
+    fn create_directory(&self, path: &Path) -> io::Result<()> {
+        let mut disk = self.lock_to_change();
+        disk.create_directory(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        let disk = self.lock();
+        disk.check_power()?;
+        let Some(node) = disk.find(path) else { return Ok(Vec::new()) };
+        let entry = |(name, node): (&String, &usize)| match &disk.nodes[*node] {
+            Node::File(file) => {
+                Entry { name: name.clone(), is_directory: false, length: disk::to_u64(file.content().len()) }
+            }
+            Node::Directory(_) => Entry { name: name.clone(), is_directory: true, length: 0 },
+        };
+        Ok(disk.directory(node)?.names().iter().map(entry).collect())
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        let disk = self.lock();
+        disk.check_power()?;
+        let node = disk.find(path).ok_or(io::ErrorKind::NotFound)?;
+        disk.file(node)?;
+        Ok(self.file_of(&disk, node))
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        let mut disk = self.lock_to_change();
+        disk.check_power()?;
+        let node = match disk.find(path) {
+            Some(node) => node,
+            None => disk.create_file(path)?,
+        };
+        disk.file(node)?;
+        Ok(self.file_of(&disk, node))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.lock_to_change().rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.lock_to_change().remove(path)
+    }
+
+    fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        self.lock_to_change().remove(path)
+    }
+
+    fn sync_files(&self, files: &[Arc<dyn File>]) -> io::Result<()> {
+        files.iter().try_for_each(|file| file.sync())
+    }
+
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        let mut disk = self.lock_to_change();
+        let node = disk.find(path).ok_or(io::ErrorKind::NotFound)?;
+        disk.sync(node)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {
+        let mut disk = Self::lock(self);
+        disk.check_power()?;
+        if !disk.locked.insert(path.to_owned()) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(Box::new(Locked { disk: self.clone(), path: path.to_owned(), life: disk.life }))
+    }
+
+    fn space(&self, _: &Path) -> io::Result<Space> {
+        let disk = Self::lock(self);
+        disk.check_power()?;
+        let total = disk.capacity.unwrap_or(1 << 40);
+        Ok(Space { available: total.saturating_sub(disk.used()), total })
+    }
+}
+
+struct Locked {
+    disk: SimulatedDisk,
+    path: PathBuf,
+    life: u64,
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        let mut disk = self.disk.lock();
+        if disk.life == self.life {
+            disk.locked.remove(&self.path);
+        }
+    }
+}
