@@ -1,0 +1,91 @@
+//! What should be: every object of a cluster as JSON, rendered from a validated spec. Infallible but for a config that is no TOML.
+
+mod objects;
+mod template;
+
+use kennet_model::cluster::{Placement, ValidatedCluster, render};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::arguments::Arguments;
+use crate::cluster::fetch::Observed;
+use crate::error::ReconcileError;
+
+/// What should be.
+pub(crate) struct Desired {
+    pub(crate) version: String,
+    pub(crate) available_version: Option<String>,
+    pub(crate) services: Vec<Value>,
+    /// None when somebody else keeps one.
+    pub(crate) budget: Option<Value>,
+    /// Volume claims by broker id.
+    pub(crate) claims: Vec<(i32, Value)>,
+    /// What depends on the cluster's id; none before it has one.
+    pub(crate) pool: Option<Pool>,
+    /// Owners of Secrets that otherwise outlive the object.
+    pub(crate) secret_owners: Value,
+    pub(crate) labels: Value,
+}
+
+/// What the brokers of a pool run.
+pub(crate) struct Pool {
+    pub(crate) config_map: Value,
+    /// The StatefulSet with the new template.
+    pub(crate) stateful_set: Value,
+    /// What a running broker depends on, as canonical JSON.
+    pub(crate) restart_inputs: String,
+}
+
+/// Renders everything.
+pub(crate) fn build(
+    valid: &ValidatedCluster,
+    observed: &Observed,
+    arguments: &Arguments,
+) -> Result<Desired, ReconcileError> {
+    let owner = json!({
+        "apiVersion": "kennet.dev/v1alpha1", "kind": "KafkaCluster", "name": valid.name.as_str(), "uid": observed.uid,
+        "controller": true, "blockOwnerDeletion": false,
+    });
+    let parts = objects::Parts { cluster: valid, owner };
+    let (image, version) = image(valid, observed, arguments);
+    let offered = arguments.broker_version.clone();
+    let available_version = (valid.version.is_none() && version != offered).then_some(offered);
+    let pool = match &observed.authority {
+        Some((cluster_id, _)) => {
+            let config = toml::to_string(&render(valid, *cluster_id, &Placement::pod(valid)))?;
+            let config_hash = short_hash(&config);
+            let inputs = template::restart_inputs(valid, &image, &config_hash);
+            let stateful_set = template::stateful_set(&parts, observed, arguments, &image, &config_hash, &inputs);
+            Some(Pool { config_map: parts.config_map(&config_hash, &config), stateful_set, restart_inputs: inputs })
+        }
+        None => None,
+    };
+    Ok(Desired {
+        version,
+        available_version,
+        services: parts.services(),
+        budget: parts.budget(),
+        claims: (0..valid.brokers).map(|id| (id, parts.claim(id, observed))).collect(),
+        pool,
+        secret_owners: parts.volume_owners(),
+        labels: parts.labels(),
+    })
+}
+
+/// Image with tag, and the tag: the spec's, else the one that runs, else the operator's.
+fn image(valid: &ValidatedCluster, observed: &Observed, arguments: &Arguments) -> (String, String) {
+    let running = observed.stateful_set.as_ref().and_then(|set| {
+        let containers = &set.spec.as_ref()?.template.spec.as_ref()?.containers;
+        let (name, tag) = containers.first()?.image.as_ref()?.rsplit_once(':')?;
+        Some((name.to_owned(), tag.to_owned()))
+    });
+    let (running_name, running_version) = running.unzip();
+    let name = valid.image.clone().or(running_name).unwrap_or_else(|| arguments.broker_image.clone());
+    let version = valid.version.clone().or(running_version).unwrap_or_else(|| arguments.broker_version.clone());
+    (format!("{name}:{version}"), version)
+}
+
+/// Ten hexadecimal digits, enough to tell configs of one cluster apart.
+pub(crate) fn short_hash(text: &str) -> String {
+    Sha256::digest(text).iter().take(5).map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,144 @@
+//! Everything that a pass reads, once, before it decides anything.
+
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kennet_api::KafkaCluster;
+use kennet_api::names::CLUSTER_LABEL;
+use kennet_contract::management::{BootstrapRecord, Status};
+use kennet_contract::{ClusterId, PeerIdentity};
+use kennet_model::cluster::ValidatedCluster;
+use kube::ResourceExt;
+
+use crate::context::{Context, operator_client, read_ca, secret_text};
+use crate::error::ReconcileError;
+use crate::pki::{self, Pair};
+use crate::{clock, objects};
+
+/// The world as one pass sees it.
+pub(crate) struct Observed {
+    pub(crate) uid: String,
+    pub(crate) stateful_set: Option<StatefulSet>,
+    pub(crate) pods: Vec<Pod>,
+    pub(crate) claims: Vec<PersistentVolumeClaim>,
+    pub(crate) services: Vec<Service>,
+    pub(crate) budget: Option<PodDisruptionBudget>,
+    pub(crate) config_maps: Vec<ConfigMap>,
+    /// The cluster's id and CA; none for a new cluster.
+    pub(crate) authority: Option<(ClusterId, Pair)>,
+    /// Secrets of the cluster that exist, to set their owner.
+    pub(crate) secrets: Vec<Secret>,
+    /// Who forms the first quorum; none until the first broker has said its directory.
+    pub(crate) identity: Option<BootstrapRecord>,
+    /// Certificates of brokers, as they are in their Secret.
+    pub(crate) tls: Option<Secret>,
+    /// New certificates, if any is missing or ends soon.
+    pub(crate) new_leaves: Vec<(i32, Pair)>,
+    /// What broker 0 says of itself; an error's text when it does not answer.
+    pub(crate) broker: Option<Result<Status, String>>,
+}
+
+/// Reads everything.
+pub(crate) async fn fetch(
+    cluster: &KafkaCluster,
+    valid: &ValidatedCluster,
+    context: &Context,
+) -> Result<Observed, ReconcileError> {
+    let namespace = &valid.namespace;
+    let name = &valid.name;
+    let labels = format!("{CLUSTER_LABEL}={name}");
+    let uid = cluster.uid().unwrap_or_default();
+    let stateful_set: Option<StatefulSet> = objects::get(&context.api(namespace), &name.stateful_set()).await?;
+    objects::check_owner(stateful_set.as_ref(), &uid)?;
+    let mut services = Vec::new();
+    for service in [name.headless_service(), name.bootstrap_service()] {
+        let found: Option<Service> = objects::get(&context.api(namespace), &service).await?;
+        objects::check_owner(found.as_ref(), &uid)?;
+        services.extend(found);
+    }
+    let budget: Option<PodDisruptionBudget> = objects::get(&context.api(namespace), &name.disruption_budget()).await?;
+    objects::check_owner(budget.as_ref(), &uid)?;
+    let mut secrets = Vec::new();
+    for secret in [name.ca_secret(), name.identity_secret(), name.tls_secret()] {
+        let found: Option<Secret> = objects::get(&context.api(namespace), &secret).await?;
+        check_labelled(found.as_ref(), name.as_str())?;
+        secrets.push(found);
+    }
+    let [ca, identity, tls] = secrets.try_into().unwrap_or_else(|_| [None, None, None]);
+    let authority = ca.as_ref().map(read_ca).transpose()?;
+    let mut observed = Observed {
+        uid,
+        stateful_set,
+        pods: objects::list(&context.api(namespace), &labels).await?,
+        claims: objects::list(&context.api(namespace), &labels).await?,
+        services,
+        budget,
+        config_maps: objects::list(&context.api(namespace), &labels).await?,
+        authority,
+        identity: identity.as_ref().map(read_identity).transpose()?,
+        secrets: ca.into_iter().chain(identity).collect(),
+        tls,
+        new_leaves: Vec::new(),
+        broker: None,
+    };
+    observed.new_leaves = new_leaves(valid, &observed)?;
+    observed.broker = ask_broker(valid, &observed).await?;
+    Ok(observed)
+}
+
+/// Secrets of a cluster outlive its object, so they are known by their label.
+fn check_labelled(secret: Option<&Secret>, cluster: &str) -> Result<(), ReconcileError> {
+    match secret {
+        Some(secret) if secret.labels().get(CLUSTER_LABEL).map(String::as_str) != Some(cluster) => {
+            Err(ReconcileError::NameCollision { object: format!("Secret {}", secret.name_any()) })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn read_identity(secret: &Secret) -> Result<BootstrapRecord, ReconcileError> {
+    let damaged = |what: String| ReconcileError::Damaged { object: format!("Secret {}", secret.name_any()), what };
+    let text = |key: &str| secret_text(secret, key).ok_or_else(|| damaged(format!("it has no {key}")));
+    let cluster_id = text("clusterId")?.parse().map_err(|error| damaged(format!("{error}")))?;
+    let voters = serde_json::from_str(&text("voters")?).map_err(|error| damaged(error.to_string()))?;
+    Ok(BootstrapRecord { cluster_id, voters })
+}
+
+/// Certificates that are missing or end soon. Broker 0 has one even while it is stopped.
+fn new_leaves(valid: &ValidatedCluster, observed: &Observed) -> Result<Vec<(i32, Pair)>, ReconcileError> {
+    let Some((cluster_id, ca)) = &observed.authority else { return Ok(Vec::new()) };
+    let now = clock::now();
+    let mut fresh = Vec::new();
+    for id in 0..valid.brokers.max(1) {
+        let present = observed.tls.as_ref().and_then(|tls| secret_text(tls, &format!("{id}.crt")));
+        let good = match present {
+            Some(leaf) => !pki::needs_renewal(&leaf, &ca.certificate, now)?,
+            None => false,
+        };
+        if !good {
+            let hosts = [valid.name.host(&valid.namespace, &id.to_string())];
+            fresh.push((id, pki::new_leaf(ca, PeerIdentity::Broker { cluster: *cluster_id, id }, &hosts, now)?));
+        }
+    }
+    Ok(fresh)
+}
+
+async fn ask_broker(
+    valid: &ValidatedCluster,
+    observed: &Observed,
+) -> Result<Option<Result<Status, String>>, ReconcileError> {
+    /// Longer than an answer takes, shorter than a pass may hang.
+    const PATIENCE: Duration = Duration::from_secs(3);
+    let Some((cluster_id, ca)) = &observed.authority else { return Ok(None) };
+    let pod = observed.pods.iter().find(|pod| pod.name_any() == valid.name.pod(0));
+    let running = pod.filter(|pod| pod.metadata.deletion_timestamp.is_none());
+    let Some(address) = running.and_then(|pod| pod.status.as_ref()?.pod_ip.clone()) else { return Ok(None) };
+    let host = valid.name.host(&valid.namespace, "0");
+    let management = operator_client(&address, &host, *cluster_id, ca)?;
+    Ok(Some(match tokio::time::timeout(PATIENCE, management.status()).await {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("{host} does not answer")),
+    }))
+}

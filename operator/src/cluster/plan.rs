@@ -1,0 +1,187 @@
+//! From what should be and what is to ordered steps, at most one of which disrupts a broker. Pure; no status of ours is read.
+//!
+//! The pod template is written only when a roll is admitted, because a pod that is evicted meanwhile would take it.
+
+mod roll;
+mod volumes;
+
+use k8s_openapi::jiff::Timestamp;
+use kennet_contract::ClusterId;
+use kennet_contract::management::{BootstrapRecord, BrokerState};
+use kennet_model::cluster::ValidatedCluster;
+use kube::ResourceExt;
+
+use crate::cluster::build::Desired;
+use crate::cluster::fetch::Observed;
+use crate::cluster::health;
+use crate::conditions::Outcome;
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Make the cluster's CA; its id too, unless volumes name one.
+    CreateAuthority(Option<ClusterId>),
+    /// Set the owners of Secrets that may outlive the object.
+    OwnSecrets,
+    /// Write certificates that are missing or end soon.
+    WriteLeaves,
+    /// Apply Services.
+    ApplyServices,
+    /// Apply the disruption budget, or remove it.
+    ApplyBudget,
+    /// Create or grow volume claims.
+    ApplyClaims,
+    /// Create the ConfigMap.
+    CreateConfig,
+    /// Apply the StatefulSet, with its new template or with the one that it has.
+    ApplyStatefulSet(Template),
+    /// Evict a broker's pod, if it still is this one.
+    Evict {
+        /// Its name.
+        pod: String,
+        /// Its uid.
+        uid: String,
+    },
+    /// Go back to the template before the roll and remove the pod that failed.
+    Revert {
+        /// Its name.
+        pod: String,
+        /// Its uid.
+        uid: String,
+        /// What it said.
+        message: String,
+    },
+    /// Write down who forms the first quorum.
+    CreateIdentity(BootstrapRecord),
+    /// Tell the first broker.
+    Bootstrap(BootstrapRecord),
+    /// Write a broker's directory onto its volume claim.
+    StampClaim {
+        /// The claim.
+        claim: String,
+        /// The directory.
+        directory_id: String,
+    },
+    /// Remove ConfigMaps that nothing refers to.
+    PruneConfigs,
+}
+
+/// Which template a StatefulSet gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Template {
+    /// The new one; the old one is kept beside it.
+    New,
+    /// The one that it has.
+    Live,
+}
+
+/// What to do.
+pub(crate) struct Plan {
+    pub(crate) steps: Vec<Step>,
+    pub(crate) outcome: Outcome,
+    /// Whether the cluster answers, so that its topics can be looked after.
+    pub(crate) serving: bool,
+}
+
+/// The port of the listener that the operator itself uses.
+pub(crate) fn first_port(cluster: &ValidatedCluster) -> u16 {
+    cluster.listeners.first().map_or(kennet_contract::ports::CLIENTS, |listener| listener.port)
+}
+
+/// Makes a plan.
+pub(crate) fn plan(valid: &ValidatedCluster, desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
+    let held = |outcome| Plan { steps: Vec::new(), outcome, serving: false };
+    let serving = serves(observed);
+    match (volumes::cluster_id(observed), &observed.authority) {
+        (Err(conflict), _) => return held(Outcome::stalled(serving, "IdentityConflict", conflict)),
+        (Ok(found), None) => {
+            let steps = vec![Step::CreateAuthority(found)];
+            return Plan {
+                steps,
+                outcome: Outcome::reconciling(false, "Creating", "the cluster's CA is made"),
+                serving,
+            };
+        }
+        (Ok(_), Some(_)) => {}
+    }
+    let mut steps = vec![Step::OwnSecrets];
+    if !observed.new_leaves.is_empty() {
+        steps.push(Step::WriteLeaves);
+    }
+    steps.extend([Step::ApplyServices, Step::ApplyBudget, Step::ApplyClaims, Step::CreateConfig]);
+    let roll = roll::plan(valid, desired, observed, now);
+    steps.push(Step::ApplyStatefulSet(roll.template));
+    steps.extend(roll.step);
+    let identity = identity(valid, observed, &mut steps);
+    steps.push(Step::PruneConfigs);
+    let outcome = roll
+        .outcome
+        .filter(|outcome| outcome.progress == crate::conditions::Progress::Stalled)
+        .or_else(|| volumes::refusal(valid, observed, serving))
+        .or(identity)
+        .or_else(|| roll::plan(valid, desired, observed, now).outcome)
+        .unwrap_or_else(|| settle(valid, observed, serving));
+    Plan { steps, outcome, serving }
+}
+
+/// Whether the broker answers and serves.
+fn serves(observed: &Observed) -> bool {
+    matches!(&observed.broker, Some(Ok(status)) if status.state == BrokerState::Serving)
+        && observed.pods.iter().any(health::is_ready)
+}
+
+/// Identity and bootstrap: who forms the quorum is written once, and only then told.
+fn identity(valid: &ValidatedCluster, observed: &Observed, steps: &mut Vec<Step>) -> Option<Outcome> {
+    let Some(Ok(status)) = &observed.broker else { return None };
+    let claim = valid.name.claim(0);
+    let stamped = volumes::directory_id(observed, &claim);
+    let voter = observed.identity.as_ref().and_then(|record| record.voters.first().cloned()).or(stamped.clone());
+    if let Some(voter) = &voter
+        && *voter != status.directory_id
+    {
+        let message = format!(
+            "broker 0 has the data directory {}, and the cluster's data is in {voter}: bring the volume of claim {claim} back; \
+             to begin again without that data, delete the KafkaCluster, its claims and the Secrets {} and {}",
+            status.directory_id,
+            valid.name.identity_secret(),
+            valid.name.ca_secret()
+        );
+        return Some(Outcome::stalled(false, "DirectoryUnavailable", message));
+    }
+    let record = BootstrapRecord { cluster_id: status.cluster_id, voters: vec![status.directory_id.clone()] };
+    if observed.identity.is_none() {
+        steps.push(Step::CreateIdentity(record.clone()));
+    }
+    if stamped.is_none() {
+        steps.push(Step::StampClaim { claim, directory_id: status.directory_id.clone() });
+    }
+    if status.state == BrokerState::AwaitingBootstrap {
+        steps.push(Step::Bootstrap(observed.identity.clone().unwrap_or(record)));
+        return Some(Outcome::reconciling(false, "Bootstrapping", "broker 0 gets the cluster's identity"));
+    }
+    None
+}
+
+fn settle(valid: &ValidatedCluster, observed: &Observed, serving: bool) -> Outcome {
+    if valid.brokers == 0 {
+        return match observed.pods.is_empty() {
+            true => Outcome { ready: false, ..Outcome::settled("Stopped", "spec.brokers is 0; the data is kept") },
+            false => Outcome::reconciling(false, "Stopping", "the broker stops"),
+        };
+    }
+    if serving {
+        return Outcome::settled("Serving", "");
+    }
+    let message = match &observed.broker {
+        Some(Ok(status)) => format!(
+            "broker 0 is {:?}: {} of {} logs are open",
+            status.state, status.recovery.logs_done, status.recovery.logs_total
+        ),
+        Some(Err(_)) => "broker 0 does not answer yet".to_owned(),
+        None => match observed.pods.first() {
+            Some(pod) => format!("pod {} starts", pod.name_any()),
+            None => "the pod of broker 0 is not there yet".to_owned(),
+        },
+    };
+    Outcome::reconciling(false, "Starting", message)
+}

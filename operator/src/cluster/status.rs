@@ -1,0 +1,101 @@
+//! The status of a KafkaCluster: what was observed, written only when it differs.
+
+use kennet_api::names::{CLUSTER_LABEL, MAIN_POOL, POOL_LABEL, RESTART_INPUTS_ANNOTATION};
+use kennet_api::{BrokerStatus, KafkaCluster, KafkaClusterStatus, ListenerStatus, PoolStatus, RolloutStatus};
+use kennet_contract::management::BrokerState;
+use kennet_model::cluster::ValidatedCluster;
+use kube::ResourceExt;
+use serde_json::Value;
+
+use crate::cluster::build::Desired;
+use crate::cluster::fetch::Observed;
+use crate::cluster::health;
+use crate::conditions::{Outcome, conditions};
+use crate::context::Context;
+use crate::error::ReconcileError;
+use crate::{clock, objects};
+
+/// A status without its conditions.
+pub(crate) type Report = KafkaClusterStatus;
+
+/// What was observed.
+pub(crate) fn report(valid: &ValidatedCluster, desired: &Desired, observed: &Observed) -> Report {
+    let available = observed.pods.iter().filter(|pod| health::is_ready(pod)).count();
+    let available = i32::try_from(available).unwrap_or(i32::MAX);
+    let wanted = desired.pool.as_ref().map(|pool| pool.restart_inputs.as_str());
+    let updated = |pod: &&k8s_openapi::api::core::v1::Pod| {
+        pod.annotations().get(RESTART_INPUTS_ANNOTATION).map(String::as_str) == wanted
+    };
+    let updated = i32::try_from(observed.pods.iter().filter(updated).count()).unwrap_or(i32::MAX);
+    let host = format!("{}.{}.svc", valid.name.bootstrap_service(), valid.namespace);
+    let listeners = valid.listeners.iter().map(|listener| ListenerStatus {
+        name: Some(listener.name.clone()),
+        bootstrap_servers: Some(format!("{host}:{}", listener.port)),
+    });
+    let total = i32::try_from(observed.pods.len()).unwrap_or(i32::MAX);
+    KafkaClusterStatus {
+        cluster_id: observed.authority.as_ref().map(|(id, _)| id.to_string()),
+        replicas: Some(total),
+        selector: Some(format!("{CLUSTER_LABEL}={},{POOL_LABEL}={MAIN_POOL}", valid.name)),
+        brokers_total: Some(valid.brokers),
+        brokers_available: Some(available),
+        version: Some(desired.version.clone()),
+        available_version: desired.available_version.clone(),
+        listeners: Some(listeners.collect()),
+        pools: Some(vec![PoolStatus {
+            name: Some(MAIN_POOL.to_owned()),
+            desired: Some(valid.brokers),
+            available: Some(available),
+            updated: Some(updated),
+        }]),
+        brokers: Some(brokers(valid, observed)),
+        rollout: (updated < total).then(|| RolloutStatus { pending: Some(vec![0]), ..RolloutStatus::default() }),
+        ..KafkaClusterStatus::default()
+    }
+}
+
+fn brokers(valid: &ValidatedCluster, observed: &Observed) -> Vec<BrokerStatus> {
+    (0..valid.brokers)
+        .map(|id| {
+            let said = observed.broker.as_ref().and_then(|answer| answer.as_ref().ok());
+            let state = match said.map(|status| status.state) {
+                Some(BrokerState::Serving) => "Serving",
+                Some(BrokerState::Recovering) => "Recovering",
+                Some(_) => "Starting",
+                None => "Offline",
+            };
+            BrokerStatus {
+                id: Some(id),
+                pod: Some(valid.name.pod(id)),
+                directory_id: said.map(|status| status.directory_id.clone()),
+                version: said.map(|status| status.version.clone()),
+                state: Some(state.to_owned()),
+            }
+        })
+        .collect()
+}
+
+/// Writes conditions and report; without a report the last one stays.
+pub(crate) async fn write(
+    cluster: &KafkaCluster,
+    context: &Context,
+    outcome: &Outcome,
+    report: Option<&Report>,
+) -> Result<(), ReconcileError> {
+    let generation = cluster.metadata.generation.unwrap_or(0);
+    let live = cluster.status.clone().unwrap_or_default();
+    let mut status = report.cloned().unwrap_or_else(|| live.clone());
+    status.observed_generation = Some(generation);
+    let before = live.conditions.clone().unwrap_or_default();
+    status.conditions = Some(conditions(&before, generation, outcome, clock::now()));
+    let was = before.iter().find(|one| one.type_ == "Ready").map(|one| one.reason.as_str());
+    if was != Some(outcome.reason.as_str()) {
+        let stalled = outcome.progress == crate::conditions::Progress::Stalled;
+        if stalled || outcome.ready {
+            context.event(cluster, stalled, &outcome.reason, &outcome.message).await;
+        }
+    }
+    let (live, status): (Value, Value) = (serde_json::to_value(&live)?, serde_json::to_value(&status)?);
+    let namespace = cluster.namespace().unwrap_or_default();
+    objects::apply_status::<KafkaCluster>(&context.api(&namespace), &cluster.name_any(), &live, &status).await
+}

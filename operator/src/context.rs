@@ -1,0 +1,125 @@
+//! What every reconcile has at hand: the API client, settings, events, counters, and how to reach a cluster.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use kennet_contract::{ClusterId, PeerIdentity, ports};
+use kennet_model::cluster::ClusterName;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::{Api, Client, Resource};
+use tokio::sync::{Notify, mpsc};
+
+use crate::arguments::Arguments;
+use crate::clock;
+use crate::error::ReconcileError;
+use crate::health::Metrics;
+use crate::management::{Management, ManagementError};
+use crate::objects;
+use crate::pki::{self, Pair};
+
+/// A cluster's namespace and name.
+pub(crate) type ClusterKey = (String, String);
+
+/// What every reconcile has at hand.
+pub(crate) struct Context {
+    pub(crate) client: Client,
+    pub(crate) arguments: Arguments,
+    pub(crate) metrics: Metrics,
+    /// Clusters whose topics should be looked at again.
+    pub(crate) wake: mpsc::Sender<ClusterKey>,
+    /// Clusters that are followed, and how to make one audit its owners now.
+    pub(crate) followed: Mutex<HashMap<ClusterKey, Arc<Notify>>>,
+    events: Recorder,
+}
+
+/// A cluster that can be talked to.
+pub(crate) struct Link {
+    pub(crate) management: Management,
+    /// Where Kafka's protocol is spoken, as `host:port`.
+    pub(crate) bootstrap: String,
+}
+
+impl Context {
+    pub(crate) fn new(client: Client, arguments: Arguments, wake: mpsc::Sender<ClusterKey>) -> Self {
+        let reporter =
+            Reporter { controller: "kennet-operator".to_owned(), instance: Some(arguments.pod_name.clone()) };
+        let events = Recorder::new(client.clone(), reporter);
+        Self { client, arguments, metrics: Metrics::new(), wake, followed: Mutex::default(), events }
+    }
+
+    pub(crate) fn api<K>(&self, namespace: &str) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// Tells people what happened; an event that can't be written is only logged.
+    pub(crate) async fn event<K: Resource<DynamicType = ()>>(&self, object: &K, warn: bool, reason: &str, note: &str) {
+        let event = Event {
+            type_: if warn { EventType::Warning } else { EventType::Normal },
+            reason: reason.to_owned(),
+            note: Some(note.chars().take(1000).collect()),
+            action: reason.to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = self.events.publish(&event, &object.object_ref(&())).await {
+            tracing::warn!(%error, reason, "an event could not be written");
+        }
+    }
+
+    /// Makes the task that follows a cluster audit its topics' owners.
+    pub(crate) fn audit(&self, key: &ClusterKey) {
+        let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(notify) = followed.get(key) {
+            notify.notify_one();
+        }
+    }
+
+    /// The way to a cluster's first broker.
+    pub(crate) async fn link(&self, namespace: &str, cluster: &ClusterName, port: u16) -> Result<Link, ReconcileError> {
+        let host = cluster.host(namespace, "0");
+        let unreachable = |what: &str| ManagementError::Unreachable { host: host.clone(), what: what.to_owned() };
+        let pod = objects::get::<Pod>(&self.api(namespace), &cluster.pod(0)).await?;
+        let address = pod.and_then(|pod| pod.status?.pod_ip).ok_or_else(|| unreachable("its pod does not run"))?;
+        let secret = objects::get::<Secret>(&self.api(namespace), &cluster.ca_secret()).await?;
+        let secret = secret.ok_or_else(|| unreachable("its CA does not exist yet"))?;
+        let (cluster_id, ca) = read_ca(&secret)?;
+        let management = operator_client(&address, &host, cluster_id, &ca)?;
+        let bootstrap = if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") };
+        Ok(Link { management, bootstrap })
+    }
+}
+
+/// A client of a broker's management endpoint with a fresh certificate.
+pub(crate) fn operator_client(
+    address: &str,
+    host: &str,
+    cluster_id: ClusterId,
+    ca: &Pair,
+) -> Result<Management, ReconcileError> {
+    let own = pki::new_leaf(ca, PeerIdentity::Operator { cluster: cluster_id }, &[], clock::now())?;
+    let address = if address.contains(':') { format!("[{address}]") } else { address.to_owned() }
+        + &format!(":{}", ports::MANAGEMENT);
+    Ok(Management::new(address, host.to_owned(), &ca.certificate, &own)?)
+}
+
+/// Cluster id and CA from their Secret.
+pub(crate) fn read_ca(secret: &Secret) -> Result<(ClusterId, Pair), ReconcileError> {
+    let text = |key: &str| secret_text(secret, key);
+    let name = secret.metadata.name.as_deref().unwrap_or_default();
+    let damaged = |what: String| ReconcileError::Damaged { object: format!("Secret {name}"), what };
+    let cluster_id = text("clusterId").ok_or_else(|| damaged("it has no clusterId".to_owned()))?;
+    let cluster_id = cluster_id.parse().map_err(|error| damaged(format!("{error}")))?;
+    match (text("ca.crt"), text("ca.key")) {
+        (Some(certificate), Some(key)) => Ok((cluster_id, Pair { certificate, key })),
+        _ => Err(damaged("it has no ca.crt or no ca.key".to_owned())),
+    }
+}
+
+/// One text of a Secret.
+pub(crate) fn secret_text(secret: &Secret, key: &str) -> Option<String> {
+    let bytes = &secret.data.as_ref()?.get(key)?.0;
+    String::from_utf8(bytes.clone()).ok()
+}

@@ -1,0 +1,162 @@
+//! Leader election on one Lease: 60 s long, renewed every 20 s, released on SIGTERM.
+//!
+//! A second operator waits; it takes the lease over when it has run out by its own clock since the last change that it saw, or at once
+//! when the holder's pod is gone. Every write of the operator is safe under two leaders; the lease only saves work.
+
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::api::{ObjectMeta, PostParams};
+use kube::{Api, Client};
+use tokio::time::{Instant, sleep};
+
+use crate::clock;
+use crate::error::has_code;
+
+const NAME: &str = "kennet-operator";
+const LEASE: Duration = Duration::from_mins(1);
+const RENEW: Duration = Duration::from_secs(20);
+const LOOK: Duration = Duration::from_secs(2);
+
+/// The lease as one candidate sees it.
+pub(crate) struct Leader {
+    leases: Api<Lease>,
+    pods: Api<Pod>,
+    identity: String,
+}
+
+/// The last state of somebody else's lease and when it was first seen.
+struct Seen {
+    version: Option<String>,
+    since: Instant,
+}
+
+impl Leader {
+    pub(crate) fn new(client: Client, namespace: &str, identity: &str) -> Self {
+        let leases = Api::namespaced(client.clone(), namespace);
+        Self { leases, pods: Api::namespaced(client, namespace), identity: identity.to_owned() }
+    }
+
+    /// Returns once the lease is held.
+    pub(crate) async fn acquire(&self) {
+        let mut seen: Option<Seen> = None;
+        loop {
+            match self.try_acquire(&mut seen).await {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(error) => tracing::warn!(%error, "the lease could not be read or taken"),
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Renews the lease until it is lost.
+    pub(crate) async fn hold(&self) {
+        let mut renewed = Instant::now();
+        loop {
+            sleep(RENEW).await;
+            match self.renew().await {
+                Ok(true) => renewed = Instant::now(),
+                Ok(false) => {
+                    tracing::error!("another operator has taken the lease");
+                    return;
+                }
+                Err(error) => tracing::warn!(%error, "the lease could not be renewed"),
+            }
+            if renewed.elapsed() > LEASE - RENEW / 2 {
+                tracing::error!("the lease could not be renewed in time");
+                return;
+            }
+        }
+    }
+
+    /// Gives the lease up, so that the next operator need not wait.
+    pub(crate) async fn release(&self) {
+        let result = async {
+            let Some(mut lease) = self.leases.get_opt(NAME).await? else { return Ok(()) };
+            if holder(&lease) == Some(self.identity.as_str()) {
+                if let Some(spec) = &mut lease.spec {
+                    spec.holder_identity = None;
+                }
+                self.leases.replace(NAME, &PostParams::default(), &lease).await?;
+            }
+            Ok::<_, kube::Error>(())
+        };
+        if let Err(error) = result.await {
+            tracing::warn!(%error, "the lease could not be released");
+        }
+    }
+
+    async fn try_acquire(&self, seen: &mut Option<Seen>) -> Result<bool, kube::Error> {
+        let Some(lease) = self.leases.get_opt(NAME).await? else {
+            let metadata = ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() };
+            let lease = Lease { metadata, spec: Some(self.spec(0)) };
+            return won(self.leases.create(&PostParams::default(), &lease).await);
+        };
+        let free = match holder(&lease) {
+            None => true,
+            Some(holder) if holder == self.identity => true,
+            Some(holder) => self.pods.get_opt(holder).await?.is_none() || run_out(&lease, seen),
+        };
+        if !free {
+            return Ok(false);
+        }
+        won(self.replace(lease, 1).await)
+    }
+
+    async fn renew(&self) -> Result<bool, kube::Error> {
+        match self.leases.get_opt(NAME).await? {
+            Some(lease) if holder(&lease) == Some(self.identity.as_str()) => won(self.replace(lease, 0).await),
+            _ => Ok(false),
+        }
+    }
+
+    /// The resource version of what was read makes this a compare-and-set.
+    async fn replace(&self, mut lease: Lease, transitions: i32) -> Result<Lease, kube::Error> {
+        let before = lease.spec.take().unwrap_or_default();
+        let mut spec = self.spec(before.lease_transitions.unwrap_or(0) + transitions);
+        if transitions == 0 {
+            spec.acquire_time = before.acquire_time;
+        }
+        lease.spec = Some(spec);
+        self.leases.replace(NAME, &PostParams::default(), &lease).await
+    }
+
+    fn spec(&self, transitions: i32) -> LeaseSpec {
+        let now = MicroTime(clock::now());
+        LeaseSpec {
+            holder_identity: Some(self.identity.clone()),
+            lease_duration_seconds: i32::try_from(LEASE.as_secs()).ok(),
+            acquire_time: Some(now.clone()),
+            renew_time: Some(now),
+            lease_transitions: Some(transitions),
+            ..LeaseSpec::default()
+        }
+    }
+}
+
+fn holder(lease: &Lease) -> Option<&str> {
+    lease.spec.as_ref()?.holder_identity.as_deref().filter(|holder| !holder.is_empty())
+}
+
+/// Whether a lease has not changed for its whole length; the clocks of two machines are never compared.
+fn run_out(lease: &Lease, seen: &mut Option<Seen>) -> bool {
+    let version = lease.metadata.resource_version.clone();
+    match seen {
+        Some(seen) if seen.version == version => seen.since.elapsed() > LEASE,
+        _ => {
+            *seen = Some(Seen { version, since: Instant::now() });
+            false
+        }
+    }
+}
+
+fn won(result: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
+    match result {
+        Ok(_) => Ok(true),
+        Err(error) if has_code(&error, 409) => Ok(false),
+        Err(error) => Err(error),
+    }
+}

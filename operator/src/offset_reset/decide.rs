@@ -1,0 +1,195 @@
+//! What an OffsetReset does next. Pure: its plans, their Jobs and the group in, a state and at most one act out.
+
+use k8s_openapi::jiff::Timestamp;
+use kennet_api::{Approval, OffsetReset};
+use kennet_model::admin::GroupState;
+use kennet_model::reset::Plan;
+use kennet_model::reset::apply::{Step, next_step};
+use kube::ResourceExt;
+
+use crate::offset_reset::fetch::{Group, JobState, Record};
+
+/// Where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum State {
+    /// Something that it needs is not there yet.
+    Waiting { reason: String, message: String },
+    /// The group has members; the plan is only a preview.
+    GroupNotEmpty,
+    /// A person has to approve.
+    AwaitingApproval { message: String },
+    /// The Job runs.
+    Applying,
+    /// The offsets were seen in place.
+    Applied { at: String },
+    /// It was not applied in time.
+    Expired,
+    /// A person has to make another one.
+    Stalled { reason: &'static str, message: String },
+}
+
+/// What is done about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Act {
+    Nothing,
+    /// Write a plan down.
+    Record {
+        hash: String,
+        plan: Plan,
+    },
+    /// Start the Job of a plan that was written down.
+    Start {
+        hash: String,
+        config_map: String,
+    },
+    /// Write down that the offsets are in place.
+    Applied {
+        hash: String,
+        config_map: String,
+        at: String,
+    },
+}
+
+/// State, act, and the plan to show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Decision {
+    pub(super) state: State,
+    pub(super) act: Act,
+    pub(super) shown: Option<Shown>,
+}
+
+/// A plan in a status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Shown {
+    pub(super) hash: Option<String>,
+    pub(super) config_map: Option<String>,
+    pub(super) plan: Plan,
+    pub(super) started: bool,
+}
+
+impl Decision {
+    pub(super) fn only(state: State) -> Self {
+        Self { state, act: Act::Nothing, shown: None }
+    }
+}
+
+impl State {
+    pub(super) fn reason(&self) -> &str {
+        match self {
+            Self::Waiting { reason, .. } => reason,
+            Self::GroupNotEmpty => "GroupNotEmpty",
+            Self::AwaitingApproval { .. } => "AwaitingApproval",
+            Self::Applying => "Applying",
+            Self::Applied { .. } => "Applied",
+            Self::Expired => "Expired",
+            Self::Stalled { reason, .. } => reason,
+        }
+    }
+}
+
+fn shown(record: &Record) -> Option<Shown> {
+    Some(Shown {
+        hash: Some(record.hash.clone()),
+        config_map: Some(record.config_map.clone()),
+        plan: record.plan.clone(),
+        started: record.job.is_some() || record.applied_at.is_some(),
+    })
+}
+
+/// What needs no cluster: it was applied, or it is too late.
+pub(super) fn settled(reset: &OffsetReset, records: &[Record], now: Timestamp) -> Option<Decision> {
+    for record in records {
+        if let Some(at) = &record.applied_at {
+            let state = State::Applied { at: at.clone() };
+            return Some(Decision { state, act: Act::Nothing, shown: shown(record) });
+        }
+    }
+    if records.iter().any(|record| record.job.is_some()) {
+        return None;
+    }
+    let limit: Option<Timestamp> = reset.spec.not_after.as_ref().and_then(|text| text.parse().ok());
+    limit.filter(|limit| now > *limit).map(|_| Decision {
+        state: State::Expired,
+        act: Act::Nothing,
+        shown: records.first().and_then(shown),
+    })
+}
+
+/// Decides, for an OffsetReset that [`settled`] left open.
+pub(super) fn decide(reset: &OffsetReset, records: &[Record], group: &Group, now: Timestamp) -> Decision {
+    if let Some(record) = records.iter().find(|record| record.job.is_some()) {
+        return judge_job(record, group, now);
+    }
+    let latest = records.first();
+    if group.state == GroupState::Active {
+        let preview = Shown { hash: None, config_map: None, plan: group.fresh.clone(), started: false };
+        return Decision { state: State::GroupNotEmpty, act: Act::Nothing, shown: Some(preview) };
+    }
+    // a plan that still fits stays, so that new records at the end do not take an approval away
+    let fits = latest.filter(|record| !matches!(next_step(&record.plan, &group.committed), Step::Moved { .. }));
+    let Some(record) = fits else { return record_fresh(reset, group) };
+    if reset.spec.approved_plan.as_ref() == Some(&record.hash) || reset.spec.approval == Some(Approval::Automatic) {
+        let act = Act::Start { hash: record.hash.clone(), config_map: record.config_map.clone() };
+        return Decision { state: State::Applying, act, shown: shown(record) };
+    }
+    Decision { state: awaiting(reset, &record.hash), act: Act::Nothing, shown: shown(record) }
+}
+
+fn record_fresh(reset: &OffsetReset, group: &Group) -> Decision {
+    let hash = group.fresh.hash(&reset.uid().unwrap_or_default());
+    let act = Act::Record { hash: hash.clone(), plan: group.fresh.clone() };
+    let plan = group.fresh.clone();
+    let shown = Shown { hash: Some(hash.clone()), config_map: None, plan, started: false };
+    Decision { state: awaiting(reset, &hash), act, shown: Some(shown) }
+}
+
+fn awaiting(reset: &OffsetReset, hash: &str) -> State {
+    let message = match &reset.spec.approved_plan {
+        Some(approved) if approved != hash => format!(
+            "spec.approvedPlan is '{approved}', which is not the plan of this object; look at status.plan and set it to {hash}"
+        ),
+        _ => format!("look at status.plan and set spec.approvedPlan to {hash}"),
+    };
+    State::AwaitingApproval { message }
+}
+
+/// A Job's own word counts only when it succeeded; otherwise the offsets themselves say what happened.
+fn judge_job(record: &Record, group: &Group, now: Timestamp) -> Decision {
+    let at = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let applied = || Decision {
+        state: State::Applied { at: at.clone() },
+        act: Act::Applied { hash: record.hash.clone(), config_map: record.config_map.clone(), at: at.clone() },
+        shown: shown(record),
+    };
+    let stalled = |reason, message: String| Decision {
+        state: State::Stalled { reason, message },
+        act: Act::Nothing,
+        shown: shown(record),
+    };
+    match record.job {
+        Some(JobState::Complete) => applied(),
+        Some(JobState::Failed) => match next_step(&record.plan, &group.committed) {
+            Step::Done => applied(),
+            Step::Commit(_) => stalled(
+                "ApplyFailed",
+                "the Job failed and no offset was changed; read its log, then create a new OffsetReset".to_owned(),
+            ),
+            Step::Moved { partition, found, expected } => {
+                let text = |offset: Option<i64>| offset.map_or("none".to_owned(), |offset| offset.to_string());
+                let (found, expected) = (text(found), text(expected));
+                stalled(
+                    "OffsetsMoved",
+                    format!(
+                        "{partition} is at {found} and the plan saw {expected}: consumers ran meanwhile; stop them and \
+                         create a new OffsetReset"
+                    ),
+                )
+            }
+        },
+        _ => Decision { state: State::Applying, act: Act::Nothing, shown: shown(record) },
+    }
+}
+
+#[cfg(test)]
+#[path = "decide_tests.rs"]
+mod tests;

@@ -1,0 +1,94 @@
+//! OffsetReset, decision by decision.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::jiff::Timestamp;
+use kennet_api::OffsetReset;
+use kennet_model::admin::{GroupState, Partition};
+use kennet_model::reset::{Move, Plan};
+
+use super::{Act, Decision, State, decide, settled};
+use crate::offset_reset::fetch::{Group, JobState, Record};
+
+fn now() -> Timestamp {
+    Timestamp::from_second(1_800_000_000).unwrap()
+}
+
+fn reset(uid: &str, spec: &str) -> OffsetReset {
+    let text = format!(
+        "{{apiVersion: kennet.dev/v1alpha1, kind: OffsetReset, metadata: {{name: r, namespace: n, uid: {uid}}}, \
+         spec: {{clusterRef: {{name: c}}, groupId: g, target: {{type: Earliest}}, {spec}}}}}"
+    );
+    serde_saphyr::from_str(&text).unwrap()
+}
+
+fn plan() -> Plan {
+    let moved = Move { topic: "t".into(), partition: 0, current: Some(9), target: 4, start: 0, end: 20 };
+    Plan { group: "g".into(), state: GroupState::Empty, moves: vec![moved], notes: Vec::new() }
+}
+
+fn record(uid: &str, job: Option<JobState>) -> Record {
+    Record { hash: plan().hash(uid), config_map: "cm".into(), plan: plan(), applied_at: None, job }
+}
+
+fn group(state: GroupState, offset: i64) -> Group {
+    let committed: BTreeMap<Partition, i64> = [(Partition::new("t", 0), offset)].into();
+    Group { state, committed, fresh: plan() }
+}
+
+fn with_record(spec: &str, job: Option<JobState>, offset: i64) -> Decision {
+    decide(&reset("u", spec), &[record("u", job)], &group(GroupState::Empty, offset), now())
+}
+
+#[test]
+fn a_group_with_members_gets_a_preview_without_a_hash() {
+    let decision = decide(&reset("u", ""), &[], &group(GroupState::Active, 9), now());
+    assert_eq!(decision.state, State::GroupNotEmpty);
+    assert_eq!(decision.shown.unwrap().hash, None);
+    assert_eq!(decision.act, Act::Nothing);
+}
+
+#[test]
+fn a_plan_is_written_down_and_waits_for_its_hash() {
+    let decision = decide(&reset("u", ""), &[], &group(GroupState::Empty, 9), now());
+    assert!(matches!(decision.act, Act::Record { .. }));
+    let decision = with_record("approvedPlan: sha256-00000000", None, 9);
+    assert!(matches!(decision.state, State::AwaitingApproval { .. }));
+    assert_eq!(decision.act, Act::Nothing);
+    let approved = format!("approvedPlan: {}", plan().hash("u"));
+    assert!(matches!(with_record(&approved, None, 9).act, Act::Start { .. }));
+}
+
+#[test]
+fn an_old_approval_means_nothing_to_a_re_created_object() {
+    let approved = format!("approvedPlan: {}", plan().hash("old"));
+    let decision = decide(&reset("new", &approved), &[record("new", None)], &group(GroupState::Empty, 9), now());
+    assert_eq!(decision.act, Act::Nothing);
+    assert!(matches!(decision.state, State::AwaitingApproval { .. }));
+}
+
+#[test]
+fn offsets_that_moved_need_a_new_plan() {
+    let approved = format!("approvedPlan: {}", plan().hash("u"));
+    assert!(matches!(with_record(&approved, None, 11).act, Act::Record { .. }));
+}
+
+#[test]
+fn a_job_that_was_killed_is_judged_by_the_offsets() {
+    assert!(matches!(with_record("", Some(JobState::Failed), 4).state, State::Applied { .. }));
+    assert_eq!(with_record("", Some(JobState::Failed), 9).state.reason(), "ApplyFailed");
+    assert_eq!(with_record("", Some(JobState::Failed), 15).state.reason(), "OffsetsMoved");
+    assert_eq!(with_record("", Some(JobState::Running), 9).state, State::Applying);
+    // consumers may have gone on since
+    assert!(matches!(with_record("", Some(JobState::Complete), 15).state, State::Applied { .. }));
+}
+
+#[test]
+fn nothing_starts_after_its_time_and_nothing_is_repeated() {
+    let late = reset("u", "notAfter: '2020-01-01T00:00:00Z'");
+    assert_eq!(settled(&late, &[], now()).unwrap().state, State::Expired);
+    assert!(settled(&late, &[record("u", Some(JobState::Running))], now()).is_none());
+    let mut done = record("u", None);
+    done.applied_at = Some("2026-11-20T10:00:00Z".into());
+    assert!(matches!(settled(&late, &[done], now()).unwrap().state, State::Applied { .. }));
+}
