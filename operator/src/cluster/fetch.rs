@@ -66,7 +66,7 @@ pub(crate) async fn fetch(
         check_labelled(found.as_ref(), name.as_str())?;
         secrets.push(found);
     }
-    let [ca, identity, tls] = secrets.try_into().unwrap_or_else(|_| [None, None, None]);
+    let [ca, identity, tls] = secrets.try_into().unwrap_or([None, None, None]);
     let authority = ca.as_ref().map(read_ca).transpose()?;
     let mut observed = Observed {
         uid,

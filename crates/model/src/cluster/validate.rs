@@ -136,7 +136,7 @@ fn resources(given: Option<&Resources>, problems: &mut Vec<Problem>) -> Resource
                 let path = format!("spec.resources.{which}.{field}");
                 problems.push(Problem::new(
                     &path,
-                    &format!("{}", quantity.as_ref().map(ToString::to_string).unwrap_or_default()),
+                    &quantity.as_ref().map(ToString::to_string).unwrap_or_default(),
                     &error.to_string(),
                 ));
             }

@@ -129,7 +129,7 @@ pub fn plan(topic: &ValidatedTopic, me: &TopicOwner, generation: i64, observed: 
     before.managed_keys.sort();
     let mut settled = observed.ownership.clone();
     if !changes.is_empty() && settled != before {
-        plan.steps.push(Step::Claim { expected: expected.clone(), agreed: before.clone() });
+        plan.steps.push(Step::Claim { expected, agreed: before.clone() });
         settled = before;
     }
     if let Some(total) = topic.partitions.filter(|total| *total > observed.partitions) {
@@ -139,8 +139,7 @@ pub fn plan(topic: &ValidatedTopic, me: &TopicOwner, generation: i64, observed: 
         plan.steps.push(Step::AlterConfig { changes });
     }
     if settled != agreed {
-        let expected = settled.owner.clone();
-        plan.steps.push(Step::Claim { expected, agreed });
+        plan.steps.push(Step::Claim { expected: settled.owner, agreed });
     }
     plan
 }
