@@ -71,7 +71,14 @@ impl Partition {
     /// Appends a checked batch; the second part of the answer completes when the batch is acknowledged.
     pub(crate) fn append(&self, batch: &Batch, now: TimestampMs) -> Result<(Appended, AckWait), AppendError> {
         let appended = self.log.append(batch, self.leader_epoch(), now)?;
-        let wait = self.lock().wait_for(appended.end_offset, self.high_watermark());
+        let mut waiters = self.lock();
+        let wait = waiters.wait_for(appended.end_offset, self.high_watermark());
+        // Batches may have been taken back since (the volume is full), and their offsets given to others: then the watermark says nothing
+        // about ours. Looked at after the watermark was read and the waiter registered, so that either we see it or the waiter is failed.
+        let taken_back = !appended.duplicate && self.log.generation() != appended.generation;
+        drop(waiters);
+        let wait =
+            if taken_back { AckWait::Failed(AckError::Storage { reason: "the volume is full".into() }) } else { wait };
         Ok((appended, wait))
     }
 

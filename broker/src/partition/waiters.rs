@@ -28,6 +28,8 @@ pub(crate) enum AckWait {
     /// It is already.
     Done,
     Pending(oneshot::Receiver<Result<(), AckError>>),
+    /// It never will be.
+    Failed(AckError),
 }
 
 impl Future for AckWait {
@@ -36,6 +38,7 @@ impl Future for AckWait {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *self {
             Self::Done => Poll::Ready(Ok(())),
+            Self::Failed(error) => Poll::Ready(Err(error.clone())),
             // a partition never drops a waiter silently; if it did, not acknowledging is the safe answer
             Self::Pending(receiver) => {
                 Pin::new(receiver).poll(context).map(|answer| answer.unwrap_or(Err(AckError::NotLeader)))

@@ -58,8 +58,11 @@ pub(crate) struct Round {
 pub(crate) fn run(shared: &Shared, progress: &dyn Progress) {
     loop {
         let Round { items, barriers, is_last } = shared.wait_for_work();
-        if !items.is_empty() && shared.failed().is_none() {
-            flush(shared, progress, items);
+        match shared.failed() {
+            _ if items.is_empty() => {}
+            None => flush(shared, progress, items),
+            // appended just before the failure was known: whoever waits for it has to be told as well
+            Some(reason) => progress.failed(&reason.to_string()),
         }
         for barrier in barriers {
             // whoever gave up waiting is no concern
