@@ -247,6 +247,9 @@ impl World {
             self.disk.restart();
             self.reopen();
         }
+        if power_cut {
+            self.disk.plan(u64::MAX, Trouble::PowerOff);
+        }
         let found = self.directory.topics_found();
         let back = self.deleted.iter().find(|deleted| found.contains(*deleted));
         assert_eq!(back, None, "{context}: a deleted topic is back");
