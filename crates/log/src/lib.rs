@@ -17,6 +17,8 @@ mod producers;
 mod recovery;
 mod scan;
 mod segment;
+#[cfg(any(test, feature = "sim"))]
+pub mod testing;
 
 pub use config::LogConfig;
 pub use directory::{DataDirectory, Limits};

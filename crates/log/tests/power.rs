@@ -1,4 +1,5 @@
 //! Power cuts at every call: what was acknowledged is there, what was deleted stays away, and the log goes on.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
 

@@ -45,11 +45,11 @@ impl PartitionLog {
     ) -> Result<ReadLog, ReadError> {
         let segments = self.segments_from(from, upper)?;
         let mut read = ReadLog { next_offset: from, ..ReadLog::default() };
-        for segment in segments {
+        for segment in &segments {
             let bytes_left = bytes_max.saturating_sub(read.bytes);
             let first_counts = one_batch_at_least && read.chunks.is_empty();
             let went_on = self
-                .read_segment(&segment, &mut read, upper, bytes_left, first_counts, wait)
+                .read_segment(segment, &mut read, upper, bytes_left, first_counts, wait)
                 .map_err(|error| would_wait(error, from))?;
             if self.shared.open_files().too_many() {
                 segment.close_file(self.shared.open_files());
@@ -58,7 +58,13 @@ impl PartitionLog {
                 break;
             }
         }
-        Ok(read)
+        // an offset below the durable end is in a batch; without this check its reader would ask again for ever
+        match segments.first() {
+            Some(segment) if one_batch_at_least && read.chunks.is_empty() => {
+                Err(self.damaged(segment, segment.durable(), &format!("no batch holds offset {from}")))
+            }
+            _ => Ok(read),
+        }
     }
 
     /// The segment that holds `from` and those behind it; none at the end of the log.

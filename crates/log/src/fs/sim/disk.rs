@@ -22,6 +22,7 @@ pub(super) struct Disk {
     pub(super) waiting: u32,
     pub(super) capacity: Option<u64>,
     pub(super) locked: HashSet<PathBuf>,
+    pub(super) largest_buffer: usize,
     /// Raised by each restart.
     pub(super) life: u64,
     random: fastrand::Rng,
@@ -141,6 +142,7 @@ impl Disk {
             waiting: 0,
             capacity: None,
             locked: HashSet::new(),
+            largest_buffer: 0,
             life: 0,
             random: fastrand::Rng::with_seed(seed),
         }

@@ -67,6 +67,12 @@ impl SimulatedDisk {
         self.lock().used()
     }
 
+    /// The largest buffer that was given to a read, in bytes.
+    #[must_use]
+    pub fn largest_buffer(&self) -> usize {
+        self.lock().largest_buffer
+    }
+
     /// Whether the power went off as planned.
     #[must_use]
     pub fn is_off(&self) -> bool {
@@ -124,8 +130,9 @@ impl SimulatedFile {
 
 impl File for SimulatedFile {
     fn read_at(&self, buffer: &mut [u8], position: u64, _: Wait) -> io::Result<usize> {
-        let disk = self.disk.lock();
+        let mut disk = self.disk.lock();
         self.check(&disk)?;
+        disk.largest_buffer = disk.largest_buffer.max(buffer.len());
         let content = disk.file(self.node)?.content();
         let start = usize::try_from(position).unwrap_or(usize::MAX).min(content.len());
         let read = buffer.len().min(content.len() - start);
