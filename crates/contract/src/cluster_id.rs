@@ -23,7 +23,7 @@ pub struct ClusterIdError {
 impl ClusterId {
     /// From 16 bytes, which the caller took from a random source.
     #[must_use]
-    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 }

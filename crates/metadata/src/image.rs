@@ -87,6 +87,16 @@ pub enum ApplyError {
         /// The name.
         name: String,
     },
+    /// A topic of that id is there.
+    #[error("a metadata record makes topic '{name}' with id {topic_id}, which topic '{present}' has")]
+    IdTaken {
+        /// The name.
+        name: String,
+        /// The id.
+        topic_id: Uuid,
+        /// Whose id it is.
+        present: Arc<str>,
+    },
     /// A config of something that has none.
     #[error("a metadata record sets a config of '{name}', which is no known resource of type {kind}")]
     NoResource {
@@ -196,6 +206,10 @@ impl Image {
         if self.topics.contains_key(fields.name.as_str()) {
             return Err(ApplyError::TopicExists { name: fields.name.clone() });
         }
+        if let Some(present) = self.names.get(&fields.topic_id) {
+            let (name, present) = (fields.name.clone(), Arc::clone(present));
+            return Err(ApplyError::IdTaken { name, topic_id: fields.topic_id, present });
+        }
         let name: Arc<str> = fields.name.as_str().into();
         let topic = Topic {
             name: Arc::clone(&name),
@@ -243,7 +257,8 @@ impl Image {
             Some(ResourceType::Broker) if name.is_empty() => &mut self.cluster_configs,
             Some(ResourceType::Broker) => {
                 let id = BrokerId(name.parse().map_err(|_| wrong())?);
-                self.broker_configs.entry(id).or_default()
+                self.apply_broker_config(id, fields);
+                return Ok(());
             }
             None => return Err(wrong()),
         };
@@ -252,6 +267,23 @@ impl Image {
             None => configs.remove(&fields.name),
         };
         Ok(())
+    }
+
+    /// A broker without configs has no entry, so that images that say the same are equal.
+    fn apply_broker_config(&mut self, id: BrokerId, fields: &ConfigRecord) {
+        match &fields.value {
+            Some(value) => {
+                self.broker_configs.entry(id).or_default().insert(fields.name.clone(), value.clone());
+            }
+            None => {
+                if let Some(configs) = self.broker_configs.get_mut(&id) {
+                    configs.remove(&fields.name);
+                    if configs.is_empty() {
+                        self.broker_configs.remove(&id);
+                    }
+                }
+            }
+        }
     }
 
     fn apply_owner(&mut self, fields: &TopicOwnerRecord) -> Result<(), ApplyError> {
@@ -326,8 +358,9 @@ impl Topic {
             records.push(Record::Partition(partition.record(self.id, PartitionIndex(index))));
         }
         add_configs(records, ResourceType::Topic, &self.name, &self.configs);
-        if self.owner.is_some() || self.delete_at_ms.is_some() || !self.managed_keys.is_empty() {
-            records.push(Record::TopicOwner(self.owner_record()));
+        let owner = self.owner_record();
+        if owner != (TopicOwnerRecord { topic_id: self.id, ..TopicOwnerRecord::default() }) {
+            records.push(Record::TopicOwner(owner));
         }
     }
 }
