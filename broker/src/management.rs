@@ -7,12 +7,16 @@ mod bootstrap;
 mod ownership;
 mod plain;
 mod routes;
+mod starting;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use kennet_contract::BrokerConfig;
-use kennet_contract::management::BrokerState;
+use kennet_contract::management::{BrokerState, Recovery};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -26,19 +30,47 @@ use crate::start_error::StartError;
 
 /// How far the broker has come, for probes and status.
 #[derive(Clone)]
-pub(crate) struct Ready(Arc<watch::Sender<BrokerState>>);
+pub(crate) struct Ready(Arc<Progress>);
+
+struct Progress {
+    state: watch::Sender<BrokerState>,
+    logs_total: AtomicU32,
+    logs_done: AtomicU32,
+}
 
 impl Ready {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(BrokerState::AwaitingBootstrap)))
+        Self(Arc::new(Progress {
+            state: watch::Sender::new(BrokerState::AwaitingBootstrap),
+            logs_total: AtomicU32::new(0),
+            logs_done: AtomicU32::new(0),
+        }))
     }
 
     pub(crate) fn set(&self, state: BrokerState) {
-        self.0.send_replace(state);
+        self.0.state.send_replace(state);
     }
 
     pub(crate) fn state(&self) -> BrokerState {
-        *self.0.borrow()
+        *self.0.state.borrow()
+    }
+
+    /// Recovery begins, of so many logs.
+    pub(crate) fn recovering(&self, logs: usize) {
+        self.0.logs_total.store(u32::try_from(logs).unwrap_or(u32::MAX), Ordering::Relaxed);
+        self.set(BrokerState::Recovering);
+    }
+
+    /// One more log is open.
+    pub(crate) fn recovered_one(&self) {
+        self.0.logs_done.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn recovery(&self) -> Recovery {
+        Recovery {
+            logs_done: self.0.logs_done.load(Ordering::Relaxed),
+            logs_total: self.0.logs_total.load(Ordering::Relaxed),
+        }
     }
 }
 
@@ -64,26 +96,46 @@ impl Endpoints {
         Ok(Self { management: Arc::new(management), tls, metrics })
     }
 
-    /// Serves `/status` and `PUT /v1/bootstrap` until the record for this directory comes.
-    pub(crate) async fn wait_for_bootstrap(&self, identity: &Identity, ready: &Ready, stop: &CancellationToken) {
+    /// Serves `/status` and `PUT /v1/bootstrap` until the record for this directory comes, or until `stop`.
+    ///
+    /// # Errors
+    /// When `stop` came first: nothing may be initialised then.
+    pub(crate) async fn wait_for_bootstrap(
+        &self,
+        identity: &Identity,
+        ready: &Ready,
+        stop: &CancellationToken,
+    ) -> Result<(), StartError> {
         tracing::info!(directory = identity.directory_id, "waiting for the bootstrap record (PUT /v1/bootstrap)");
-        let (router, bootstrapped) = bootstrap::router(identity.clone(), ready.clone());
+        let (router, bootstrapped) = starting::router(identity.clone(), ready.clone());
         let until = stop.child_token();
         let served = tls::serve(Arc::clone(&self.management), self.tls.clone(), router, until.clone());
         tokio::select! {
-            () = served => {}
-            () = bootstrapped.cancelled() => {
-                // the answer to the PUT is still on its way
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            }
+            () = served => return Err(StartError::Stopped),
+            () = bootstrapped.cancelled() => {}
         }
         until.cancel();
+        Ok(())
+    }
+
+    /// Serves `/status` while the logs are opened.
+    pub(crate) async fn serve_during<T>(
+        &self,
+        identity: &Identity,
+        ready: &Ready,
+        recovery: impl Future<Output = T>,
+    ) -> T {
+        let (router, _) = starting::router(identity.clone(), ready.clone());
+        let until = CancellationToken::new();
+        let _ended = until.clone().drop_guard();
+        tokio::spawn(tls::serve(Arc::clone(&self.management), self.tls.clone(), router, until));
+        recovery.await
     }
 
     /// Serves everything, until `stop`.
     pub(crate) fn serve(self, broker: &Arc<Broker>, ready: &Ready, stop: &CancellationToken) {
         plain::serve_metrics(self.metrics, Arc::clone(broker));
-        let router = routes::router(Arc::clone(broker), ready.clone());
+        let router = routes::router(Arc::clone(broker), ready.clone(), self.tls.clone());
         let (socket, tls, stop) = (self.management, self.tls, stop.clone());
         tokio::spawn(async move { tls::serve(socket, tls, router, stop).await });
     }

@@ -90,10 +90,15 @@ pub async fn start(
     let ready = Ready::new();
     let endpoints = management::Endpoints::bind(&mut config, &ready)?;
     if image.broker(BrokerId(config.id())).is_none() && log.committed_offset() < 0 {
+        // an empty cluster formed over somebody's records would lose them
+        match directory.topics_found().len() {
+            0 => {}
+            topics => return Err(StartError::MetadataLost { path: root, topics }),
+        }
         match bootstrap {
             Some(record) => management::check_bootstrap(&record(&identity.directory_id), &identity)
                 .map_err(|problem| StartError::Identity { path: root.clone(), what: problem.message })?,
-            None => endpoints.wait_for_bootstrap(&identity, &ready, &stop).await,
+            None => endpoints.wait_for_bootstrap(&identity, &ready, &stop).await?,
         }
     }
     let registration = register_broker::decide(&image, BrokerId(config.id()), identity.directory_uuid());
@@ -101,11 +106,16 @@ pub async fn start(
         image.apply(record).map_err(kennet_metadata::MetadataLogError::from)?;
     }
     log.append(&registration)?;
-    ready.set(BrokerState::Recovering);
     let partitions = Partitions::new(BrokerId(config.id()), config.kafka.clone(), Arc::clone(&directory));
-    partitions.open_all(&image);
     let system = |what| move |source| StartError::System { what, source };
     let reads = ReadPool::start().map_err(system("start threads for reading"))?;
+    ready.recovering(image.partition_count());
+    let recovery = {
+        let (partitions, image, ready) = (Arc::clone(&partitions), image.clone(), ready.clone());
+        reads.run(move || partitions.open_all(&image, || ready.recovered_one()))
+    };
+    let opened = endpoints.serve_during(&identity, &ready, recovery).await;
+    opened.map_err(|error| StartError::System { what: "open the logs", source: std::io::Error::other(error) })?;
     let controller = Controller::start(Box::new(log), image, Arc::clone(&partitions) as Arc<_>)
         .map_err(system("start the controller's thread"))?;
     tokio::spawn(Arc::clone(&partitions).complete());

@@ -96,6 +96,19 @@ pub enum StartError {
         /// What is wrong.
         what: String,
     },
+    /// Topics without the metadata that names them.
+    #[error(
+        "data directory {path} holds {topics} topics and no metadata: restore its folder quorum, or start with an empty data directory"
+    )]
+    MetadataLost {
+        /// The directory.
+        path: PathBuf,
+        /// Topics that have files.
+        topics: usize,
+    },
+    /// It was stopped before it had started.
+    #[error("the broker was stopped while it waited for its bootstrap record")]
+    Stopped,
     /// The metadata log can't be used.
     #[error("{}", with_source(.0))]
     MetadataLog(#[from] MetadataLogError),
@@ -133,9 +146,10 @@ impl StartError {
             | Self::ForeignBroker { .. }
             | Self::FormatVersion { .. }
             | Self::Identity { .. }
+            | Self::MetadataLost { .. }
             | Self::MetadataLog(_) => ExitCode::DataDirectory,
             Self::Port { .. } => ExitCode::Port,
-            Self::System { .. } => ExitCode::Failed,
+            Self::System { .. } | Self::Stopped => ExitCode::Failed,
         }
     }
 }

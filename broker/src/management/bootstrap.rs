@@ -3,23 +3,13 @@
 //! Whoever made the cluster writes one record {cluster id, directory id of the first voter}; this broker initialises only if that is its own
 //! directory, its identity has that cluster, and its metadata is empty.
 
-use axum::extract::State;
+use axum::Json;
 use axum::http::StatusCode;
-use axum::routing::{get, put};
-use axum::{Json, Router};
+use kennet_contract::PeerIdentity;
 use kennet_contract::management::{BootstrapRecord, Problem};
-use serde_json::json;
-use tokio_util::sync::CancellationToken;
 
 use crate::identity::Identity;
-use crate::management::Ready;
-
-#[derive(Clone)]
-struct Waiting {
-    identity: Identity,
-    ready: Ready,
-    bootstrapped: CancellationToken,
-}
+use crate::management::routes::{Refusal, only_operators};
 
 /// Whether a record makes this directory the first voter.
 pub(crate) fn check_bootstrap(record: &BootstrapRecord, identity: &Identity) -> Result<(), Problem> {
@@ -44,35 +34,10 @@ pub(crate) fn check_bootstrap(record: &BootstrapRecord, identity: &Identity) -> 
     }
 }
 
-/// The routes of a broker that waits, and a token that is cancelled when its record has come.
-pub(super) fn router(identity: Identity, ready: Ready) -> (Router, CancellationToken) {
-    let bootstrapped = CancellationToken::new();
-    let waiting = Waiting { identity, ready, bootstrapped: bootstrapped.clone() };
-    let router = Router::new().route("/status", get(status)).route("/v1/bootstrap", put(accept)).with_state(waiting);
-    (router, bootstrapped)
-}
-
-async fn status(State(waiting): State<Waiting>) -> Json<serde_json::Value> {
-    Json(json!({
-        "clusterId": waiting.identity.cluster_id,
-        "brokerId": waiting.identity.broker_id,
-        "directoryId": waiting.identity.directory_id,
-        "version": env!("CARGO_PKG_VERSION"),
-        "state": waiting.ready.state(),
-        "metadataOffset": -1,
-        "partitions": 0, "leaders": 0, "offline": [], "underMinIsr": 0,
-        "recovery": {"logsDone": 0, "logsTotal": 0},
-        "diskAvailableBytes": 0, "diskTotalBytes": 0,
-        "configHash": "", "certificateExpires": 0, "voters": [],
-    }))
-}
-
-async fn accept(
-    State(waiting): State<Waiting>,
-    Json(record): Json<BootstrapRecord>,
-) -> Result<StatusCode, (StatusCode, Json<Problem>)> {
-    check_bootstrap(&record, &waiting.identity).map_err(|problem| (StatusCode::CONFLICT, Json(problem)))?;
-    waiting.bootstrapped.cancel();
+/// Takes a record from a peer that may send one. The same record again is fine, another one is refused.
+pub(super) fn accept(record: &BootstrapRecord, peer: PeerIdentity, identity: &Identity) -> Result<StatusCode, Refusal> {
+    only_operators(peer)?;
+    check_bootstrap(record, identity).map_err(|problem| (StatusCode::CONFLICT, Json(problem)))?;
     Ok(StatusCode::NO_CONTENT)
 }
 

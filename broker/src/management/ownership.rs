@@ -1,14 +1,15 @@
 //! `/v1/topic-owners`: who looks after which topic.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::{Extension, Json};
+use kennet_contract::PeerIdentity;
 use kennet_contract::management::{Problem, TopicOwnerChange, TopicOwners, TopicOwnership};
 use kennet_metadata::decisions::topic_owners::{self, TopicOwnerError};
 use kennet_metadata::{Topic, is_internal};
 
 use crate::controller::ChangeError;
-use crate::management::routes::{Refusal, Serving};
+use crate::management::routes::{Refusal, Serving, only_operators};
 
 pub(super) async fn list(State(serving): State<Serving>) -> Json<TopicOwners> {
     let metadata_offset = *serving.broker.controller.changes().borrow();
@@ -19,8 +20,10 @@ pub(super) async fn list(State(serving): State<Serving>) -> Json<TopicOwners> {
 
 pub(super) async fn change(
     State(serving): State<Serving>,
+    Extension(peer): Extension<PeerIdentity>,
     Json(change): Json<TopicOwnerChange>,
 ) -> Result<Json<TopicOwnership>, Refusal> {
+    only_operators(peer)?;
     let TopicOwnerChange { topic: name, action } = change;
     let wanted = name.clone();
     let decided =

@@ -6,12 +6,14 @@ use std::time::Duration;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::routing::{get, put};
-use axum::{Json, Router};
-use kennet_contract::management::{BootstrapRecord, Changes, OfflinePartition, Problem, Recovery, Status};
+use axum::{Extension, Json, Router};
+use kennet_contract::PeerIdentity;
+use kennet_contract::management::{BootstrapRecord, BrokerState, Changes, OfflinePartition, Problem, Status};
 use serde::Deserialize;
 
 use crate::broker::Broker;
-use crate::management::{Ready, check_bootstrap, ownership};
+use crate::management::{Ready, bootstrap, ownership, tls};
+use crate::partition::Partition;
 
 /// A long poll is answered after this at the latest.
 const CHANGES_WAIT: Duration = Duration::from_secs(30);
@@ -22,50 +24,76 @@ const OFFLINE_LISTED: usize = 20;
 pub(super) struct Serving {
     pub(super) broker: Arc<Broker>,
     ready: Ready,
+    tls: tls::Tls,
 }
 
 /// An answer that is not a success.
 pub(super) type Refusal = (StatusCode, Json<Problem>);
 
-pub(super) fn router(broker: Arc<Broker>, ready: Ready) -> Router {
+/// Refuses a peer that may look but change nothing: a broker.
+pub(super) fn only_operators(peer: PeerIdentity) -> Result<(), Refusal> {
+    match peer {
+        PeerIdentity::Operator { .. } | PeerIdentity::Cli { .. } => Ok(()),
+        PeerIdentity::Broker { .. } => {
+            let message =
+                format!("{peer} may not change anything here: use a certificate of the operator or of the CLI");
+            let details = std::collections::BTreeMap::new();
+            Err((StatusCode::FORBIDDEN, Json(Problem { reason: "Forbidden".to_owned(), message, details })))
+        }
+    }
+}
+
+pub(super) fn router(broker: Arc<Broker>, ready: Ready, tls: tls::Tls) -> Router {
     Router::new()
         .route("/status", get(status))
         .route("/v1/changes", get(changes))
-        .route("/v1/bootstrap", put(bootstrap))
+        .route("/v1/bootstrap", put(put_bootstrap))
         .route("/v1/topic-owners", get(ownership::list).post(ownership::change))
-        .with_state(Serving { broker, ready })
+        .with_state(Serving { broker, ready, tls })
 }
 
-async fn status(State(Serving { broker, ready }): State<Serving>) -> Json<Status> {
+async fn status(State(Serving { broker, ready, tls }): State<Serving>) -> Json<Status> {
     let partitions = broker.partitions.all();
-    let offline = partitions.iter().filter_map(|partition| {
-        let reason = partition.log.unavailable()?;
-        Some(OfflinePartition {
-            topic: partition.topic.to_string(),
-            partition: partition.index.0,
-            reason: reason.to_string(),
-        })
-    });
-    let count = u32::try_from(partitions.len()).unwrap_or(u32::MAX);
-    let space = broker.partitions.directory().space().ok();
+    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let mut offline: Vec<_> = partitions.iter().filter_map(|partition| offline(partition)).collect();
+    let leaders = count(partitions.len() - offline.len());
+    offline.truncate(OFFLINE_LISTED);
+    let directory = broker.partitions.directory();
+    let space = directory.space().ok();
     Json(Status {
         cluster_id: broker.config.cluster_id,
         broker_id: broker.config.id(),
         directory_id: broker.identity.directory_id.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        state: ready.state(),
+        state: if directory.failed().is_some() { BrokerState::Failed } else { ready.state() },
         metadata_offset: *broker.controller.changes().borrow(),
-        partitions: count,
-        leaders: count,
-        offline: offline.take(OFFLINE_LISTED).collect(),
-        under_min_isr: 0,
-        recovery: Recovery { logs_done: count, logs_total: count },
+        partitions: count(partitions.len()),
+        leaders,
+        offline,
+        under_min_isr: count(under_min_isr(&broker)),
+        recovery: ready.recovery(),
         disk_available_bytes: space.map_or(0, |space| space.available),
         disk_total_bytes: space.map_or(0, |space| space.total),
         config_hash: String::new(),
-        certificate_expires: 0,
+        certificate_expires: tls.expires(),
         voters: vec![broker.config.id()],
     })
+}
+
+fn offline(partition: &Partition) -> Option<OfflinePartition> {
+    let reason = partition.log.unavailable()?.to_string();
+    Some(OfflinePartition { topic: partition.topic.to_string(), partition: partition.index.0, reason })
+}
+
+/// Partitions whose in-sync replicas are fewer than their topic's `min.insync.replicas`.
+pub(super) fn under_min_isr(broker: &Broker) -> usize {
+    let image = broker.controller.image();
+    let under = image.topics().map(|topic| {
+        let wanted = broker.configs(&image, Some(topic)).topic_number("min.insync.replicas");
+        let wanted = usize::try_from(wanted).unwrap_or(0);
+        topic.partitions.iter().filter(|partition| partition.isr.len() < wanted).count()
+    });
+    under.sum()
 }
 
 #[derive(Deserialize)]
@@ -86,11 +114,10 @@ async fn changes(State(Serving { broker, .. }): State<Serving>, Query(After { af
     Json(Changes { metadata_offset })
 }
 
-/// The cluster exists: the same record again is fine, another one is refused.
-async fn bootstrap(
+async fn put_bootstrap(
     State(Serving { broker, .. }): State<Serving>,
+    Extension(peer): Extension<PeerIdentity>,
     Json(record): Json<BootstrapRecord>,
 ) -> Result<StatusCode, Refusal> {
-    check_bootstrap(&record, &broker.identity).map_err(|problem| (StatusCode::CONFLICT, Json(problem)))?;
-    Ok(StatusCode::NO_CONTENT)
+    bootstrap::accept(&record, peer, &broker.identity)
 }

@@ -25,6 +25,8 @@ use crate::start_error::StartError;
 
 /// A handshake that takes longer is none.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// What is being answered when the server ends may take so long.
+const LAST_ANSWER: Duration = Duration::from_secs(1);
 
 /// The server's side of the endpoint's TLS.
 #[derive(Clone)]
@@ -36,14 +38,26 @@ pub(super) struct Tls {
 
 struct Loaded {
     config: Arc<ServerConfig>,
-    changed_at: Option<SystemTime>,
+    /// When the certificate ends, seconds since 1970.
+    expires: i64,
+    changed_at: [Option<SystemTime>; 3],
+}
+
+impl Loaded {
+    fn read(paths: &CertificatePaths) -> Result<Self, StartError> {
+        // the times first: files that change meanwhile are read again
+        let changed_at = changed_at(paths);
+        let chain = certificates(&paths.certificate)?;
+        let expires = chain.first().and_then(|leaf| X509Certificate::from_der(leaf).ok());
+        let expires = expires.map_or(0, |(_, leaf)| leaf.validity().not_after.timestamp());
+        Ok(Self { config: Arc::new(server_config(paths, chain)?), expires, changed_at })
+    }
 }
 
 impl Tls {
     pub(super) fn load(paths: &CertificatePaths, cluster_id: ClusterId) -> Result<Self, StartError> {
-        let changed_at = changed_at(paths);
-        let loaded = Loaded { config: Arc::new(server_config(paths)?), changed_at };
-        Ok(Self { paths: paths.clone(), cluster_id, loaded: Arc::new(Mutex::new(loaded)) })
+        let loaded = Arc::new(Mutex::new(Loaded::read(paths)?));
+        Ok(Self { paths: paths.clone(), cluster_id, loaded })
     }
 
     /// The config of the files as they are now; broken files keep the last good one.
@@ -51,13 +65,20 @@ impl Tls {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         let now = changed_at(&self.paths);
         if now != loaded.changed_at {
-            loaded.changed_at = now;
-            match server_config(&self.paths) {
-                Ok(config) => loaded.config = Arc::new(config),
-                Err(error) => tracing::error!(%error, "new certificates can't be used; the old ones stay"),
+            match Loaded::read(&self.paths) {
+                Ok(new) => *loaded = new,
+                Err(error) => {
+                    loaded.changed_at = now;
+                    tracing::error!(%error, "new certificates can't be used; the old ones stay");
+                }
             }
         }
         Arc::clone(&loaded.config)
+    }
+
+    /// When the loaded certificate ends, seconds since 1970.
+    pub(super) fn expires(&self) -> i64 {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner).expires
     }
 
     /// Whether the peer may use the endpoint.
@@ -87,11 +108,8 @@ pub(super) async fn serve(socket: Arc<TcpListener>, tls: Tls, router: Router, st
             Ok((stream, peer)) => {
                 let (tls, router, stop) = (tls.clone(), router.clone(), stop.clone());
                 tokio::spawn(async move {
-                    tokio::select! {
-                        () = stop.cancelled() => {}
-                        result = one(stream, &tls, router) => if let Err(error) = result {
-                            tracing::warn!(%peer, error, "a management connection was refused");
-                        },
+                    if let Err(error) = one(stream, &tls, router, stop).await {
+                        tracing::warn!(%peer, error, "a management connection was refused");
                     }
                 });
             }
@@ -103,7 +121,7 @@ pub(super) async fn serve(socket: Arc<TcpListener>, tls: Tls, router: Router, st
     }
 }
 
-async fn one(stream: TcpStream, tls: &Tls, router: Router) -> Result<(), String> {
+async fn one(stream: TcpStream, tls: &Tls, router: Router, stop: CancellationToken) -> Result<(), String> {
     let acceptor = TlsAcceptor::from(tls.current());
     let stream = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream))
         .await
@@ -112,18 +130,28 @@ async fn one(stream: TcpStream, tls: &Tls, router: Router) -> Result<(), String>
     let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).cloned();
     let peer = tls.authorise(certificate.as_ref())?;
     tracing::debug!(%peer, "management connection");
-    let service = TowerToHyperService::new(router);
+    let service = TowerToHyperService::new(router.layer(axum::Extension(peer)));
+    let builder = Builder::new(TokioExecutor::new()).http1_only();
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
     // how a connection ends is the client's affair
-    let _ = Builder::new(TokioExecutor::new()).http1_only().serve_connection(TokioIo::new(stream), service).await;
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            let _ = tokio::time::timeout(LAST_ANSWER, connection).await;
+        }
+    }
     Ok(())
 }
 
-fn changed_at(paths: &CertificatePaths) -> Option<SystemTime> {
+/// A volume may swap all files for older ones, so every time counts, not the newest alone.
+fn changed_at(paths: &CertificatePaths) -> [Option<SystemTime>; 3] {
     let time = |path: &Path| std::fs::metadata(path).and_then(|data| data.modified()).ok();
-    [&paths.ca, &paths.certificate, &paths.key].into_iter().filter_map(|path| time(path)).max()
+    [time(&paths.ca), time(&paths.certificate), time(&paths.key)]
 }
 
-fn server_config(paths: &CertificatePaths) -> Result<ServerConfig, StartError> {
+fn server_config(paths: &CertificatePaths, chain: Vec<CertificateDer<'static>>) -> Result<ServerConfig, StartError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(&paths.ca)? {
         roots.add(certificate).map_err(|error| wrong(&paths.ca, &error))?;
@@ -137,7 +165,7 @@ fn server_config(paths: &CertificatePaths) -> Result<ServerConfig, StartError> {
         .with_safe_default_protocol_versions()
         .map_err(|error| wrong(&paths.certificate, &error))?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(certificates(&paths.certificate)?, key)
+        .with_single_cert(chain, key)
         .map_err(|error| wrong(&paths.certificate, &error))
 }
 

@@ -69,10 +69,17 @@ impl Partitions {
         &self.directory
     }
 
-    /// Opens the logs of all partitions that the image gives this broker; used once, at the start.
-    pub(crate) fn open_all(&self, image: &Image) {
+    /// Opens the logs of all partitions that the image gives this broker, and calls `opened` after each; used once, at the start. It waits
+    /// for the disk, so it must not run on the runtime.
+    pub(crate) fn open_all(&self, image: &Image, opened: impl Fn()) {
         for topic in image.topics() {
-            self.open_topic(image, topic);
+            let config = log_config(&self.configs(image, Some(topic)));
+            for (index, partition) in (0..).zip(&topic.partitions) {
+                if partition.replicas.contains(&self.broker_id) {
+                    self.open_partition(topic, PartitionIndex(index), &config);
+                }
+                opened();
+            }
         }
     }
 
@@ -113,15 +120,6 @@ impl Partitions {
                 for partition in self.all() {
                     partition.fail(&AckError::Storage { reason: Arc::clone(&reason) });
                 }
-            }
-        }
-    }
-
-    fn open_topic(&self, image: &Image, topic: &Topic) {
-        let config = log_config(&self.configs(image, Some(topic)));
-        for (index, partition) in (0..).zip(&topic.partitions) {
-            if partition.replicas.contains(&self.broker_id) {
-                self.open_partition(topic, PartitionIndex(index), &config);
             }
         }
     }
