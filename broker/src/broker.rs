@@ -18,6 +18,7 @@ use crate::group::Coordinator;
 use crate::identity::Identity;
 use crate::partition::{Partition, Partitions};
 use crate::read_pool::ReadPool;
+use crate::server::ByteBudget;
 
 /// A running broker.
 pub(crate) struct Broker {
@@ -27,6 +28,8 @@ pub(crate) struct Broker {
     pub(crate) partitions: Arc<Partitions>,
     pub(crate) sessions: FetchSessions,
     pub(crate) reads: ReadPool,
+    /// Records that were read and are not yet sent.
+    pub(crate) answers: ByteBudget,
     pub(crate) groups: Arc<Coordinator>,
     producer_ids: Mutex<Range<i64>>,
     stopping: AtomicBool,
@@ -55,6 +58,7 @@ impl Broker {
         controller: Controller,
         partitions: Arc<Partitions>,
         reads: ReadPool,
+        answers: ByteBudget,
     ) -> Self {
         let image = controller.image();
         let slots = partitions.configs(&image, None).broker_number("max.incremental.fetch.session.cache.slots");
@@ -65,6 +69,7 @@ impl Broker {
             partitions,
             sessions: FetchSessions::new(usize::try_from(slots).unwrap_or(0)),
             reads,
+            answers,
             groups: Arc::default(),
             producer_ids: Mutex::new(0..0),
             stopping: AtomicBool::new(false),

@@ -24,7 +24,7 @@ use crate::management::{self, Ready};
 use crate::metadata_log::FileMetadataLog;
 use crate::partition::Partitions;
 use crate::read_pool::ReadPool;
-use crate::server::{ConnectionLimits, FrameBudget, Listeners, serve};
+use crate::server::{ByteBudget, ConnectionLimits, Listeners, serve};
 use crate::start_error::StartError;
 use crate::{retention, telemetry};
 
@@ -120,7 +120,8 @@ pub async fn start(
         .map_err(system("start the controller's thread"))?;
     tokio::spawn(Arc::clone(&partitions).complete());
     let listeners = Listeners::bind(&mut config)?;
-    let broker = Arc::new(Broker::new(config.clone(), identity, controller, partitions, reads));
+    let broker =
+        Arc::new(Broker::new(config.clone(), identity, controller, partitions, reads, ByteBudget::new(memory / 4)));
     let connections = TaskTracker::new();
     let (limits, budget) = connection_limits(&config, memory);
     serve(&broker, listeners, &limits, &budget, &stop, &connections);
@@ -150,13 +151,13 @@ impl Running {
     }
 }
 
-fn connection_limits(config: &BrokerConfig, memory: u64) -> (Arc<ConnectionLimits>, FrameBudget) {
+fn connection_limits(config: &BrokerConfig, memory: u64) -> (Arc<ConnectionLimits>, ByteBudget) {
     let none = std::collections::BTreeMap::new();
     let configs = Configs { topic: &none, dynamic_broker: &none, dynamic_cluster: &none, file: &config.kafka };
     let count = |name| usize::try_from(configs.broker_number(name)).unwrap_or(0);
     let limits = ConnectionLimits::new(count("max.connections"), count("max.connections.per.ip"));
     // requests in flight may take a quarter of the memory
-    (limits, FrameBudget::new(memory / 4))
+    (limits, ByteBudget::new(memory / 4))
 }
 
 fn announce(config: &BrokerConfig) {

@@ -12,7 +12,7 @@ use kennet_protocol::messages::fetch::{
     EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData,
 };
 use kennet_protocol::{BrokerId, ErrorCode, LeaderEpoch, Offset, Records};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
 use crate::broker::{Broker, Session};
@@ -24,15 +24,25 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 /// Largest number of partitions that one fetch looks at.
 const PARTITIONS_MAX: usize = 100_000;
 
-pub(super) async fn handle(broker: &Arc<Broker>, _: &Session, request: FetchRequest, version: i16) -> FetchResponse {
+/// What a fetch may read although nobody knows of records yet: those that arrive meanwhile.
+const READ_MIN: usize = 64 << 10;
+/// What an answer shrinks to when clients have not yet taken the answers that were made for them.
+const READ_UNDER_PRESSURE: usize = 1 << 20;
+
+/// An answer, and the memory that is charged for it.
+type Charged = (FetchResponse, Option<OwnedSemaphorePermit>);
+
+pub(super) async fn handle(broker: &Arc<Broker>, _: &Session, request: FetchRequest, version: i16) -> Charged {
     if request.replica_id != BrokerId::NONE || request.replica_state.replica_id != BrokerId::NONE {
         // replicas fetch on the control listener; a client that says it is one gets nothing (CVE-2018-1288)
-        return top_level(ErrorCode::ClusterAuthorizationFailed, 0);
+        return (top_level(ErrorCode::ClusterAuthorizationFailed, 0), None);
     }
     let plan = match broker.sessions.plan(&request, new_session_id()) {
-        Ok(plan) if plan.partitions.len() > PARTITIONS_MAX => return top_level(ErrorCode::InvalidRequest, 0),
+        Ok(plan) if plan.partitions.len() > PARTITIONS_MAX => {
+            return (top_level(ErrorCode::InvalidRequest, 0), None);
+        }
         Ok(plan) => plan,
-        Err(error) => return top_level(error, 0),
+        Err(error) => return (top_level(error, 0), None),
     };
     let partitions = find_partitions(broker, &plan, version);
     let limits = Limits::of(broker, &request);
@@ -45,16 +55,36 @@ pub(super) async fn handle(broker: &Arc<Broker>, _: &Session, request: FetchRequ
                 partition.watch(&woken);
             }
         }
-        let round = read_round(broker, &partitions, &limits).await;
+        let (round, charge) = read_charged(broker, &partitions, &limits).await;
         let enough = round.bytes >= limits.bytes_min || round.has_error || plan.partitions.is_empty();
         if enough || Instant::now() >= deadline || broker.is_stopping() {
-            return respond(broker, &plan, partitions, round);
+            return (respond(broker, &plan, partitions, round), charge);
         }
-        if timeout_at(deadline, woken.notified()).await.is_err() {
-            let round = read_round(broker, &partitions, &limits).await;
-            return respond(broker, &plan, partitions, round);
-        }
+        // who waits holds no memory
+        drop((round, charge));
+        // at the deadline the answer is what there is
+        let _ = timeout_at(deadline, woken.notified()).await;
     }
+}
+
+/// Reserves memory for an answer, reads it, and keeps charged what it takes.
+async fn read_charged(
+    broker: &Broker,
+    partitions: &[Wanted],
+    limits: &Limits,
+) -> (Round, Option<OwnedSemaphorePermit>) {
+    let wanted: usize = partitions.iter().map(Wanted::bytes_expected).fold(0, usize::saturating_add);
+    let wanted = wanted.max(READ_MIN).min(limits.bytes_max);
+    let (bytes_max, charge) = match broker.answers.try_reserve(wanted) {
+        Some(charge) => (wanted, Some(charge)),
+        None => {
+            let less = wanted.min(READ_UNDER_PRESSURE);
+            (less, broker.answers.reserve(less).await)
+        }
+    };
+    let round = read_round(broker, partitions, bytes_max).await;
+    let charge = charge.map(|charge| broker.answers.shrink(charge, round.bytes));
+    (round, charge)
 }
 
 struct Limits {
@@ -81,6 +111,18 @@ struct Wanted {
     key: FetchKey,
     request: FetchPartition,
     place: Found,
+}
+
+impl Wanted {
+    /// How much an answer has of this partition, at most.
+    fn bytes_expected(&self) -> usize {
+        match &self.place {
+            Found::Here(partition) if self.request.fetch_offset < partition.high_watermark() => {
+                usize::try_from(self.request.partition_max_bytes).unwrap_or(0)
+            }
+            Found::Here(_) | Found::Error(_) => 0,
+        }
+    }
 }
 
 enum Found {
@@ -111,13 +153,13 @@ fn find_partitions(broker: &Broker, plan: &Plan, version: i16) -> Vec<Wanted> {
         .collect()
 }
 
-async fn read_round(broker: &Broker, partitions: &[Wanted], limits: &Limits) -> Round {
+async fn read_round(broker: &Broker, partitions: &[Wanted], bytes_max: usize) -> Round {
     let mut round = Round { answers: Vec::with_capacity(partitions.len()), bytes: 0, has_error: false };
     for wanted in partitions {
         let answer = match &wanted.place {
             Found::Error(error) => error_data(wanted, *error),
             Found::Here(partition) => {
-                let left = limits.bytes_max.saturating_sub(round.bytes);
+                let left = bytes_max.saturating_sub(round.bytes);
                 read_partition(broker, partition, wanted, left, round.bytes == 0).await
             }
         };

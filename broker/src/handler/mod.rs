@@ -40,13 +40,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kennet_protocol::messages::api_versions::unsupported_version_response;
 use kennet_protocol::{ApiKey, DecodeError, Decoder, Message, Request, RequestHeader, encode_response};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::broker::{Broker, Session};
 
 /// An answer's bytes, or what else to do.
 pub(crate) enum Reply {
-    /// Ready.
-    Now(Vec<Bytes>),
+    /// Ready, with the memory that is charged for it until it is sent.
+    Now(Vec<Bytes>, Option<OwnedSemaphorePermit>),
     /// When its appends are acknowledged; empty where the client wants no answer (acks=0).
     Later(Pin<Box<dyn Future<Output = Vec<Bytes>> + Send>>),
     /// The connection ends.
@@ -85,7 +86,9 @@ pub(crate) async fn dispatch(
 fn refuse_version(header: &RequestHeader) -> Reply {
     tracing::debug!(api = header.api_key.name(), version = header.api_version, "a version that is not served");
     match header.api_key {
-        ApiKey::ApiVersions => unsupported_version_response(header.correlation_id).map_or(Reply::Close, Reply::Now),
+        ApiKey::ApiVersions => {
+            unsupported_version_response(header.correlation_id).map_or(Reply::Close, |chunks| Reply::Now(chunks, None))
+        }
         _ => Reply::Close,
     }
 }
@@ -112,7 +115,13 @@ async fn answer(
         ApiKey::ApiVersions => now!(api_versions),
         ApiKey::Metadata => now!(await metadata),
         ApiKey::Produce => produce::handle(broker, header, decode(body, version)?),
-        ApiKey::Fetch => now!(await fetch),
+        ApiKey::Fetch => {
+            let (response, charge) = fetch::handle(broker, session, decode(body, version)?, version).await;
+            match encode(header, &response) {
+                Reply::Now(chunks, _) => Reply::Now(chunks, charge),
+                other => other,
+            }
+        }
         ApiKey::ListOffsets => now!(await list_offsets),
         ApiKey::OffsetForLeaderEpoch => now!(offset_for_leader_epoch),
         ApiKey::CreateTopics => now!(await create_topics),
@@ -153,7 +162,7 @@ fn decode<R: Request>(body: &mut Decoder, version: i16) -> Result<R, DecodeError
 
 fn encode<M: Message>(header: &RequestHeader, response: &M) -> Reply {
     match encode_response(header.api_key, header.api_version, header.correlation_id, response) {
-        Ok(chunks) => Reply::Now(chunks),
+        Ok(chunks) => Reply::Now(chunks, None),
         Err(error) => {
             tracing::error!(api = header.api_key.name(), version = header.api_version, %error, "an answer does not encode");
             Reply::Close

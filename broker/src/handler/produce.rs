@@ -94,7 +94,7 @@ pub(super) fn handle(broker: &Arc<Broker>, header: &RequestHeader, request: Prod
 
 fn answer(header: &RequestHeader, response: &ProduceResponse) -> Vec<Bytes> {
     match encode(header, response) {
-        Reply::Now(chunks) => chunks,
+        Reply::Now(chunks, _) => chunks,
         Reply::Later(_) | Reply::Close => Vec::new(),
     }
 }
@@ -112,8 +112,12 @@ fn append_topic(
     let append = |partition: &PartitionProduceData| {
         check_request(request)?;
         let (Some(topic), Some(rules)) = (&topic, &rules) else {
-            let by_id = !data.topic_id.is_nil();
-            return Err(if by_id { ProduceError::UnknownTopicId } else { ProduceError::UnknownTopicOrPartition });
+            // from version 13 on topics have no name here
+            return Err(if version >= 13 {
+                ProduceError::UnknownTopicId
+            } else {
+                ProduceError::UnknownTopicOrPartition
+            });
         };
         append_partition(broker, image, request.acks, topic, rules, partition, now)
     };

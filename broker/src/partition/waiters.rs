@@ -84,6 +84,10 @@ impl Waiters {
     }
 
     pub(super) fn watch(&mut self, notify: Weak<Notify>) {
+        // a fetch that another partition woke comes again
+        if self.fetches.iter().any(|present| present.ptr_eq(&notify)) {
+            return;
+        }
         if self.fetches.len() >= FETCHES_BEFORE_SWEEP {
             self.fetches.retain(|notify| notify.strong_count() > 0);
         }

@@ -1,7 +1,7 @@
 //! One connection: requests in, answers out in the same order.
 //!
 //! One request at a time is handled; only the wait for acknowledgements is overlapped with the requests behind it. Both halves run in
-//! one task and are tied by a short queue, so a client that sends without reading is stopped by its own answers.
+//! one task and are tied by a queue that is short in number and bytes, so a client that sends without reading is stopped by its own answers.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -19,15 +19,21 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::{Broker, Session};
 use crate::handler::{self, Reply};
 use crate::server::frame::{FrameError, FrameReader};
-use crate::server::limits::FrameBudget;
+use crate::server::limits::ByteBudget;
 use crate::server::write::write_all;
 
 /// Answers that may wait for their acknowledgement or their turn. Kafka's producers keep five requests in flight.
 const ANSWERS: usize = 64;
+/// Bytes of answers that may wait to be sent, beside the one that is being sent and the one that was made last.
+const UNSENT_BYTES: u64 = 1 << 20;
 /// A stopping broker answers who waits, but not for longer.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
-type Answer = (Pin<Box<dyn Future<Output = Vec<Bytes>> + Send>>, OwnedSemaphorePermit);
+/// An answer, and what it holds until it is sent.
+struct Answer {
+    chunks: Pin<Box<dyn Future<Output = Vec<Bytes>> + Send>>,
+    _held: [Option<OwnedSemaphorePermit>; 3],
+}
 
 /// Serves a connection until it ends.
 pub(crate) async fn run(
@@ -35,7 +41,7 @@ pub(crate) async fn run(
     session: Session,
     mut stream: TcpStream,
     peer: SocketAddr,
-    budget: FrameBudget,
+    budget: ByteBudget,
     stop: CancellationToken,
 ) {
     let (reader, writer) = stream.split();
@@ -81,6 +87,7 @@ async fn read(
     answers: mpsc::Sender<Answer>,
     stop: &CancellationToken,
 ) -> FrameError {
+    let unsent = ByteBudget::new(UNSENT_BYTES);
     loop {
         let frame = tokio::select! {
             () = stop.cancelled() => return FrameError::Stopping,
@@ -102,22 +109,26 @@ async fn read(
             () = stop.cancelled() => return FrameError::Stopping,
             reply = handler::dispatch(&broker, &session, &header, &mut decoder) => reply,
         };
-        let answer: Pin<Box<dyn Future<Output = Vec<Bytes>> + Send>> = match handled {
-            Reply::Now(chunks) => Box::pin(std::future::ready(chunks)),
-            Reply::Later(answer) => answer,
+        let request = Some(frame.charge);
+        let answer = match handled {
+            Reply::Now(chunks, charge) => {
+                let room = unsent.reserve(chunks.iter().map(Bytes::len).sum()).await;
+                Answer { chunks: Box::pin(std::future::ready(chunks)), _held: [request, charge, room] }
+            }
+            // an answer to Produce is small, and its request stays charged
+            Reply::Later(chunks) => Answer { chunks, _held: [request, None, None] },
             Reply::Close => return FrameError::Closed,
         };
-        if answers.send((answer, frame.charge)).await.is_err() {
+        if answers.send(answer).await.is_err() {
             return FrameError::Closed;
         }
     }
 }
 
 async fn write(mut writer: WriteHalf<'_>, mut queue: mpsc::Receiver<Answer>) -> std::io::Result<()> {
-    while let Some((answer, charge)) = queue.recv().await {
-        let chunks = answer.await;
+    while let Some(mut answer) = queue.recv().await {
+        let chunks = answer.chunks.as_mut().await;
         write_all(&mut writer, chunks).await?;
-        drop(charge);
     }
     Ok(())
 }

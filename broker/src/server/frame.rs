@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{error::Elapsed, timeout};
 
-use crate::server::limits::FrameBudget;
+use crate::server::limits::ByteBudget;
 
 /// A request's bytes, without the length, and its share of the budget.
 #[derive(Debug)]
@@ -49,14 +49,14 @@ const GROWTH: usize = 64 * 1024;
 pub(crate) struct FrameReader<R> {
     reader: R,
     buffer: BytesMut,
-    budget: FrameBudget,
+    budget: ByteBudget,
     length_max: usize,
     idle: Option<Duration>,
     is_first: bool,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
-    pub(crate) fn new(reader: R, budget: FrameBudget, length_max: usize, idle: Option<Duration>) -> Self {
+    pub(crate) fn new(reader: R, budget: ByteBudget, length_max: usize, idle: Option<Duration>) -> Self {
         Self { reader, buffer: BytesMut::new(), budget, length_max, idle, is_first: true }
     }
 
@@ -132,10 +132,10 @@ mod tests {
     use std::time::Duration;
 
     use super::{FrameError, FrameReader};
-    use crate::server::limits::FrameBudget;
+    use crate::server::limits::ByteBudget;
 
     async fn read(bytes: &[u8]) -> Result<Vec<u8>, FrameError> {
-        let mut reader = FrameReader::new(Cursor::new(bytes.to_vec()), FrameBudget::new(1 << 20), 1_000, None);
+        let mut reader = FrameReader::new(Cursor::new(bytes.to_vec()), ByteBudget::new(1 << 20), 1_000, None);
         reader.next().await.map(|frame| frame.bytes.to_vec())
     }
 
@@ -178,7 +178,7 @@ mod tests {
                 }
             }
         });
-        let mut reader = FrameReader::new(server, FrameBudget::new(1 << 20), 1_000, None);
+        let mut reader = FrameReader::new(server, ByteBudget::new(1 << 20), 1_000, None);
         assert!(matches!(reader.next().await, Err(FrameError::Slow)));
         drop(reader);
         sender.await.unwrap();

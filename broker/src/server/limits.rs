@@ -1,4 +1,4 @@
-//! What connections may use in all: their number, their number per address, and the bytes of requests in flight.
+//! What connections may use in all: their number, their number per address, and the bytes of requests and answers in flight.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,26 +6,40 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hashbrown::HashMap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Bytes of requests that are being read or handled, in steps of a kibibyte.
+/// Bytes that may be held at a time, in steps of a kibibyte: of requests that are read or handled, or of answers on their way.
 #[derive(Debug, Clone)]
-pub(crate) struct FrameBudget {
+pub(crate) struct ByteBudget {
     permits: Arc<Semaphore>,
     total: u32,
 }
 
 const STEP: usize = 1024;
 
-impl FrameBudget {
+impl ByteBudget {
     pub(crate) fn new(bytes: u64) -> Self {
         let total = u32::try_from(bytes / 1024).unwrap_or(u32::MAX >> 4).clamp(1, u32::MAX >> 4);
         let permits = usize::try_from(total).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
         Self { permits: Arc::new(Semaphore::new(permits)), total }
     }
 
-    /// Waits until a frame of `bytes` fits; one larger than the whole budget takes all of it.
+    /// Waits until `bytes` fit; more than the whole budget takes all of it.
     pub(crate) async fn reserve(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let steps = u32::try_from(bytes.div_ceil(STEP)).unwrap_or(self.total).min(self.total);
-        Arc::clone(&self.permits).acquire_many_owned(steps.max(1)).await.ok()
+        Arc::clone(&self.permits).acquire_many_owned(self.steps(bytes)).await.ok()
+    }
+
+    /// Takes `bytes` if they fit now.
+    pub(crate) fn try_reserve(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.permits).try_acquire_many_owned(self.steps(bytes)).ok()
+    }
+
+    /// Gives back what `held` has beyond `bytes`.
+    pub(crate) fn shrink(&self, mut held: OwnedSemaphorePermit, bytes: usize) -> OwnedSemaphorePermit {
+        let kept = usize::try_from(self.steps(bytes)).unwrap_or(usize::MAX);
+        held.split(kept).unwrap_or(held)
+    }
+
+    fn steps(&self, bytes: usize) -> u32 {
+        u32::try_from(bytes.div_ceil(STEP)).unwrap_or(self.total).clamp(1, self.total)
     }
 }
 

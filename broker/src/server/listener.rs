@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::broker::{Broker, Session};
 use crate::server::connection;
-use crate::server::limits::{ConnectionLimits, FrameBudget};
+use crate::server::limits::{ByteBudget, ConnectionLimits};
 use crate::start_error::StartError;
 
 /// Connections that may wait to be accepted.
@@ -75,7 +75,7 @@ pub(crate) fn serve(
     broker: &Arc<Broker>,
     listeners: Listeners,
     limits: &Arc<ConnectionLimits>,
-    budget: &FrameBudget,
+    budget: &ByteBudget,
     stop: &CancellationToken,
     tasks: &TaskTracker,
 ) {
@@ -96,7 +96,7 @@ struct Accept {
     broker: Arc<Broker>,
     listener: Arc<ListenerConfig>,
     limits: Arc<ConnectionLimits>,
-    budget: FrameBudget,
+    budget: ByteBudget,
     stop: CancellationToken,
     tasks: TaskTracker,
 }

@@ -6,5 +6,5 @@ mod limits;
 mod listener;
 mod write;
 
-pub(crate) use limits::{ConnectionLimits, FrameBudget};
+pub(crate) use limits::{ByteBudget, ConnectionLimits};
 pub(crate) use listener::{Listeners, bind, serve};

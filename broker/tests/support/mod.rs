@@ -1,0 +1,164 @@
+//! A broker in this process, or as a process of its own, on free ports of loopback.
+//!
+//! The broker runs on a runtime of its own; tests are plain threads with blocking sockets, so a test can send any bytes at any time. What a
+//! request's bytes are is `client.rs`.
+
+#![allow(dead_code, unreachable_pub, reason = "each test program uses its part")]
+
+pub mod client;
+pub mod records;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Once;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use kennet_broker::Running;
+use kennet_contract::management::BootstrapRecord;
+use kennet_contract::{
+    BrokerConfig, BrokerIdField, CertificatePaths, ListenerConfig, LogFormat, ManagementConfig, PlainEndpoint,
+};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+
+use client::Client;
+
+const CLUSTER: &str = "ABCDEFGHIJKLMNOPQRSTUg";
+
+/// Panics in any thread of this process since it started; a broker must never have one, whatever it is sent.
+static PANICS: AtomicUsize = AtomicUsize::new(0);
+
+/// A broker in this process. It stops, in order, when it is dropped.
+pub struct TestBroker {
+    pub address: SocketAddr,
+    runtime: Runtime,
+    running: Option<Running>,
+    folder: Option<TempDir>,
+}
+
+impl TestBroker {
+    /// Starts a broker with an empty data directory.
+    pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// The same with broker configs.
+    pub fn with(kafka: &[(&str, &str)]) -> Self {
+        Self::on(tempfile::tempdir().expect("a folder for the data"), kafka)
+    }
+
+    /// Starts a broker on a folder that is there.
+    pub fn on(folder: TempDir, kafka: &[(&str, &str)]) -> Self {
+        count_panics();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime for the broker");
+        let config = config(folder.path(), kafka);
+        let started = kennet_broker::start(config, Some(bootstrap), CancellationToken::new());
+        let running = runtime.block_on(started).expect("the broker starts");
+        let address = SocketAddr::from(([127, 0, 0, 1], running.config.listeners[0].port));
+        Self { address, runtime, running: Some(running), folder: Some(folder) }
+    }
+
+    pub fn connect(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    /// Stops the broker and gives its folder back.
+    pub fn stop(mut self) -> TempDir {
+        self.end();
+        self.folder.take().expect("a broker has its folder until it stops")
+    }
+
+    fn end(&mut self) {
+        if let Some(running) = self.running.take() {
+            self.runtime.block_on(running.stop());
+        }
+    }
+}
+
+impl Drop for TestBroker {
+    fn drop(&mut self) {
+        self.end();
+        if !std::thread::panicking() {
+            assert_eq!(panics(), 0, "nothing that a client sends makes a thread panic");
+        }
+    }
+}
+
+/// How many panics there were.
+pub fn panics() -> usize {
+    PANICS.load(Ordering::SeqCst)
+}
+
+/// Counts panics of the broker's threads; those of the test itself are the test harness's business.
+fn count_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let thread = std::thread::current();
+            // test threads have the names of their tests, which are sentences with underscores
+            if thread.name().is_some_and(|name| name != "main" && !name.contains('_')) {
+                PANICS.fetch_add(1, Ordering::SeqCst);
+            }
+            before(panic);
+        }));
+    });
+}
+
+fn bootstrap(directory_id: &str) -> BootstrapRecord {
+    BootstrapRecord {
+        cluster_id: CLUSTER.parse().expect("the id is one"),
+        voters: vec![directory_id.to_owned()],
+    }
+}
+
+/// A config with ports that the system chooses, its certificates beside the data.
+pub fn config(folder: &Path, kafka: &[(&str, &str)]) -> BrokerConfig {
+    let any = || PlainEndpoint { bind: "127.0.0.1".to_owned(), port: 0 };
+    BrokerConfig {
+        contract: 1,
+        cluster_name: "test".to_owned(),
+        cluster_id: CLUSTER.parse().expect("the id is one"),
+        broker_id: BrokerIdField::Number(0),
+        data_directory: folder.join("data"),
+        rack: None,
+        log_format: LogFormat::Text,
+        memory_bytes: Some(256 << 20),
+        listeners: vec![ListenerConfig {
+            name: "plain".to_owned(),
+            bind: "127.0.0.1".to_owned(),
+            port: 0,
+            advertised_host: "127.0.0.1".to_owned(),
+            advertised_port: 0,
+        }],
+        management: ManagementConfig {
+            bind: "127.0.0.1".to_owned(),
+            port: 0,
+            certificates: certificates(folder),
+        },
+        probes: any(),
+        metrics: any(),
+        kafka: kafka.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>(),
+    }
+}
+
+/// One self-signed certificate is CA and leaf: enough for an endpoint that these tests don't call.
+fn certificates(folder: &Path) -> CertificatePaths {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate is made");
+    let paths = CertificatePaths {
+        ca: folder.join("ca.crt"),
+        certificate: folder.join("broker.crt"),
+        key: folder.join("broker.key"),
+    };
+    let write = |path: &Path, text: String| std::fs::write(path, text).expect("the certificate is written");
+    write(&paths.ca, made.cert.pem());
+    write(&paths.certificate, made.cert.pem());
+    write(&paths.key, made.signing_key.serialize_pem());
+    paths
+}
