@@ -94,7 +94,8 @@ impl Client {
 
     /// Asks for metadata, which every living broker answers.
     pub fn assert_alive(&mut self) {
-        let answer: MetadataResponse = self.call(12, &MetadataRequest { topics: Some(Vec::new()), ..MetadataRequest::default() });
+        let answer: MetadataResponse =
+            self.call(12, &MetadataRequest { topics: Some(Vec::new()), ..MetadataRequest::default() });
         assert_eq!(answer.brokers.len(), 1);
     }
 

@@ -112,10 +112,7 @@ fn count_panics() {
 }
 
 fn bootstrap(directory_id: &str) -> BootstrapRecord {
-    BootstrapRecord {
-        cluster_id: CLUSTER.parse().expect("the id is one"),
-        voters: vec![directory_id.to_owned()],
-    }
+    BootstrapRecord { cluster_id: CLUSTER.parse().expect("the id is one"), voters: vec![directory_id.to_owned()] }
 }
 
 /// A config with ports that the system chooses, its certificates beside the data.
@@ -137,11 +134,7 @@ pub fn config(folder: &Path, kafka: &[(&str, &str)]) -> BrokerConfig {
             advertised_host: "127.0.0.1".to_owned(),
             advertised_port: 0,
         }],
-        management: ManagementConfig {
-            bind: "127.0.0.1".to_owned(),
-            port: 0,
-            certificates: certificates(folder),
-        },
+        management: ManagementConfig { bind: "127.0.0.1".to_owned(), port: 0, certificates: certificates(folder) },
         probes: any(),
         metrics: any(),
         kafka: kafka.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>(),

@@ -2,11 +2,13 @@
 
 use bytes::Bytes;
 use kennet_protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic, PartitionData};
-use kennet_protocol::messages::list_offsets::{ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsTopic};
+use kennet_protocol::messages::list_offsets::{
+    ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsTopic,
+};
 use kennet_protocol::messages::produce::{
     PartitionProduceData, PartitionProduceResponse, ProduceRequest, TopicProduceData,
 };
-use kennet_protocol::record::{Batches, BatchBuilder};
+use kennet_protocol::record::{BatchBuilder, Batches};
 use kennet_protocol::{Offset, PartitionIndex, TimestampMs};
 
 use super::client::Client;
@@ -53,8 +55,7 @@ impl Client {
 
     /// What ListOffsets says of partition 0.
     pub fn list_offset(&mut self, topic: &str, timestamp: i64) -> ListOffsetsPartitionResponse {
-        let partition =
-            ListOffsetsPartition { timestamp: TimestampMs(timestamp), ..ListOffsetsPartition::default() };
+        let partition = ListOffsetsPartition { timestamp: TimestampMs(timestamp), ..ListOffsetsPartition::default() };
         let topic = ListOffsetsTopic { name: topic.to_owned(), partitions: vec![partition] };
         let request = ListOffsetsRequest { topics: vec![topic], ..ListOffsetsRequest::default() };
         self.call(9, &request).topics.remove(0).partitions.remove(0)

@@ -1,0 +1,248 @@
+//! What consumers get: whole batches, long polls, sessions, offsets by position and time.
+
+mod support;
+
+use kennet_protocol::messages::delete_records::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic};
+use kennet_protocol::messages::delete_topics::DeleteTopicsRequest;
+use kennet_protocol::messages::fetch::{FetchPartition, FetchRequest, ReplicaState};
+use kennet_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic};
+use kennet_protocol::{BrokerId, ErrorCode, LeaderEpoch, Offset, PartitionIndex, Uuid};
+use support::TestBroker;
+use support::client::Client;
+use support::records::{batch, fetch_request, values};
+
+fn broker_with_topic(configs: &[(&str, &str)]) -> (TestBroker, Client) {
+    let broker = TestBroker::start();
+    let mut client = broker.connect();
+    assert_eq!(client.create_topic("t", 1, configs).error_code, ErrorCode::None);
+    (broker, client)
+}
+
+fn topic_id(client: &mut Client) -> Uuid {
+    let wanted = MetadataRequestTopic { name: Some("t".to_owned()), ..MetadataRequestTopic::default() };
+    let request = MetadataRequest { topics: Some(vec![wanted]), ..MetadataRequest::default() };
+    client.call(12, &request).topics[0].topic_id
+}
+
+#[test]
+fn a_fetch_in_the_middle_of_a_batch_gets_the_whole_batch() {
+    let (_broker, mut client) = broker_with_topic(&[]);
+    client.produce("t", batch(&["a", "b", "c"]));
+    client.produce("t", batch(&["d"]));
+    let found = values(client.fetch("t", 1));
+    assert_eq!(found.iter().map(|(offset, _)| *offset).collect::<Vec<_>>(), [0, 1, 2, 3]);
+    assert_eq!(values(client.fetch("t", 3)), [(3, "d".to_owned())]);
+}
+
+#[test]
+fn the_first_batch_comes_however_large_it_is_and_limits_end_the_answer_at_a_batch() {
+    let (_broker, mut client) = broker_with_topic(&[]);
+    for _ in 0..3 {
+        client.produce("t", batch(&["abc"]));
+    }
+    for bytes_max in [0, 1, -1] {
+        let mut request = fetch_request("t", 0);
+        request.max_bytes = bytes_max;
+        request.topics[0].partitions[0].partition_max_bytes = bytes_max;
+        let mut answer = client.call(12, &request);
+        assert_eq!(values(answer.responses[0].partitions.remove(0)).len(), 1, "at most {bytes_max} bytes");
+    }
+    let one = batch(&["abc"]).len();
+    let mut request = fetch_request("t", 0);
+    request.topics[0].partitions[0].partition_max_bytes = i32::try_from(2 * one + 5).expect("small");
+    assert_eq!(values(client.call(12, &request).responses[0].partitions.remove(0)).len(), 2);
+}
+
+#[test]
+fn a_fetch_outside_of_the_log_is_out_of_range_and_at_its_end_is_empty() {
+    let (_broker, mut client) = broker_with_topic(&[]);
+    client.produce("t", batch(&["a", "b"]));
+    for offset in [-1, -2, 3, i64::MAX, i64::MIN] {
+        assert_eq!(client.fetch("t", offset).error_code, ErrorCode::OffsetOutOfRange, "offset {offset}");
+    }
+    let end = client.fetch("t", 2);
+    assert_eq!((end.error_code, end.high_watermark.0), (ErrorCode::None, 2));
+    assert!(values(end).is_empty());
+}
+
+#[test]
+fn leader_epochs_are_checked_when_they_are_given() {
+    let (_broker, mut client) = broker_with_topic(&[]);
+    client.produce("t", batch(&["a"]));
+    for (epoch, expected) in [(-1, ErrorCode::None), (1_000, ErrorCode::UnknownLeaderEpoch)] {
+        let mut request = fetch_request("t", 0);
+        request.topics[0].partitions[0].current_leader_epoch = LeaderEpoch(epoch);
+        assert_eq!(client.call(12, &request).responses[0].partitions[0].error_code, expected);
+    }
+}
+
+#[test]
+fn a_restart_is_a_new_leader_epoch_that_fences_the_old_one() {
+    let (broker, mut client) = broker_with_topic(&[]);
+    client.produce("t", batch(&["a"]));
+    drop(client);
+    let broker = TestBroker::on(broker.stop(), &[]);
+    let mut client = broker.connect();
+    let mut request = fetch_request("t", 0);
+    request.topics[0].partitions[0].current_leader_epoch = LeaderEpoch(0);
+    assert_eq!(client.call(12, &request).responses[0].partitions[0].error_code, ErrorCode::FencedLeaderEpoch);
+    assert_eq!(values(client.fetch("t", 0)), [(0, "a".to_owned())]);
+}
+
+#[test]
+fn a_long_poll_ends_with_the_first_record_and_not_before() {
+    let (broker, mut client) = broker_with_topic(&[]);
+    let mut waiting = fetch_request("t", 0);
+    waiting.max_wait_ms = 9_000;
+    let mut consumer = broker.connect();
+    consumer.send(12, &waiting);
+    client.produce("t", batch(&["a"]));
+    // far longer than it takes, far shorter than the wait
+    consumer.stream.set_read_timeout(Some(std::time::Duration::from_secs(4))).expect("a deadline");
+    let mut answer = consumer.receive::<FetchRequest>(12, consumer.last_sent());
+    assert_eq!(values(answer.responses[0].partitions.remove(0)), [(0, "a".to_owned())]);
+}
+
+#[test]
+fn a_long_poll_waits_for_as_many_bytes_as_it_was_told_to() {
+    let (broker, mut client) = broker_with_topic(&[]);
+    let size = batch(&["a"]).len();
+    let mut waiting = fetch_request("t", 0);
+    waiting.max_wait_ms = 9_000;
+    waiting.min_bytes = i32::try_from(3 * size).expect("small");
+    let mut consumer = broker.connect();
+    consumer.send(12, &waiting);
+    for _ in 0..3 {
+        client.produce("t", batch(&["a"]));
+    }
+    let mut answer = consumer.receive::<FetchRequest>(12, consumer.last_sent());
+    assert_eq!(values(answer.responses[0].partitions.remove(0)).len(), 3);
+    waiting.max_wait_ms = 50;
+    waiting.min_bytes = i32::MAX;
+    let mut answer = consumer.call(12, &waiting);
+    assert_eq!(values(answer.responses[0].partitions.remove(0)).len(), 3, "after the wait it gets what there is");
+}
+
+#[test]
+fn a_session_answers_only_what_is_new() {
+    let (_broker, mut client) = broker_with_topic(&[]);
+    client.produce("t", batch(&["a"]));
+    let mut first = fetch_request("t", 0);
+    first.session_epoch = 0;
+    let opened = client.call(12, &first);
+    assert!(opened.session_id > 0 && opened.responses.len() == 1);
+    let mut request = fetch_request("t", 1);
+    (request.session_id, request.session_epoch) = (opened.session_id, 1);
+    assert_eq!(client.call(12, &request).responses.len(), 0, "nothing is new");
+    client.produce("t", batch(&["b"]));
+    let mut incremental =
+        FetchRequest { session_id: opened.session_id, session_epoch: 2, min_bytes: 1, ..request.clone() };
+    incremental.topics.clear();
+    let mut answer = client.call(12, &incremental);
+    assert_eq!(values(answer.responses.remove(0).partitions.remove(0)), [(1, "b".to_owned())]);
+    assert_eq!(client.call(12, &incremental).error_code, ErrorCode::InvalidFetchSessionEpoch);
+    incremental.session_id += 1;
+    assert_eq!(client.call(12, &incremental).error_code, ErrorCode::FetchSessionIdNotFound);
+}
+
+#[test]
+fn a_topic_is_known_by_its_id_and_a_topic_made_again_is_another() {
+    let (_broker, mut client) = broker_with_topic(&[]);
+    client.produce("t", batch(&["a"]));
+    let old = topic_id(&mut client);
+    let by_id = |id| {
+        let mut request = fetch_request("", 0);
+        request.topics[0].topic_id = id;
+        request
+    };
+    assert_eq!(values(client.call(13, &by_id(old)).responses[0].partitions.remove(0)).len(), 1);
+    for unknown in [Uuid::nil(), Uuid::from_u128(7)] {
+        assert_eq!(client.call(13, &by_id(unknown)).responses[0].partitions[0].error_code, ErrorCode::UnknownTopicId);
+    }
+    let delete =
+        DeleteTopicsRequest { topic_names: vec!["t".to_owned()], timeout_ms: 1_000, ..DeleteTopicsRequest::default() };
+    assert_eq!(client.call(5, &delete).responses[0].error_code, ErrorCode::None);
+    client.create_topic("t", 1, &[]);
+    assert_ne!(topic_id(&mut client), old);
+    assert_eq!(client.call(13, &by_id(old)).responses[0].partitions[0].error_code, ErrorCode::UnknownTopicId);
+    assert_eq!(client.end_offset("t"), 0, "nothing of the old topic is left");
+}
+
+#[test]
+fn a_client_that_says_it_is_a_replica_gets_nothing() {
+    let (_broker, mut client) = broker_with_topic(&[]);
+    client.produce("t", batch(&["a"]));
+    let request = FetchRequest { replica_id: BrokerId(1), ..fetch_request("t", 0) };
+    assert_eq!(client.call(12, &request).error_code, ErrorCode::ClusterAuthorizationFailed);
+    let replica_state = ReplicaState { replica_id: BrokerId(0), ..ReplicaState::default() };
+    let mut request = FetchRequest { replica_state, ..fetch_request("t", 0) };
+    request.topics[0].topic_id = topic_id(&mut client);
+    assert_eq!(client.call(15, &request).error_code, ErrorCode::ClusterAuthorizationFailed);
+}
+
+#[test]
+fn a_fetch_of_more_partitions_than_can_be_is_refused() {
+    let (_broker, mut client) = broker_with_topic(&[]);
+    let mut request = fetch_request("t", 0);
+    let partition = |index| FetchPartition { partition: PartitionIndex(index), ..FetchPartition::default() };
+    request.topics[0].partitions = (0..100_001).map(partition).collect();
+    assert_eq!(client.call(12, &request).error_code, ErrorCode::InvalidRequest);
+    client.assert_alive();
+}
+
+#[test]
+fn list_offsets_knows_positions_and_times() {
+    let (_broker, mut client) = broker_with_topic(&[]);
+    assert_eq!((client.list_offset("t", -1).offset.0, client.list_offset("t", -2).offset.0), (0, 0));
+    assert_eq!(client.list_offset("t", -3).offset.0, -1, "an empty log has no newest record");
+    // times 1000, 1001, 1002 and then 1000, 1001 again
+    client.produce("t", batch(&["a", "b", "c"]));
+    client.produce("t", batch(&["d", "e"]));
+    let mut at = |timestamp| {
+        let found = client.list_offset("t", timestamp);
+        assert_eq!(found.error_code, ErrorCode::None);
+        (found.offset.0, found.timestamp.0)
+    };
+    assert_eq!(at(-1), (5, -1));
+    assert_eq!(at(-2), (0, -1));
+    assert_eq!(at(-3), (2, 1_002));
+    assert_eq!(at(-4), (0, -1));
+    assert_eq!(at(-5), (-1, -1));
+    assert_eq!(at(0), (0, 1_000));
+    assert_eq!(at(1_001), (1, 1_001));
+    assert_eq!(at(1_002), (2, 1_002));
+    assert_eq!(at(1_003), (-1, -1));
+    assert_ne!(client.list_offset("t", -99).error_code, ErrorCode::None);
+    assert_eq!(client.list_offset("nowhere", -1).error_code, ErrorCode::UnknownTopicOrPartition);
+}
+
+#[test]
+fn deleted_records_stay_deleted_and_the_start_never_goes_back() {
+    let (broker, mut client) = broker_with_topic(&[]);
+    for value in ["a", "b", "c"] {
+        client.produce("t", batch(&[value]));
+    }
+    let delete = |offset| DeleteRecordsRequest {
+        topics: vec![DeleteRecordsTopic {
+            name: "t".to_owned(),
+            partitions: vec![DeleteRecordsPartition { partition_index: PartitionIndex(0), offset: Offset(offset) }],
+        }],
+        timeout_ms: 1_000,
+    };
+    let low = |client: &mut Client, offset| {
+        let answer = client.call(2, &delete(offset)).topics.remove(0).partitions.remove(0);
+        (answer.error_code, answer.low_watermark.0)
+    };
+    assert_eq!(low(&mut client, 2), (ErrorCode::None, 2));
+    assert_eq!(low(&mut client, 1), (ErrorCode::None, 2));
+    assert_eq!(low(&mut client, 4), (ErrorCode::OffsetOutOfRange, -1));
+    assert_eq!(low(&mut client, -2), (ErrorCode::OffsetOutOfRange, -1));
+    assert_eq!(client.fetch("t", 1).error_code, ErrorCode::OffsetOutOfRange);
+    drop(client);
+    let broker = TestBroker::on(broker.stop(), &[]);
+    let mut client = broker.connect();
+    assert_eq!(client.list_offset("t", -2).offset.0, 2);
+    assert_eq!(low(&mut client, -1), (ErrorCode::None, 3));
+    assert_eq!(client.list_offset("t", -2).offset.0, 3);
+    assert_eq!(client.produce("t", batch(&["d"])).base_offset.0, 3);
+}

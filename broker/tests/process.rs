@@ -1,0 +1,211 @@
+//! The program as a process: what it says when it can't start, and what it keeps when it is killed.
+
+mod support;
+
+use std::net::SocketAddr;
+use std::process::{Child, Command, Output, Stdio};
+
+use kennet_contract::BrokerConfig;
+use kennet_protocol::ErrorCode;
+use support::client::Client;
+use support::records::{batch, values};
+use support::{TestBroker, config};
+use tempfile::TempDir;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_kennet-broker");
+
+/// A broker in a process of its own, on a directory that was bootstrapped before. It is killed when it is dropped.
+struct Process {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Process {
+    fn start(folder: &TempDir) -> Self {
+        let mut config = config(folder.path(), &[]);
+        let port = free_port();
+        config.listeners[0].port = port;
+        config.listeners[0].advertised_port = port;
+        let child = command(folder, &config).stderr(Stdio::null()).spawn().expect("the program starts");
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let started = Self { child, address };
+        assert!((0..500).any(|_| started.accepts()), "the broker serves after 10 seconds");
+        started
+    }
+
+    fn accepts(&self) -> bool {
+        let timeout = std::time::Duration::from_millis(20);
+        let accepted = std::net::TcpStream::connect_timeout(&self.address, timeout).is_ok();
+        if !accepted {
+            pause(timeout);
+        }
+        accepted
+    }
+
+    fn kill(mut self) {
+        self.child.kill().expect("the process is ours");
+        self.child.wait().expect("it ends");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // it may have ended already
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "another process is started, and nothing tells when it listens")]
+fn pause(time: std::time::Duration) {
+    std::thread::sleep(time);
+}
+
+fn free_port() -> u16 {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    socket.local_addr().expect("an address").port()
+}
+
+fn command(folder: &TempDir, config: &BrokerConfig) -> Command {
+    let file = folder.path().join("broker.toml");
+    std::fs::write(&file, toml::to_string(config).expect("the config is TOML")).expect("the config is written");
+    let mut command = Command::new(PROGRAM);
+    command.arg("--config").arg(file).env_remove("POD_NAME");
+    command
+}
+
+fn bootstrapped() -> TempDir {
+    TestBroker::start().stop()
+}
+
+#[test]
+fn an_acknowledged_record_survives_sigkill() {
+    let folder = bootstrapped();
+    let mut expected = Vec::new();
+    for life in 0..3 {
+        let broker = Process::start(&folder);
+        let mut client = Client::connect(broker.address);
+        if life == 0 {
+            assert_eq!(client.create_topic("t", 1, &[]).error_code, ErrorCode::None);
+        }
+        for number in 0..50 {
+            let value = format!("{life}-{number}");
+            let answer = client.produce("t", batch(&[&value]));
+            assert_eq!(answer.error_code, ErrorCode::None);
+            expected.push((answer.base_offset.0, value));
+        }
+        // these may or may not be kept; nobody was told that they are
+        for _ in 0..20 {
+            client.send(9, &support::records::produce_request("t", 1, Some(batch(&["unacknowledged"]))));
+        }
+        broker.kill();
+    }
+    let broker = Process::start(&folder);
+    let mut client = Client::connect(broker.address);
+    let mut found = Vec::new();
+    let mut next = 0;
+    while next < client.end_offset("t") {
+        found.extend(values(client.fetch("t", next)));
+        next = found.last().map_or(0, |(offset, _)| offset + 1);
+    }
+    let offsets: Vec<i64> = found.iter().map(|(offset, _)| *offset).collect();
+    assert_eq!(offsets, (0..next).collect::<Vec<_>>(), "offsets have no holes");
+    found.retain(|(_, value)| value != "unacknowledged");
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn sigterm_answers_who_waits_and_ends_with_success() {
+    let folder = bootstrapped();
+    let mut broker = Process::start(&folder);
+    let mut client = Client::connect(broker.address);
+    client.create_topic("t", 1, &[]);
+    client.produce("t", batch(&["a"]));
+    let mut waiting = support::records::fetch_request("t", 1);
+    waiting.max_wait_ms = 60_000;
+    client.send(12, &waiting);
+    let pid = broker.child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
+    // a long poll of a minute holds nobody up: the client's deadline is ten seconds
+    client.frame();
+    let status = broker.child.wait().expect("it ends");
+    assert_eq!(status.code(), Some(0));
+}
+
+fn fails(command: &mut Command, code: i32) -> String {
+    let Output { status, stderr, .. } = command.stdout(Stdio::null()).output().expect("the program runs");
+    let said = String::from_utf8_lossy(&stderr).into_owned();
+    assert_eq!(status.code(), Some(code), "{said}");
+    let last = said.lines().last().unwrap_or_default().to_owned();
+    assert!(last.starts_with("error: ") && !last.contains('\u{1b}'), "{said}");
+    last
+}
+
+fn without_paths(text: &str, folder: &TempDir) -> String {
+    let folder = folder.path().to_str().expect("the folder's name is text");
+    text.replace(folder, "FOLDER").split(' ').map(mask_port).collect::<Vec<_>>().join(" ")
+}
+
+/// Ports are chosen anew in each run.
+fn mask_port(word: &str) -> String {
+    word.strip_prefix("127.0.0.1:").map_or_else(|| word.to_owned(), |_| "127.0.0.1:PORT".to_owned())
+}
+
+#[test]
+fn a_config_that_is_wrong_is_one_sentence_and_code_3() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let missing = fails(Command::new(PROGRAM).arg("--config").arg(folder.path().join("none.toml")), 3);
+    let file = folder.path().join("broker.toml");
+    let good = toml::to_string(&config(folder.path(), &[])).expect("the config is TOML");
+    let mut said = vec![missing];
+    for text in [
+        format!("surprise = 1\n{good}"),
+        good.replace("contract = 1", "contract = 99"),
+        format!("{good}\n[kafka]\n\"log.retention.ms\" = \"soon\"\n"),
+        "not toml".to_owned(),
+    ] {
+        std::fs::write(&file, text).expect("the config is written");
+        let mut check = Command::new(PROGRAM);
+        said.push(fails(check.arg("check-config").arg(&file).env_remove("POD_NAME"), 3));
+    }
+    std::fs::write(&file, good).expect("the config is written");
+    assert!(Command::new(PROGRAM).arg("check-config").arg(&file).status().expect("the program runs").success());
+    let said: Vec<_> = said.iter().map(|line| without_paths(line, &folder)).collect();
+    insta::assert_snapshot!(said.join("\n"));
+}
+
+#[test]
+fn a_data_directory_of_somebody_else_is_one_sentence_and_code_4() {
+    let folder = bootstrapped();
+    let good = config(folder.path(), &[]);
+    let mut foreign_cluster = good.clone();
+    foreign_cluster.cluster_id = "ZZZZZZZZZZZZZZZZZZZZZg".parse().expect("the id is one");
+    let mut foreign_broker = good.clone();
+    foreign_broker.broker_id = kennet_contract::BrokerIdField::Number(1);
+    let mut not_a_folder = good.clone();
+    not_a_folder.data_directory = folder.path().join("ca.crt");
+    let mut said = Vec::new();
+    for config in [foreign_cluster, foreign_broker, not_a_folder] {
+        said.push(fails(&mut command(&folder, &config), 4));
+    }
+    let _holder = Process::start(&folder);
+    said.push(fails(&mut command(&folder, &good), 4));
+    let said: Vec<_> = said.iter().map(|line| without_paths(line, &folder)).collect();
+    insta::assert_snapshot!(said.join("\n"));
+}
+
+#[test]
+fn a_port_that_is_taken_is_one_sentence_and_code_5() {
+    let folder = bootstrapped();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("an address").port();
+    let mut clients = config(folder.path(), &[]);
+    clients.listeners[0].port = port;
+    let mut management = config(folder.path(), &[]);
+    management.management.port = port;
+    let said: Vec<_> = [clients, management]
+        .iter()
+        .map(|config| without_paths(&fails(&mut command(&folder, config), 5), &folder))
+        .collect();
+    insta::assert_snapshot!(said.join("\n"));
+}
