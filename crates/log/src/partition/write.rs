@@ -142,6 +142,9 @@ impl PartitionLog {
             file.set_length(active.durable())?;
             fs.sync_files(&[file])?;
         }
+        for segment in &state.segments {
+            segment.close_file(self.shared.open_files());
+        }
         let generation = state.generation + 1;
         let recovered = State::recovered(&self.shared, &self.directory, state.config.clone(), state.plan_time());
         *state = State { generation, ..recovered };
