@@ -7,7 +7,7 @@ KUBERNETES=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 KUBERNETES_HOME=${KENNET_KUBERNETES_HOME:-${XDG_CACHE_HOME:-$HOME/.cache}/kennet/kubernetes-$KUBERNETES_VERSION}
 # Certificates, logs and data of a running cluster.
 RUN=${KENNET_KUBERNETES_RUN:-$KUBERNETES_HOME/run}
-# The network namespace of a node-level cluster. There is one such cluster on a machine: its cgroups have fixed names.
+# The network namespace and cgroup of a node-level cluster; another cluster beside it needs another name and run directory.
 NAMESPACE=${KENNET_KUBERNETES_NAMESPACE:-kennet-k8s}
 PATH=$KUBERNETES_HOME/bin:$PATH
 export KUBERNETES_VERSION KUBERNETES KUBERNETES_HOME RUN NAMESPACE PATH
