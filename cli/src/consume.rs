@@ -19,19 +19,19 @@ const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) async fn run(client: Client, output: &Output, options: Consume) -> Result<(), CliError> {
     let mut printer = Printer::new(*output, &options);
-    let outcome = tokio::select! {
-        biased;
-        interrupt = tokio::signal::ctrl_c() => Err(interrupt.map_or_else(CliError::from, |()| CliError::Interrupted)),
-        outcome = read(client, &options, &mut printer) => outcome,
+    let outcome = match &options.group {
+        None => until_interrupted(read_partitions(client, &options, &mut printer)).await,
+        Some(group) => read_in_group(client, group, &options, &mut printer).await,
     };
     printer.out.flush()?;
     outcome
 }
 
-async fn read(client: Client, options: &Consume, printer: &mut Printer) -> Result<(), CliError> {
-    match &options.group {
-        None => read_partitions(client, options, printer).await,
-        Some(group) => read_in_group(client, group, options, printer).await,
+async fn until_interrupted(work: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
+    tokio::select! {
+        biased;
+        interrupt = tokio::signal::ctrl_c() => Err(interrupt.map_or_else(CliError::from, |()| CliError::Interrupted)),
+        outcome = work => outcome,
     }
 }
 
@@ -44,7 +44,7 @@ async fn read_partitions(client: Client, options: &Consume, printer: &mut Printe
     let start = match (options.from_beginning, options.offset, options.from) {
         (true, ..) => Start::Earliest,
         (_, Some(offset), _) => Start::Offset(Offset(offset)),
-        (.., Some(from)) => Start::Timestamp(from.into()),
+        (.., Some(from)) => Start::Timestamp(from.look_up()),
         _ => Start::Latest,
     };
     let starts: BTreeMap<TopicPartition, Start> =
@@ -74,7 +74,7 @@ async fn read_partitions(client: Client, options: &Consume, printer: &mut Printe
 }
 
 async fn read_in_group(client: Client, group: &str, options: &Consume, printer: &mut Printer) -> Result<(), CliError> {
-    client.topic(&options.topic).await?;
+    until_interrupted(async { Ok(client.topic(&options.topic).await.map(drop)?) }).await?;
     let settings = GroupOptions {
         group: group.to_owned(),
         topics: vec![options.topic.clone()],
@@ -83,11 +83,8 @@ async fn read_in_group(client: Client, group: &str, options: &Consume, printer: 
         rebalance_timeout: SESSION_TIMEOUT * 2,
     };
     let mut consumer = GroupConsumer::new(client, settings, ConsumerOptions::default());
-    let outcome = tokio::select! {
-        biased;
-        interrupt = tokio::signal::ctrl_c() => Err(interrupt.map_or_else(CliError::from, |()| CliError::Interrupted)),
-        outcome = read_as_member(&mut consumer, options, printer) => outcome,
-    };
+    // an interrupt ends the reading only: the member still leaves, so that the others need not wait for its session to end
+    let outcome = until_interrupted(read_as_member(&mut consumer, options, printer)).await;
     // leaving is a courtesy: after a failure the session ends by itself
     let left = consumer.leave().await;
     outcome?;

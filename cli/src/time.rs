@@ -30,6 +30,13 @@ impl FromStr for Instant {
     }
 }
 
+impl Instant {
+    /// For a look-up by time. Negative numbers mean something else to Kafka, and no record is older than 1970.
+    pub(crate) fn look_up(self) -> TimestampMs {
+        TimestampMs(self.0.as_millisecond().max(0))
+    }
+}
+
 impl From<Instant> for TimestampMs {
     fn from(instant: Instant) -> Self {
         Self(instant.0.as_millisecond())
@@ -104,6 +111,11 @@ mod tests {
         for text in ["P1D", "PT24H", "24h", "1d"] {
             assert_eq!(text.parse::<Length>().unwrap().before(now), Ok(day_before), "{text}");
         }
+    }
+
+    #[test]
+    fn a_look_up_before_1970_begins_with_1970() {
+        assert_eq!("1960-01-01T00:00:00Z".parse::<Instant>().unwrap().look_up(), TimestampMs(0));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::command_line::ResetOffsets;
 use crate::error::CliError;
 use crate::groups::admin::{ClientAdmin, commits};
 use crate::output::{Output, note, write_bytes};
+use crate::time::Instant;
 
 pub(crate) async fn run(client: &Client, output: &Output, options: ResetOffsets) -> Result<(), CliError> {
     let admin = ClientAdmin(client);
@@ -118,9 +119,9 @@ fn target(options: &ResetOffsets) -> Result<Target, CliError> {
     }
     if let Some(length) = options.by_duration {
         let then = length.before(clock::now()).map_err(CliError::Usage)?;
-        return Ok(Target::Timestamp(then.as_millisecond()));
+        return Ok(Target::Timestamp(Instant(then).look_up().0));
     }
-    let at = options.to_datetime.map(|at| Target::Timestamp(at.0.as_millisecond()));
+    let at = options.to_datetime.map(|at| Target::Timestamp(at.look_up().0));
     let to = at.or(options.to_offset.map(Target::Offset)).or(options.shift_by.map(Target::ShiftBy));
     to.ok_or_else(|| CliError::Usage("no target: give one, such as --to-earliest".to_owned()))
 }

@@ -1,0 +1,258 @@
+"""Every command but `dev` against the broker at ARGV[2], called as ARGV[1]; one line for each step."""
+
+import base64
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+
+from kennet import Kennet, equal, interrupt, step, until
+
+program, bootstrap = sys.argv[1:]
+kennet = Kennet(program, bootstrap)
+folder = tempfile.TemporaryDirectory()
+chance = random.Random(1)
+HOUR = 3_600_000
+START = 1_790_000_000_000
+
+
+def lines(out):
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def fields(record):
+    """What a record consists of, without where it lies."""
+    return {key: value for key, value in record.items() if key not in ("topic", "partition", "offset", "timestamp")}
+
+
+def read(topic, *arguments):
+    return lines(kennet.run("consume", topic, "--from-beginning", "--to-end", "--output", "json", *arguments))
+
+
+def committed(group="g"):
+    [described] = kennet.json("groups", "describe", group)
+    return {row["partition"]: row["offset"] for row in described["offsets"]}
+
+
+def topics():
+    kennet.run("topics", "create", "life", "--partitions", "2", "--config", "retention.ms=3600000")
+    [listed] = [one for one in kennet.json("topics", "list") if one["topic"] == "life"]
+    equal((listed["partitions"], listed["replicationFactor"]), (2, 1))
+    kennet.run("topics", "alter", "life", "--partitions", "3", "--config", "max.message.bytes=2000000")
+    kennet.run("topics", "alter", "life", "--delete-config", "retention.ms")
+    [described] = kennet.json("topics", "describe", "life")
+    equal(len(described["partitions"]), 3)
+    equal(described["ownConfig"], ["max.message.bytes"])
+    equal(described["config"]["max.message.bytes"], "2000000")
+    kennet.run("topics", "delete", "life")
+    assert "life" not in [one["topic"] for one in kennet.json("topics", "list")]
+
+
+def dry_runs():
+    kennet.run("topics", "create", "never", "--dry-run")
+    assert "never" not in [one["topic"] for one in kennet.json("topics", "list")]
+    kennet.run("topics", "create", "still")
+    kennet.run("topics", "alter", "still", "--partitions", "4", "--config", "retention.ms=1", "--dry-run")
+    [described] = kennet.json("topics", "describe", "still")
+    equal((len(described["partitions"]), described["ownConfig"]), (1, []))
+
+
+def refusals():
+    kennet.refused(1, "still", "topics", "create", "still")
+    kennet.refused(1, "none-such", "topics", "describe", "none-such")
+    kennet.refused(1, "none-such", "topics", "delete", "none-such")
+    kennet.refused(1, "a b", "topics", "create", "a b")
+    kennet.refused(1, "still", "topics", "alter", "still", "--config", "no.such.key=1")
+    kennet.refused(1, "none-such", "produce", "none-such", stdin=b"x\n")
+    kennet.refused(1, "none-such", "groups", "describe", "none-such")
+    kennet.refused(1, "line 1", "produce", "still", "--json", stdin=b"{nonsense\n")
+    kennet.refused(2, "--partitions", "topics", "create", "x", "--partitions", "0")
+    kennet.refused(2, "--to-earliest", "groups", "reset-offsets", "--group", "g", "--all-topics")
+    kennet.refused(2, "nothing to change", "topics", "alter", "still")
+    kennet.refused(1, "127.0.0.1:1", "topics", "list", "--bootstrap", "127.0.0.1:1", "--timeout", "2s")
+
+
+def any_bytes(codec):
+    def text(size):
+        return base64.b64encode(chance.randbytes(size)).decode()
+
+    topic = f"bytes-{codec}"
+    kennet.run("topics", "create", topic, "--partitions", "3")
+    records = [{"keyBase64": text(8), "valueBase64": text(chance.randrange(1, 4000))} for _ in range(400)]
+    records += [{"key": "only"}, {"value": "v"}, {"key": "", "value": ""}, {}]
+    records.append({"key": "h", "value": "line\nfeed", "headers": [{"key": "a", "value": "1"}, {"key": "a"}]})
+    big = "x" * 900_000
+    records.append({"key": "big", "value": big})
+    sent = "".join(json.dumps(one) + "\n" for one in records)
+    kennet.run("produce", topic, "--json", "--compression", codec, stdin=sent.encode())
+    as_bytes = lambda one: json.dumps({name: raw(one, name) for name in ("key", "value")} | {"h": one.get("headers", [])})
+    equal(sorted(map(as_bytes, read(topic))), sorted(map(as_bytes, records)))
+
+
+def raw(record, name):
+    if name + "Base64" in record:
+        return base64.b64decode(record[name + "Base64"]).hex()
+    return record[name].encode().hex() if name in record else None
+
+
+def plain_lines():
+    kennet.run("topics", "create", "lines")
+    kennet.run("produce", "lines", "--key-separator", "=", "--header", "h=1", stdin=b"a=1\nb=2=2\n\xff=\xfe\nc=no newline")
+    out = kennet.run("consume", "lines", "--from-beginning", "--to-end", "--key-separator", "=")
+    equal(out, b"a=1\nb=2=2\n\xff=\xfe\nc=no newline\n")
+    equal(kennet.run("consume", "lines", "--partition", "0", "--offset", "2", "--max", "1"), b"\xfe\n")
+    equal(kennet.run("consume", "lines", "--to-end"), b"")
+    equal(read("lines")[0]["headers"], [{"key": "h", "value": "1"}])
+
+
+def times():
+    """Four records in each of two partitions, an hour apart: what the resets work on."""
+    kennet.run("topics", "create", "hours", "--partitions", "2", "--config", "retention.ms=-1")
+    records = [
+        {"partition": partition, "timestamp": str(START + hour * HOUR), "value": f"{partition}-{hour}"}
+        for hour in range(4)
+        for partition in range(2)
+    ]
+    sent = "".join(json.dumps(one) + "\n" for one in records)
+    kennet.run("produce", "hours", "--json", "--keep-partitions", stdin=sent.encode())
+    late = kennet.run("consume", "hours", "--from", str(START + 2 * HOUR), "--to-end")
+    equal(sorted(late.split()), [b"0-2", b"0-3", b"1-2", b"1-3"])
+    equal(read("hours")[0]["timestamp"][-1], "Z")
+    again = "".join(json.dumps(one) + "\n" for one in read("hours"))
+    kennet.run("topics", "create", "hours-copy", "--partitions", "2", "--config", "retention.ms=-1")
+    kennet.run("produce", "hours-copy", "--json", "--keep-partitions", stdin=again.encode())
+    strip = lambda one: {key: value for key, value in one.items() if key != "topic"}
+    place = lambda one: (one["partition"], one["offset"])
+    equal(sorted(map(strip, read("hours-copy")), key=place), sorted(map(strip, read("hours")), key=place))
+
+
+def groups():
+    first = kennet.run("consume", "hours", "--group", "g", "--from-beginning", "--max", "3")
+    equal(len(first.split()), 3)
+    [described] = kennet.json("groups", "describe", "g")
+    equal((described["state"], sum(row["lag"] for row in described["offsets"])), ("Empty", 5))
+    rest = kennet.run("consume", "hours", "--group", "g", "--to-end")
+    equal(sorted(first.split() + rest.split()), sorted(f"{p}-{h}".encode() for p in range(2) for h in range(4)))
+    equal(committed(), {0: 4, 1: 4})
+    assert {"group": "g", "state": "Empty", "protocolType": "consumer"} in kennet.json("groups", "list")
+
+
+def reset(*arguments, execute=True):
+    base = ["groups", "reset-offsets", "--group", "g"]
+    scope = [] if any(one in ("--from-file", "--all-topics", "--topic") for one in arguments) else ["--topic", "hours"]
+    return kennet.json(*base, *scope, *arguments, *(["--execute"] if execute else []))
+
+
+def resets():
+    plan = reset("--to-earliest", execute=False)
+    equal((plan["applied"], committed()), (False, {0: 4, 1: 4}))
+    moment = "2026-09-21T16:13:20Z"
+    for arguments, expected in [
+        (["--to-earliest"], {0: 0, 1: 0}),
+        (["--to-latest"], {0: 4, 1: 4}),
+        (["--to-offset", "3"], {0: 3, 1: 3}),
+        (["--shift-by", "-1"], {0: 2, 1: 2}),
+        (["--shift-by", "1", "--topic", "hours:1"], {0: 2, 1: 3}),
+        (["--to-current"], {0: 2, 1: 3}),
+        (["--shift-by", "-100"], {0: 0, 1: 0}),
+        (["--to-offset", "100"], {0: 4, 1: 4}),
+        (["--to-datetime", moment], {0: 2, 1: 2}),
+        (["--by-duration", "P36500D"], {0: 0, 1: 0}),
+        (["--all-topics", "--to-latest"], {0: 4, 1: 4}),
+    ]:
+        reset(*arguments)
+        assert committed() == expected, f"{arguments}: found {committed()}, expected {expected}"
+    equal(kennet.run("consume", "hours", "--group", "g", "--to-end"), b"")
+
+
+def files():
+    path = os.path.join(folder.name, "offsets.csv")
+    exported = kennet.run("groups", "reset-offsets", "--group", "g", "--topic", "hours", "--to-offset", "1", "--export")
+    with open(path, "wb") as file:
+        file.write(exported)
+    reset("--from-file", path)
+    equal(committed(), {0: 1, 1: 1})
+    with open(path, "w", encoding="utf-8") as file:
+        file.write('"hours",0,3\n"hours",1,2\n')
+    reset("--from-file", path)
+    equal(committed(), {0: 3, 1: 2})
+
+
+def plans():
+    path = os.path.join(folder.name, "plan.json")
+    plan = reset("--to-earliest", execute=False)["plans"][0]
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(plan, file)
+    outcome = lambda: json.loads(kennet.run("reset-apply", "--plan", path))["outcome"]
+    equal([outcome(), outcome(), committed()], ["Applied", "AlreadyApplied", {0: 0, 1: 0}])
+    reset("--to-offset", "2")
+    kennet.refused(1, "make a new plan", "reset-apply", "--plan", path)
+    equal(committed(), {0: 2, 1: 2})
+
+
+def members():
+    one = kennet.start("consume", "hours", "--group", "two")
+    other = kennet.start("consume", "hours", "--group", "two")
+    readers = lambda: {row["member"] for row in kennet.json("groups", "describe", "two")[0]["offsets"]} - {None}
+    stable = lambda: any(row["group"] == "two" for row in kennet.json("groups", "list")) and len(readers()) == 2
+    try:
+        until(30, stable, "two members with a partition each")
+        kennet.refused(1, "has members", "groups", "reset-offsets", "--group", "two", "--topic", "hours", "--to-earliest", "--execute")
+        kennet.refused(1, "two", "groups", "delete", "two")
+        equal(interrupt(one)[0::2], (0, ""))
+        until(30, lambda: len(readers()) == 1, "the one that stays has both partitions")
+    finally:
+        equal(interrupt(other)[0::2], (0, ""))
+    until(10, lambda: kennet.json("groups", "describe", "two")[0]["state"] == "Empty", "both have left")
+
+
+def catches_interrupts(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        [mask] = [line.split()[1] for line in file if line.startswith("SigCgt")]
+    return int(mask, 16) & 1 << signal.SIGINT - 1
+
+
+def quiet_ends():
+    reader = kennet.start("consume", "bytes-none", "--from-beginning")
+    equal(len(reader.stdout.readline()) > 0, True)
+    reader.stdout.close()
+    equal((reader.wait(timeout=30), reader.stderr.read()), (0, b""))
+    reader.stderr.close()
+    waiting = kennet.start("consume", "still", stdout=subprocess.DEVNULL)
+    until(10, lambda: catches_interrupts(waiting.pid), "the reader is at work")
+    equal(interrupt(waiting)[0::2], (0, ""))
+
+
+def itself():
+    assert kennet.run("--version").startswith(b"kennet "), "no version"
+    for shell in ("bash", "zsh", "fish"):
+        assert b"reset-offsets" in kennet.run("completions", shell), shell
+    plugin = os.path.join(folder.name, "kubectl-kennet")
+    os.symlink(os.path.abspath(program), plugin)
+    assert b"kubectl kennet" in Kennet(plugin).run("--help"), "the plugin calls itself by another name"
+
+
+def ends():
+    kennet.run("groups", "delete", "g", "two")
+    equal([one for one in kennet.json("groups", "list") if one["group"] in ("g", "two")], [])
+
+
+step("topics are created, listed, described, changed and deleted", topics)
+step("a dry run changes nothing", dry_runs)
+step("what is refused is said in a sentence, with the right exit code", refusals)
+for codec in ("none", "gzip", "snappy", "lz4", "zstd"):
+    step(f"any bytes come back, compression {codec}", lambda: any_bytes(codec))
+step("lines with keys and headers, from an offset, from the end", plain_lines)
+step("reading by time; a topic copied with partitions and times", times)
+step("a group reads on where it stopped", groups)
+step("every way to reset offsets", resets)
+step("offsets out to a file and back", files)
+step("a plan is applied once", plans)
+step("two members share; a group with members is left alone", members)
+step("a broken pipe and Ctrl-C end quietly", quiet_ends)
+step("version, completions, kubectl's plugin", itself)
+step("groups are deleted", ends)
+folder.cleanup()

@@ -1,0 +1,129 @@
+"""`kennet dev`: ARGV[1] the program (kennet-broker beside it), ARGV[2] the folder of examples, ARGV[3] an empty folder to work in."""
+
+import os
+import signal
+import sys
+
+from kennet import Kennet, equal, interrupt, step, until
+
+program, examples, folder = sys.argv[1:]
+kennet = Kennet(os.path.abspath(program), folder=folder)
+quickstart = os.path.join(os.path.abspath(examples), "quickstart.yaml")
+running = []
+
+
+def status():
+    return kennet.json("dev", "status")
+
+
+def serving():
+    return [one["state"] for one in status()] == ["Serving"]
+
+
+def topics():
+    [one] = status()
+    kennet.environment["KENNET_BOOTSTRAP"] = one["bootstrap"]
+    return {one["topic"]: one["partitions"] for one in kennet.json("topics", "list")}
+
+
+def up(file=quickstart):
+    process = kennet.start("dev", "up", "-f", file)
+    running.append(process)
+    line = b""
+    while b"bootstrap  " not in line:
+        line = process.stdout.readline()
+        assert line, f"it ended with {process.wait(timeout=30)}: {process.stderr.read().decode()}"
+    return process
+
+
+def comes_up():
+    up()
+    until(10, serving, "a cluster that serves")
+    equal(topics(), {"events": 6})
+    kennet.run("produce", "events", stdin=b"one\ntwo\n")
+
+
+def second_is_refused():
+    code, _, err = kennet.end("dev", "up", "-f", quickstart)
+    assert code != 0 and "quickstart" in err, f"exit {code}: {err}"
+    assert serving(), "the refused one harmed the one that runs"
+
+
+def goes_down():
+    kennet.run("dev", "down")
+    equal(running[-1].wait(timeout=30), 0)
+    equal([one["state"] for one in status()], ["Stopped"])
+    kennet.run("dev", "down")
+
+
+def data_stays():
+    process = up()
+    equal(sorted(kennet.run("consume", "events", "--from-beginning", "--to-end", "--bootstrap", address()).split()), [b"one", b"two"])
+    code, _, err = interrupt(process)
+    equal((code, "panicked" in err), (0, False))
+
+
+def address():
+    return status()[0]["bootstrap"]
+
+
+def killed_supervisor():
+    process = up()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kennet.run("dev", "down")
+    equal([one["state"] for one in status()], ["Stopped"])
+    up()
+    until(10, serving, "a cluster that serves again")
+    kennet.run("dev", "down")
+
+
+def grown():
+    with open(quickstart, encoding="utf-8") as file:
+        text = file.read().replace("partitions: 6", "partitions: 7")
+    path = os.path.join(folder, "grown.yaml")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    up(path)
+    until(10, serving, "a cluster that serves")
+    equal(topics(), {"events": 7})
+    kennet.run("dev", "down")
+
+
+def wrong_manifests():
+    for words, change in [
+        ("brokers", lambda text: text.replace("brokers: 1", "brokers: 3")),
+        ("brokerz", lambda text: text.replace("brokers: 1", "brokers: 1\n  brokerz: 1")),
+        ("size", lambda text: text.replace("size: 1Gi", "size: big")),
+    ]:
+        with open(quickstart, encoding="utf-8") as file:
+            text = change(file.read())
+        path = os.path.join(folder, "wrong.yaml")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        kennet.refused(3, words, "dev", "up", "-f", path)
+    kennet.refused(1, "none.yaml", "dev", "up", "-f", "none.yaml")
+
+
+def keys_are_private():
+    [one] = status()
+    tls = os.path.join(folder, one["folder"], "tls")
+    keys = [name for name in os.listdir(tls) if name.endswith(".key")]
+    assert keys, "there are no keys"
+    equal([oct(os.stat(os.path.join(tls, name)).st_mode & 0o777) for name in keys], ["0o600"] * len(keys))
+
+
+try:
+    step("a file brings up a cluster with its topics", comes_up)
+    step("a second one beside it is refused", second_is_refused)
+    step("keys are readable by this user only", keys_are_private)
+    step("down stops it, twice does no harm", goes_down)
+    step("data stays, Ctrl-C ends it", data_stays)
+    step("a killed supervisor leaves nothing that down does not end", killed_supervisor)
+    step("a grown topic is grown", grown)
+    step("a wrong file is refused with its field", wrong_manifests)
+finally:
+    kennet.end("dev", "down")
+    for process in running:
+        if process.poll() is None:
+            process.kill()

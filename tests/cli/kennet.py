@@ -1,0 +1,74 @@
+"""How the drivers of this suite call `kennet` and tell of steps."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+import traceback
+
+
+class Kennet:
+    """The program with an environment of its own: nothing of the user's reaches it."""
+
+    def __init__(self, program, bootstrap=None, folder=None):
+        self.program, self.folder = program, folder
+        self.environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
+        if bootstrap:
+            self.environment["KENNET_BOOTSTRAP"] = bootstrap
+
+    def start(self, *arguments, **options):
+        options.setdefault("stdout", subprocess.PIPE)
+        options.setdefault("stderr", subprocess.PIPE)
+        return subprocess.Popen([self.program, *arguments], env=self.environment, cwd=self.folder, **options)
+
+    def end(self, *arguments, stdin=b""):
+        """Exit code, standard output, standard error."""
+        done = subprocess.run(
+            [self.program, *arguments], input=stdin, capture_output=True, timeout=60, env=self.environment, cwd=self.folder
+        )
+        return done.returncode, done.stdout, done.stderr.decode()
+
+    def run(self, *arguments, stdin=b""):
+        """Standard output of a command that must succeed."""
+        code, out, err = self.end(*arguments, stdin=stdin)
+        assert code == 0, f"kennet {' '.join(arguments)}: exit {code}: {err.strip()}"
+        return out
+
+    def json(self, *arguments):
+        return json.loads(self.run(*arguments, "--output", "json"))
+
+    def refused(self, code, words, *arguments, stdin=b""):
+        """A command that must fail with this code and one sentence that contains the words."""
+        found, _, err = self.end(*arguments, stdin=stdin)
+        assert found == code, f"kennet {' '.join(arguments)}: exit {found}, expected {code}: {err.strip()}"
+        assert words in err, f"'{words}' is not in: {err.strip()}"
+        assert "panicked" not in err, err
+
+
+def step(name, body):
+    try:
+        body()
+        print(f"ok {name}", flush=True)
+    except Exception as error:  # whatever it is, it is this step's
+        if not isinstance(error, AssertionError):
+            traceback.print_exc()
+        print(f"not {name}: {type(error).__name__}: {str(error)[:400]}".replace("\n", " "), flush=True)
+
+
+def equal(found, expected):
+    assert found == expected, f"found {str(found)[:180]}, expected {str(expected)[:180]}"
+
+
+def until(seconds, condition, what):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"{what}: not within {seconds} s"
+        time.sleep(0.05)
+
+
+def interrupt(process):
+    """Ctrl-C; exit code, output, errors."""
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    return process.returncode, out, err.decode()
