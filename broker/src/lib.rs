@@ -13,6 +13,7 @@ mod handler;
 mod identity;
 mod management;
 mod metadata_log;
+mod metrics;
 mod partition;
 mod read_pool;
 mod retention;

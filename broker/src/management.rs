@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use bootstrap::check_bootstrap;
+pub(crate) use routes::under_min_isr;
 
 use crate::broker::Broker;
 use crate::identity::Identity;

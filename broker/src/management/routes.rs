@@ -86,7 +86,7 @@ fn offline(partition: &Partition) -> Option<OfflinePartition> {
 }
 
 /// Partitions whose in-sync replicas are fewer than their topic's `min.insync.replicas`.
-pub(super) fn under_min_isr(broker: &Broker) -> usize {
+pub(crate) fn under_min_isr(broker: &Broker) -> usize {
     let image = broker.controller.image();
     let under = image.topics().map(|topic| {
         let wanted = broker.configs(&image, Some(topic)).topic_number("min.insync.replicas");
