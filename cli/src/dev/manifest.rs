@@ -8,6 +8,7 @@ use std::path::Path;
 use kennet_api::{KafkaClusterSpec, TopicSpec};
 use kennet_model::cluster::{ValidatedCluster, validate as validate_cluster};
 use kennet_model::topic::{ValidatedTopic, validate as validate_topic};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -67,9 +68,35 @@ fn parse(text: &str) -> Result<Manifest, String> {
     Ok(Manifest { cluster, topics: topics.into_iter().map(|(_, topic)| topic).collect(), notes })
 }
 
-fn spec<T: DeserializeOwned>(document: &Value, kind: &str, name: &str) -> Result<T, String> {
-    let spec = document.get("spec").cloned().unwrap_or_default();
-    serde_json::from_value(spec).map_err(|error| format!("{kind} '{name}': spec: {error}"))
+fn spec<T: DeserializeOwned + Serialize>(document: &Value, kind: &str, name: &str) -> Result<T, String> {
+    let given = document.get("spec").unwrap_or(&Value::Null);
+    let wrong = |error: serde_json::Error| format!("{kind} '{name}': spec: {error}");
+    let spec = T::deserialize(given).map_err(wrong)?;
+    let read = serde_json::to_value(&spec).map_err(wrong)?;
+    match unknown_field(given, &read) {
+        None => Ok(spec),
+        Some(field) => Err(format!("{kind} '{name}': spec{field}: there is no such field: correct or remove it")),
+    }
+}
+
+/// The first field that was given and not read, which an API server would have refused. The kind's own types pass over such a field, because
+/// a newer definition may have it.
+fn unknown_field(given: &Value, read: &Value) -> Option<String> {
+    match (given, read) {
+        (Value::Object(given), Value::Object(read)) => given.iter().find_map(|(key, value)| match read.get(key) {
+            Some(read) => unknown_field(value, read).map(|field| format!(".{key}{field}")),
+            None => (!is_empty(value)).then(|| format!(".{key}")),
+        }),
+        (Value::Array(given), Value::Array(read)) => given.iter().zip(read).enumerate().find_map(|(at, (given, read))| {
+            unknown_field(given, read).map(|field| format!("[{at}]{field}"))
+        }),
+        _ => None,
+    }
+}
+
+/// What a known field may be written as and is not written back.
+fn is_empty(value: &Value) -> bool {
+    value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty) || value.as_array().is_some_and(Vec::is_empty)
 }
 
 fn unheeded(document: &Value) -> Option<String> {
@@ -101,6 +128,8 @@ mod tests {
         assert!(error.contains("Topic 'events'") && error.contains("spec.partitions"), "{error}");
         let error = parse(&QUICKSTART.replace("brokers: 1", "broker: 1")).unwrap_err();
         assert!(error.contains("KafkaCluster 'quickstart'"), "{error}");
+        let error = parse(&QUICKSTART.replace("size: 1Gi", "size: 1Gi\n    clas: fast")).unwrap_err();
+        assert!(error.contains("spec.storage.clas"), "{error}");
         assert!(parse("kind: ConfigMap").unwrap_err().contains("no KafkaCluster"));
     }
 }
