@@ -87,16 +87,20 @@ fn unknown_field(given: &Value, read: &Value) -> Option<String> {
             Some(read) => unknown_field(value, read).map(|field| format!(".{key}{field}")),
             None => (!is_empty(value)).then(|| format!(".{key}")),
         }),
-        (Value::Array(given), Value::Array(read)) => given.iter().zip(read).enumerate().find_map(|(at, (given, read))| {
-            unknown_field(given, read).map(|field| format!("[{at}]{field}"))
-        }),
+        (Value::Array(given), Value::Array(read)) => given
+            .iter()
+            .zip(read)
+            .enumerate()
+            .find_map(|(at, (given, read))| unknown_field(given, read).map(|field| format!("[{at}]{field}"))),
         _ => None,
     }
 }
 
 /// What a known field may be written as and is not written back.
 fn is_empty(value: &Value) -> bool {
-    value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty) || value.as_array().is_some_and(Vec::is_empty)
+    value.is_null()
+        || value.as_object().is_some_and(serde_json::Map::is_empty)
+        || value.as_array().is_some_and(Vec::is_empty)
 }
 
 fn unheeded(document: &Value) -> Option<String> {
