@@ -12,18 +12,24 @@ import (
 	"os"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
 )
 
 func main() {
 	decoder := json.NewDecoder(os.Stdin)
 	for {
-		var document map[string]interface{}
-		err := decoder.Decode(&document)
+		var text json.RawMessage
+		err := decoder.Decode(&text)
 		if errors.Is(err, io.EOF) {
 			return
 		}
 		if err != nil {
+			fail(err)
+		}
+		// whole numbers as int64, which the library expects
+		var document map[string]interface{}
+		if err := utiljson.Unmarshal(text, &document); err != nil {
 			fail(err)
 		}
 		object := &unstructured.Unstructured{Object: document}
