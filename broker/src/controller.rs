@@ -42,6 +42,8 @@ struct Core {
     log: Box<dyn MetadataLog>,
     image: Arc<Image>,
     failed: Option<Arc<str>>,
+    /// Whoever waits for the thread's end.
+    stopping: Option<oneshot::Sender<()>>,
     published: Arc<Published>,
     follower: Arc<dyn Follower>,
 }
@@ -65,7 +67,7 @@ impl Controller {
         let offset = watch::Sender::new(log.committed_offset());
         let published = Arc::new(Published { image: ArcSwap::new(Arc::clone(&image)), offset });
         let (commands, receiver) = sync_channel(QUEUE);
-        let core = Core { log, image, failed: None, published: Arc::clone(&published), follower };
+        let core = Core { log, image, failed: None, stopping: None, published: Arc::clone(&published), follower };
         std::thread::Builder::new().name("controller".to_owned()).spawn(move || run(core, &receiver))?;
         Ok(Self { commands, published })
     }
@@ -100,6 +102,16 @@ impl Controller {
         })?;
         answered.await.unwrap_or_else(|_| Err(unavailable("the broker is stopping")))
     }
+
+    /// Ends the thread behind the changes that wait already; later ones are refused. After it, nothing here holds the data directory.
+    pub(crate) async fn stop(&self) {
+        let (ended, has_ended) = oneshot::channel();
+        let command: Command = Box::new(move |core| core.stopping = Some(ended));
+        if self.commands.try_send(command).is_ok() {
+            // an error means that it ended before
+            let _ = has_ended.await;
+        }
+    }
 }
 
 fn unavailable<E>(reason: &str) -> ChangeError<E> {
@@ -109,6 +121,12 @@ fn unavailable<E>(reason: &str) -> ChangeError<E> {
 fn run(mut core: Core, commands: &Receiver<Command>) {
     while let Ok(command) = commands.recv() {
         command(&mut core);
+        if let Some(ended) = core.stopping.take() {
+            drop(core);
+            // whoever asked may be gone
+            let _ = ended.send(());
+            return;
+        }
     }
 }
 

@@ -142,6 +142,7 @@ impl Running {
         if tokio::time::timeout(DRAIN, self.connections.wait()).await.is_err() {
             tracing::warn!(seconds = DRAIN.as_secs(), "some connections did not take their last answers");
         }
+        self.broker.controller.stop().await;
         let directory = Arc::clone(&self.directory);
         let closed = self.broker.reads.run(move || directory.close()).await;
         if closed.is_err() {
