@@ -74,12 +74,15 @@ impl Partition {
         let mut waiters = self.lock();
         let wait = waiters.wait_for(appended.end_offset, self.high_watermark());
         // Batches may have been taken back since (the volume is full), and their offsets given to others: then the watermark says nothing
-        // about ours. Looked at after the watermark was read and the waiter registered, so that either we see it or the waiter is failed.
-        let taken_back = !appended.duplicate && self.log.generation() != appended.generation;
+        // about ours, nor about the batch that ours repeats. Or the log is gone or offline, and those who waited were told already.
+        // Looked at after the watermark was read and the waiter registered, so that either we see it or the waiter is failed.
+        let lost = if self.log.generation() == appended.generation {
+            self.log.unavailable().filter(|_| matches!(wait, AckWait::Pending(_))).map(AckError::from)
+        } else {
+            Some(AckError::Storage { reason: "the volume is full".into() })
+        };
         drop(waiters);
-        let wait =
-            if taken_back { AckWait::Failed(AckError::Storage { reason: "the volume is full".into() }) } else { wait };
-        Ok((appended, wait))
+        Ok((appended, lost.map_or(wait, AckWait::Failed)))
     }
 
     /// Wakes `notify` when the high watermark moves or the partition goes away.
@@ -102,6 +105,14 @@ impl Partition {
         if epoch > self.leader_epoch() {
             self.fail(&AckError::NotLeader);
             self.leader_epoch.store(epoch.0, Ordering::Release);
+        }
+    }
+
+    /// The log can't be used any more: fails everybody who waits, with the log's reason.
+    pub(crate) fn fail_dropped(&self) {
+        // batches of an older generation were dropped; those who wait for them were told when they were taken back
+        if let Some(reason) = self.log.unavailable() {
+            self.fail(&reason.into());
         }
     }
 

@@ -32,6 +32,7 @@ pub(crate) struct Partitions {
 enum Report {
     Durable(LogId, Offset),
     TakenBack(LogId),
+    Dropped(LogId),
     Failed(Arc<str>),
 }
 
@@ -114,6 +115,11 @@ impl Partitions {
             Report::TakenBack(id) => {
                 if let Some(partition) = self.get(id.topic_id, id.partition) {
                     partition.fail(&AckError::Storage { reason: "the volume is full".into() });
+                }
+            }
+            Report::Dropped(id) => {
+                if let Some(partition) = self.get(id.topic_id, id.partition) {
+                    partition.fail_dropped();
                 }
             }
             Report::Failed(reason) => {
@@ -207,6 +213,10 @@ impl Progress for Partitions {
     fn taken_back(&self, logs: &[Arc<PartitionLog>]) {
         tracing::error!(path = %self.directory.path().display(), "the volume is full; produce is refused until there is room");
         self.push(logs.iter().map(|log| Report::TakenBack(log.id().clone())));
+    }
+
+    fn dropped(&self, logs: &[Arc<PartitionLog>]) {
+        self.push(logs.iter().map(|log| Report::Dropped(log.id().clone())));
     }
 
     fn failed(&self, reason: &str) {

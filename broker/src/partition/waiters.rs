@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
+use kennet_log::Unavailable;
 use kennet_protocol::Offset;
 use tokio::sync::{Notify, oneshot};
 
@@ -20,6 +21,17 @@ pub(crate) enum AckError {
     Deleted,
     #[error("the records could not be written: {reason}")]
     Storage { reason: Arc<str> },
+}
+
+impl From<Unavailable> for AckError {
+    fn from(reason: Unavailable) -> Self {
+        match reason {
+            Unavailable::Deleted => Self::Deleted,
+            Unavailable::Offline { .. } | Unavailable::DirectoryFailed { .. } => {
+                Self::Storage { reason: reason.to_string().into() }
+            }
+        }
+    }
 }
 
 /// Completes when an append is acknowledged, or will not be.

@@ -12,6 +12,7 @@ use hashbrown::HashMap;
 use kennet_protocol::Offset;
 
 use crate::directory::Shared;
+use crate::fs::is_full;
 use crate::partition::{LogId, PartitionLog, Work, Written};
 
 /// What the broker is told of its logs' progress. Called from the flusher's thread, so it must be quick.
@@ -21,6 +22,9 @@ pub trait Progress: Send + Sync {
 
     /// Batches of these logs that were not durable were taken back, because the volume is full.
     fn taken_back(&self, logs: &[Arc<PartitionLog>]);
+
+    /// Batches of these logs were not written, because the logs can't be used any more: damage was found, or the topic was deleted.
+    fn dropped(&self, logs: &[Arc<PartitionLog>]);
 
     /// Nothing can be written any more. Everything that waits has failed.
     fn failed(&self, reason: &str);
@@ -78,14 +82,19 @@ fn flush(shared: &Shared, progress: &dyn Progress, items: Vec<Item>) {
     let bytes: usize = items.iter().map(|item| item.work.bytes()).sum();
     let parts = by_log(items);
     let logs: Vec<_> = parts.iter().map(|part| Arc::clone(&part.log)).collect();
-    let result = write(parts).and_then(|written| {
-        let files: Vec<_> = written.iter().filter_map(|(_, written)| written.file.clone()).collect();
+    let result = write(parts).and_then(|outcome| {
+        let files: Vec<_> = outcome.written.iter().filter_map(|(_, written)| written.file.clone()).collect();
         shared.fs().sync_files(&files)?;
-        Ok(written)
+        Ok(outcome)
     });
     shared.forget_pending(bytes);
     match result {
-        Ok(written) => progress.durable(&publish(written)),
+        Ok(Outcome { written, mut dropped }) => {
+            progress.durable(&publish(written, &mut dropped));
+            if !dropped.is_empty() {
+                progress.dropped(&dropped);
+            }
+        }
         Err(error) if is_full(&error) => take_back(shared, progress, &logs),
         Err(error) => fail(shared, progress, &error),
     }
@@ -111,22 +120,34 @@ fn by_log(items: Vec<Item>) -> Vec<Part> {
     parts
 }
 
-fn write(parts: Vec<Part>) -> io::Result<Vec<(Arc<PartitionLog>, Written)>> {
-    let mut all = Vec::with_capacity(parts.len());
-    for Part { log, generation, work } in parts {
-        if let Some(written) = log.write(generation, work)? {
-            all.push((log, written));
-        }
-    }
-    Ok(all)
+/// What a round came to before its sync.
+struct Outcome {
+    written: Vec<(Arc<PartitionLog>, Written)>,
+    /// Logs whose part was not written; whoever waits for it has to be told.
+    dropped: Vec<Arc<PartitionLog>>,
 }
 
-fn publish(written: Vec<(Arc<PartitionLog>, Written)>) -> Vec<Advance> {
-    let advance = |(log, written): (Arc<PartitionLog>, Written)| {
-        let durable_end = log.publish(&written)?;
-        Some(Advance { log, durable_end })
-    };
-    written.into_iter().filter_map(advance).collect()
+fn write(parts: Vec<Part>) -> io::Result<Outcome> {
+    let mut outcome = Outcome { written: Vec::with_capacity(parts.len()), dropped: Vec::new() };
+    for Part { log, generation, work } in parts {
+        match log.write(generation, work)? {
+            Some(written) => outcome.written.push((log, written)),
+            None => outcome.dropped.push(log),
+        }
+    }
+    Ok(outcome)
+}
+
+/// Publishes what is durable now; logs that went away during the sync join those that were dropped.
+fn publish(written: Vec<(Arc<PartitionLog>, Written)>, dropped: &mut Vec<Arc<PartitionLog>>) -> Vec<Advance> {
+    let mut advances = Vec::with_capacity(written.len());
+    for (log, written) in written {
+        match log.publish(&written) {
+            Some(durable_end) => advances.push(Advance { log, durable_end }),
+            None => dropped.push(log),
+        }
+    }
+    advances
 }
 
 fn take_back(shared: &Shared, progress: &dyn Progress, logs: &[Arc<PartitionLog>]) {
@@ -144,11 +165,6 @@ fn fail(shared: &Shared, progress: &dyn Progress, error: &io::Error) {
     let reason = error.to_string();
     shared.fail(&reason);
     progress.failed(&reason);
-}
-
-/// No space is left, or a quota is used up: the one error after which a write may be tried again.
-pub(crate) fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Progress goes to whoever is set later, because the broker's parts need the directory first.
@@ -177,6 +193,12 @@ impl Progress for LateProgress {
     fn taken_back(&self, logs: &[Arc<PartitionLog>]) {
         if let Some(target) = self.target() {
             target.taken_back(logs);
+        }
+    }
+
+    fn dropped(&self, logs: &[Arc<PartitionLog>]) {
+        if let Some(target) = self.target() {
+            target.dropped(logs);
         }
     }
 

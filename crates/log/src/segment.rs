@@ -60,14 +60,25 @@ impl Segment {
         self.durable.load(Ordering::Acquire)
     }
 
-    /// The file, opened if need be.
+    /// Makes the file, empty. Only the flusher does, so that a reader never brings a removed segment back.
+    pub(crate) fn create(&self, fs: &dyn FileSystem, open: &OpenFiles) -> io::Result<Arc<dyn File>> {
+        let file = fs.create(&self.path())?;
+        file.set_length(0)?;
+        let before = self.file.lock().unwrap_or_else(PoisonError::into_inner).replace(Arc::clone(&file));
+        if before.is_none() {
+            open.count();
+        }
+        Ok(file)
+    }
+
+    /// The file, opened if need be; `NotFound` when the segment was removed.
     pub(crate) fn file(&self, fs: &dyn FileSystem, open: &OpenFiles) -> io::Result<Arc<dyn File>> {
         let mut held = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(file) = held.as_ref() {
             return Ok(Arc::clone(file));
         }
         let path = self.path();
-        let file = if self.is_written { fs.create(&path)? } else { fs.open(&path)? };
+        let file = if self.is_written { fs.open_to_write(&path)? } else { fs.open(&path)? };
         *held = Some(Arc::clone(&file));
         drop(held);
         open.count();

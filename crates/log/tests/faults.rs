@@ -4,14 +4,16 @@
 mod common;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use common::world::World;
 use common::{EPOCH, NOW, append_numbers, batch_at, log_of, numbers, small_segments, values};
-use kennet_log::fs::FileSystem;
 use kennet_log::fs::sim::{SimulatedDisk, Trouble};
-use kennet_log::{AppendError, DataDirectory, Limits, LogConfig, PartitionLog, Unavailable};
-use kennet_protocol::{Offset, TimestampMs};
+use kennet_log::fs::{FileSystem, RealFileSystem, Wait};
+use kennet_log::{
+    Advance, AppendError, DataDirectory, Limits, LogConfig, LogId, PartitionLog, Progress, ReadError, Unavailable,
+};
+use kennet_protocol::{Offset, PartitionIndex, TimestampMs};
 
 /// Long enough after `NOW` that the volume is looked at again.
 const LATER: TimestampMs = TimestampMs(NOW.0 + 10_000);
@@ -144,4 +146,78 @@ fn a_failed_sync_is_never_tried_again() {
     directory.flush();
     directory.close();
     assert_eq!(disk.calls(), calls, "nothing is written any more");
+}
+
+/// Counts what the flusher reports of logs that it could not write.
+#[derive(Default)]
+struct Dropped(Mutex<Vec<LogId>>);
+
+impl Progress for Dropped {
+    fn durable(&self, _: &[Advance]) {}
+    fn taken_back(&self, _: &[Arc<PartitionLog>]) {}
+    fn dropped(&self, logs: &[Arc<PartitionLog>]) {
+        self.0.lock().unwrap().extend(logs.iter().map(|log| log.id().clone()));
+    }
+    fn failed(&self, _: &str) {}
+    fn complain(&self, _: &str) {}
+}
+
+#[test]
+fn whoever_waits_for_a_log_that_goes_offline_is_told() {
+    let disk = SimulatedDisk::new(1);
+    let directory = open(&disk);
+    let dropped = Arc::new(Dropped::default());
+    directory.set_progress(Arc::downgrade(&(Arc::clone(&dropped) as Arc<dyn Progress>)));
+    let log = log_of(&directory, LogConfig::default());
+    append_numbers(&log, 0..3);
+    directory.flush();
+    disk.hold();
+    // another log keeps the flusher busy, so that ours is still pending when its damage is found
+    let other = LogId { partition: PartitionIndex(1), ..log.id().clone() };
+    let other = directory.open_log(&other, "orders", LogConfig::default(), NOW);
+    append_numbers(&other, 0..1);
+    disk.wait_until_somebody_waits();
+    append_numbers(&log, 3..4);
+    let path = format!("/data/topics/{}/0000/{:020}.log", log.id().topic_id, 0);
+    disk.flip(Path::new(&path), 66);
+    let read = log.read(Offset(0), log.durable_end(), 1_000, true, Wait::Allowed);
+    assert!(matches!(read, Err(ReadError::Unavailable(Unavailable::Offline { .. }))), "{read:?}");
+    disk.release();
+    directory.flush();
+    assert_eq!(*dropped.0.lock().unwrap(), [log.id().clone()]);
+}
+
+/// Readers of a log whose oldest segments are taken away all the time see old records or that they are gone, never damage.
+#[test]
+fn reading_while_records_are_deleted_finds_no_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let fs = Arc::new(RealFileSystem::new(folder.path()));
+    // so few files may be open that readers open them again and again
+    let limits = Limits { open_files_max: 0, ..Limits::default() };
+    let directory = DataDirectory::open(fs, folder.path(), limits).unwrap();
+    let log = log_of(&directory, small_segments());
+    append_numbers(&log, 0..20);
+    directory.flush();
+    std::thread::scope(|scope| {
+        for reader in 0..2 {
+            let log = &log;
+            scope.spawn(move || {
+                while log.log_start().0 < 1_900 {
+                    let from = Offset(log.log_start().0 + reader);
+                    match log.read(from, log.durable_end(), 400, true, Wait::Allowed) {
+                        Ok(_) | Err(ReadError::OutOfRange { .. }) => {}
+                        Err(error) => panic!("{error:?}"),
+                    }
+                }
+            });
+        }
+        for number in 20..2_000 {
+            append_numbers(&log, number..number + 1);
+            if number % 10 == 0 {
+                directory.flush();
+                log.delete_records(Offset(log.durable_end().0 - 5), log.durable_end()).unwrap();
+            }
+        }
+    });
+    assert_eq!(log.unavailable(), None);
 }

@@ -86,6 +86,12 @@ pub trait FileSystem: Send + Sync {
     /// The system's; `NotFound` when there is none.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
 
+    /// Opens a file for reading and writing.
+    ///
+    /// # Errors
+    /// The system's; `NotFound` when there is none.
+    fn open_to_write(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+
     /// Opens a file for reading and writing, and creates it if there is none.
     ///
     /// # Errors
@@ -142,6 +148,12 @@ pub struct Space {
     pub available: u64,
     /// The volume's size.
     pub total: u64,
+}
+
+/// No space is left, or a quota is used up: the one error after which a write may be tried again.
+#[must_use]
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Reads a whole small file, or `None` when there is none.

@@ -120,6 +120,10 @@ impl FileSystem for RealFileSystem {
         Ok(Arc::new(RealFile(fs::File::open(path)?)))
     }
 
+    fn open_to_write(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(RealFile(OpenOptions::new().read(true).write(true).open(path)?)))
+    }
+
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path)?;
         Ok(Arc::new(RealFile(file)))

@@ -9,8 +9,7 @@ use std::sync::Arc;
 use kennet_protocol::{Offset, TimestampMs};
 
 use crate::error::{DeleteRecordsError, Unavailable};
-use crate::flusher::is_full;
-use crate::fs::replace_file;
+use crate::fs::{is_full, replace_file};
 use crate::layout;
 use crate::partition::{PartitionLog, State};
 use crate::recovery::encode_log_start;
@@ -139,12 +138,13 @@ impl PartitionLog {
     /// Removes the files of segments that nobody can find any more. A file that stays is only space, found again at the next start.
     fn remove(&self, segments: &[Arc<Segment>]) {
         for segment in segments {
-            segment.close_file(self.shared.open_files());
             for path in segment.files() {
                 if let Err(error) = self.shared.fs().remove_file(&path) {
                     self.shared.complain(&path, &error);
                 }
             }
+            // after the names are gone, so that no reader opens the file again and keeps it
+            segment.close_file(self.shared.open_files());
         }
     }
 

@@ -269,6 +269,11 @@ impl State {
         }
     }
 
+    /// Whether `segment` is one of the log's.
+    fn has(&self, segment: &Segment) -> bool {
+        self.segments.iter().any(|present| std::ptr::eq(Arc::as_ptr(present), segment))
+    }
+
     /// The segment that holds `offset`, by place in the list.
     fn segment_of(&self, offset: Offset) -> Option<usize> {
         self.segments.partition_point(|segment| segment.base <= offset).checked_sub(1)

@@ -29,6 +29,9 @@ pub struct ReadLog {
     pub last_epoch: Option<LeaderEpoch>,
 }
 
+/// A read whose segments are taken away so often in a row reports what it met.
+const STALE_VIEWS_MAX: u32 = 8;
+
 impl PartitionLog {
     /// Reads batches from the one that contains `from` up to `upper`, at most `bytes_max`, but at least one batch if
     /// `one_batch_at_least`.
@@ -43,9 +46,29 @@ impl PartitionLog {
         one_batch_at_least: bool,
         wait: Wait,
     ) -> Result<ReadLog, ReadError> {
-        let segments = self.segments_from(from, upper)?;
+        let mut rounds = 0;
+        loop {
+            let segments = self.segments_from(from, upper)?;
+            match self.read_view(&segments, from, upper, bytes_max, one_batch_at_least, wait) {
+                // retention, DeleteRecords or a full volume changed the log under us: what was met says nothing about its bytes
+                Err(ReadError::Io(_)) if rounds < STALE_VIEWS_MAX && !self.has_all(&segments) => rounds += 1,
+                result => return result,
+            }
+        }
+    }
+
+    /// Reads in segments that were the log's a moment ago.
+    fn read_view(
+        &self,
+        segments: &[Arc<Segment>],
+        from: Offset,
+        upper: Offset,
+        bytes_max: usize,
+        one_batch_at_least: bool,
+        wait: Wait,
+    ) -> Result<ReadLog, ReadError> {
         let mut read = ReadLog { next_offset: from, ..ReadLog::default() };
-        for segment in &segments {
+        for segment in segments {
             let bytes_left = bytes_max.saturating_sub(read.bytes);
             let first_counts = one_batch_at_least && read.chunks.is_empty();
             let went_on = self
@@ -65,6 +88,12 @@ impl PartitionLog {
             }
             _ => Ok(read),
         }
+    }
+
+    /// Whether these segments are still the log's.
+    fn has_all(&self, segments: &[Arc<Segment>]) -> bool {
+        let state = self.lock();
+        segments.iter().all(|segment| state.has(segment))
     }
 
     /// The segment that holds `from` and those behind it; none at the end of the log.
@@ -142,11 +171,16 @@ impl PartitionLog {
         Ok(whole)
     }
 
-    /// Takes the partition offline, because its bytes are not those that were written.
+    /// Takes the partition offline, because its bytes are not those that were written. Not when the segment has been removed meanwhile: then
+    /// an error says only that.
     pub(super) fn damaged(&self, segment: &Segment, position: u64, what: &str) -> ReadError {
         let reason = format!("{} is damaged at byte {position}: {what}", segment.path().display());
         let reason = Unavailable::Offline { reason: reason.into() };
         let mut state = self.lock();
+        if !state.has(segment) {
+            let path = segment.path();
+            return ReadError::Io(io::Error::new(io::ErrorKind::NotFound, format!("{} was removed", path.display())));
+        }
         let first = state.unavailable.get_or_insert(reason).clone();
         drop(state);
         ReadError::Unavailable(first)

@@ -217,8 +217,7 @@ impl Writing<'_> {
             self.create_directory()?;
         }
         let segment = new_active(self.log.directory.clone(), checkpoint.segment);
-        let file = segment.file(fs, self.log.shared.open_files())?;
-        file.set_length(0)?;
+        let file = segment.create(fs, self.log.shared.open_files())?;
         replace_file(fs, &layout::checkpoint(&self.log.directory), &checkpoint.encode())?;
         self.segment = Some(segment);
         self.file = Some(file);

@@ -269,6 +269,16 @@ impl Disk {
         Ok(())
     }
 
+    /// Changes a byte where programs see it and where it is safe.
+    pub(super) fn flip(&mut self, node: usize, at: usize) {
+        if let Node::File(file) = &mut self.nodes[node] {
+            file.now[at] ^= 1;
+            if let Some(safe) = file.safe.get_mut(at) {
+                *safe ^= 1;
+            }
+        }
+    }
+
     pub(super) fn create_file(&mut self, path: &Path) -> io::Result<usize> {
         self.change(|disk| disk.add(path, Node::File(FileNode::default())))
     }

@@ -67,6 +67,16 @@ impl SimulatedDisk {
         self.lock().used()
     }
 
+    /// Changes a byte of a file behind everybody's back, as a bad disk does.
+    ///
+    /// # Panics
+    /// When there is no such byte.
+    pub fn flip(&self, path: &Path, at: usize) {
+        let mut disk = self.lock();
+        let node = disk.find(path).unwrap_or_else(|| panic!("no file {}", path.display()));
+        disk.flip(node, at);
+    }
+
     /// The largest buffer that was given to a read, in bytes.
     #[must_use]
     pub fn largest_buffer(&self) -> usize {
@@ -200,6 +210,10 @@ impl FileSystem for SimulatedDisk {
         let node = disk.find(path).ok_or(io::ErrorKind::NotFound)?;
         disk.file(node)?;
         Ok(self.file_of(&disk, node))
+    }
+
+    fn open_to_write(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.open(path)
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
