@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use arc_swap::ArcSwap;
-use kennet_metadata::{Image, MetadataLog, Record};
+use kennet_metadata::{Image, MetadataLog, MetadataLogError, Record};
 use tokio::sync::{oneshot, watch};
 
 use crate::start_error::with_source;
@@ -151,7 +151,11 @@ impl Core {
             // a decision that contradicts the image it saw is refused before anything is written
             next.apply(record).map_err(|error| Arc::from(error.to_string()))?;
         }
-        let committed = self.log.append(records).map_err(|error| self.fail(&with_source(&error)))?;
+        let committed = self.log.append(records).map_err(|error| match error {
+            // nothing was written, so the next change may be tried
+            MetadataLogError::Full { .. } => Arc::from(error.to_string()),
+            _ => self.fail(&with_source(&error)),
+        })?;
         self.image = Arc::new(next);
         self.follower.follow(&self.image, records);
         self.published.image.store(Arc::clone(&self.image));
@@ -159,7 +163,11 @@ impl Core {
         if self.log.wants_snapshot()
             && let Err(error) = self.log.write_snapshot(&self.image)
         {
-            self.fail(&with_source(&error));
+            match error {
+                // the log is still whole and only longer; the next change tries again
+                MetadataLogError::Full { .. } => tracing::warn!(%error, "no snapshot of the metadata was written"),
+                _ => drop(self.fail(&with_source(&error))),
+            }
         }
         Ok(())
     }

@@ -1,14 +1,17 @@
 //! The metadata log of a single node: one file of checksummed appends and one snapshot, in `quorum/`.
 //!
 //! Invariant: an append is there whole or not at all, and nothing that was committed is ever cut. A tail that does not
-//! check is cut only when no intact append follows it.
+//! check is cleared only when no intact append follows it.
+//!
+//! The file is longer than what was appended: zeros are written ahead, so that a start and the changes that make room (lower
+//! retention, deleted topics) find blocks of their own on a volume that is full.
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kennet_log::fs::{File, FileSystem, read_file, replace_file};
+use kennet_log::fs::{File, FileSystem, is_full, read_file, replace_file};
 use kennet_metadata::{Image, Loaded, MetadataLog, MetadataLogError, Record};
 
 const DIRECTORY: &str = "quorum";
@@ -21,12 +24,17 @@ const FILE_BYTES_MAX: usize = 1 << 30;
 /// The log is folded into a snapshot when it is larger than this and than the snapshot.
 const SNAPSHOT_FROM_BYTES: u64 = 1 << 20;
 
+/// Zeros that are kept ahead of the log: a few hundred small changes, or a thousand restarts.
+const RESERVE_BYTES: u64 = 128 << 10;
+
 /// The file implementation of [`MetadataLog`].
 pub(crate) struct FileMetadataLog {
     fs: Arc<dyn FileSystem>,
     log: Arc<dyn File>,
     directory: PathBuf,
     position: u64,
+    /// The file's length: its blocks are there, durably, from `position` on as zeros.
+    allocated: u64,
     committed: i64,
     snapshot_bytes: u64,
 }
@@ -59,15 +67,45 @@ impl FileMetadataLog {
         }
         let log = fs.create(&path).map_err(refused)?;
         let position = u64::try_from(at).unwrap_or(u64::MAX);
-        let bytes_cut = u64::try_from(bytes.len() - at).unwrap_or(0);
+        let bytes_cut = bytes[at..].iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         if bytes_cut > 0 {
             if (at + 1..bytes.len()).any(|from| read_frame(&bytes, from).is_some()) {
                 return Err(damaged(&path, position, "intact records follow"));
             }
-            log.set_length(position).and_then(|()| log.sync()).map_err(refused)?;
+            // cleared in place: its blocks stay ours
+            log.write_at(&[IoSlice::new(&vec![0; bytes_cut])], position).and_then(|()| log.sync()).map_err(refused)?;
         }
         fs.sync_directory(&directory).map_err(refused)?;
-        Ok((Self { fs, log, directory, position, committed, snapshot_bytes }, Loaded { image, bytes_cut }))
+        let allocated = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let mut opened = Self { fs, log, directory, position, allocated, committed, snapshot_bytes };
+        opened.reserve_ahead()?;
+        Ok((opened, Loaded { image, bytes_cut: u64::try_from(bytes_cut).unwrap_or(u64::MAX) }))
+    }
+
+    /// Keeps the reserve filled, as far as the volume has room.
+    fn reserve_ahead(&mut self) -> Result<(), MetadataLogError> {
+        if self.allocated - self.position >= RESERVE_BYTES / 2 {
+            return Ok(());
+        }
+        match self.allocate(self.position + RESERVE_BYTES) {
+            Err(MetadataLogError::Full { .. }) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Writes zeros up to `end`, durably. No byte of the log itself is touched, so after a full volume it may be tried again.
+    fn allocate(&mut self, end: u64) -> Result<(), MetadataLogError> {
+        if end <= self.allocated {
+            return Ok(());
+        }
+        let path = self.path();
+        let zeros = usize::try_from(end - self.allocated).map_err(|error| io_error(&path, io::Error::other(error)))?;
+        self.log
+            .write_at(&[IoSlice::new(&vec![0; zeros])], self.allocated)
+            .and_then(|()| self.log.sync())
+            .map_err(|source| full_or_io(&path, source))?;
+        self.allocated = end;
+        Ok(())
     }
 
     fn path(&self) -> PathBuf {
@@ -80,12 +118,17 @@ impl MetadataLog for FileMetadataLog {
         let path = self.path();
         let frame = encode_append(self.committed + 1, records)?;
         let length = u64::try_from(frame.len()).map_err(|error| io_error(&path, io::Error::other(error)))?;
+        self.allocate(self.position + length)?;
         self.log
             .write_at(&[IoSlice::new(&frame)], self.position)
             .and_then(|()| self.log.sync())
             .map_err(|source| io_error(&path, source))?;
         self.position += length;
         self.committed += i64::try_from(records.len()).unwrap_or(i64::MAX);
+        // what was appended is durable whatever becomes of the reserve; a disk that fails here fails the next append too
+        if let Err(error) = self.reserve_ahead() {
+            tracing::error!(%error, "no room could be reserved for metadata");
+        }
         Ok(self.committed)
     }
 
@@ -102,12 +145,12 @@ impl MetadataLog for FileMetadataLog {
         let records = image.to_records();
         // a snapshot's records stand for all up to the committed one
         let frame = encode_append(self.committed, &records)?;
-        replace_file(self.fs.as_ref(), &path, &frame).map_err(|source| io_error(&path, source))?;
+        replace_file(self.fs.as_ref(), &path, &frame).map_err(|source| full_or_io(&path, source))?;
         // a crash before this leaves records that the snapshot has already; they are skipped by their offsets
         self.log.set_length(0).and_then(|()| self.log.sync()).map_err(|source| io_error(&self.path(), source))?;
-        self.position = 0;
+        (self.position, self.allocated) = (0, 0);
         self.snapshot_bytes = u64::try_from(frame.len()).unwrap_or(u64::MAX);
-        Ok(())
+        self.reserve_ahead()
     }
 }
 
@@ -178,6 +221,10 @@ fn io_error(path: &Path, source: io::Error) -> MetadataLogError {
     MetadataLogError::Io { path: path.display().to_string(), source }
 }
 
+fn full_or_io(path: &Path, source: io::Error) -> MetadataLogError {
+    if is_full(&source) { MetadataLogError::Full { path: path.display().to_string() } } else { io_error(path, source) }
+}
+
 fn damaged(path: &Path, position: u64, what: &str) -> MetadataLogError {
     MetadataLogError::Damaged { path: path.display().to_string(), position, what: what.to_owned() }
 }
@@ -187,6 +234,7 @@ mod tests {
     use std::sync::Arc;
 
     use kennet_log::fs::RealFileSystem;
+    use kennet_log::fs::sim::SimulatedDisk;
     use kennet_metadata::{ConfigRecord, Loaded, MetadataLog, MetadataLogError, Record};
 
     use super::FileMetadataLog;
@@ -208,7 +256,9 @@ mod tests {
         let (mut log, _) = open(folder).unwrap();
         log.append(&[set("a", "1"), set("b", "2")]).unwrap();
         assert_eq!(log.append(&[set("c", "3")]).unwrap(), 2);
-        std::fs::read(folder.join("quorum/metadata.log")).unwrap()
+        let mut bytes = std::fs::read(folder.join("quorum/metadata.log")).unwrap();
+        bytes.truncate(usize::try_from(log.position).unwrap());
+        bytes
     }
 
     #[test]
@@ -226,10 +276,21 @@ mod tests {
         let whole = with_three(folder.path());
         let second = whole.len() - 1 - (0..whole.len()).rev().find(|at| whole[*at] == b'a').unwrap_or(0);
         for length in whole.len() - second.min(20)..whole.len() {
-            std::fs::write(folder.path().join("quorum/metadata.log"), &whole[..length]).unwrap();
-            let (mut log, loaded) = open(folder.path()).unwrap();
-            assert_eq!(loaded.image.cluster_configs().len(), 2, "{length} bytes");
-            assert_eq!(log.append(&[set("d", "4")]).unwrap(), 2);
+            for reserve in [0, 1_000] {
+                // zeros behind a cut that took only zeros are the whole append again
+                if reserve > 0 && whole[length..].iter().all(|byte| *byte == 0) {
+                    continue;
+                }
+                let mut bytes = whole[..length].to_vec();
+                bytes.resize(length + reserve, 0);
+                std::fs::write(folder.path().join("quorum/metadata.log"), bytes).unwrap();
+                let (mut log, loaded) = open(folder.path()).unwrap();
+                assert_eq!(loaded.image.cluster_configs().len(), 2, "{length} bytes");
+                assert_eq!(log.append(&[set("d", "4")]).unwrap(), 2);
+                drop(log);
+                let (log, loaded) = open(folder.path()).unwrap();
+                assert_eq!((log.committed_offset(), loaded.bytes_cut), (2, 0), "{length} bytes");
+            }
         }
     }
 
@@ -241,6 +302,36 @@ mod tests {
         std::fs::write(folder.path().join("quorum/metadata.log"), &bytes).unwrap();
         assert!(matches!(open(folder.path()), Err(MetadataLogError::Damaged { .. })));
         assert_eq!(std::fs::read(folder.path().join("quorum/metadata.log")).unwrap(), bytes);
+    }
+
+    #[test]
+    fn a_full_volume_still_takes_what_makes_room_and_a_start() {
+        let disk = SimulatedDisk::new(1);
+        let open = || FileMetadataLog::open(Arc::new(disk.clone()), std::path::Path::new("/data"));
+        let (mut log, _) = open().unwrap();
+        log.append(&[set("a", "1")]).unwrap();
+        disk.set_capacity(Some(disk.used()));
+        log.append(&[set("log.retention.ms", "1")]).unwrap();
+        drop(log);
+        let (mut log, loaded) = open().unwrap();
+        assert_eq!(loaded.image.cluster_configs().len(), 2);
+        let large = "x".repeat(30_000);
+        let mut appended = 0;
+        let error = loop {
+            match log.append(&[set("b", &large)]) {
+                Ok(_) => appended += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, MetadataLogError::Full { .. }), "{error}");
+        assert!(appended > 0, "the reserve was there");
+        drop(log);
+        let (mut log, _) = open().unwrap();
+        assert_eq!(log.committed_offset(), 1 + appended, "what was refused is not there");
+        disk.set_capacity(None);
+        log.append(&[set("b", &large)]).unwrap();
+        drop(log);
+        assert_eq!(open().unwrap().0.committed_offset(), 2 + appended);
     }
 
     #[test]

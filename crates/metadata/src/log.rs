@@ -11,7 +11,7 @@ pub trait MetadataLog: Send {
     /// Returns the offset of the last one.
     ///
     /// # Errors
-    /// When they are not committed. The log must not be used after an I/O error.
+    /// When they are not committed. The log must not be used after an I/O error; one that is full may be tried again.
     fn append(&mut self, records: &[Record]) -> Result<i64, MetadataLogError>;
 
     /// The offset of the last committed record; -1 when there is none.
@@ -47,6 +47,12 @@ pub enum MetadataLogError {
         /// The system's error.
         #[source]
         source: io::Error,
+    },
+    /// The volume has no room; nothing was written, and it may be tried again.
+    #[error("the volume of the metadata log {path} is full: free space, lower retention or grow the volume")]
+    Full {
+        /// The file.
+        path: String,
     },
     /// The bytes are not those that were written.
     #[error("the metadata log {path} is damaged at byte {position}: {what}; nothing was cut; restore the file")]
