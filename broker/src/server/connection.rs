@@ -74,7 +74,7 @@ fn report(reason: &FrameError, peer: SocketAddr) {
         FrameError::Closed | FrameError::Idle { .. } | FrameError::Stopping | FrameError::Io(_) => {
             tracing::debug!(%peer, %reason, "connection ended");
         }
-        FrameError::Length { .. } | FrameError::Foreign { .. } | FrameError::Slow => {
+        FrameError::Length { .. } | FrameError::Foreign { .. } | FrameError::Slow { .. } => {
             tracing::warn!(%peer, %reason, "connection closed");
         }
     }

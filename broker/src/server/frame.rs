@@ -1,7 +1,8 @@
 //! Reads requests off a socket: four bytes of length, then so many bytes.
 //!
 //! The length is bounded and charged to a budget before the body is read, and memory grows only as bytes arrive. A sender that
-//! is slower than 64 KiB/s for 5 seconds is closed, so that a few slow ones can't hold the budget.
+//! is slower than 64 KiB/s for 5 seconds, or than what brings its request in within a minute, is closed, so that a few slow ones
+//! can't hold the budget.
 
 use std::io;
 use std::time::Duration;
@@ -33,8 +34,8 @@ pub(crate) enum FrameError {
     Foreign { protocol: &'static str },
     #[error("the client was silent for {} seconds (connections.max.idle.ms)", limit.as_secs())]
     Idle { limit: Duration },
-    #[error("the client sends its request slower than {} KiB in {} seconds", PACE_BYTES / 1024, PACE.as_secs())]
-    Slow,
+    #[error("the client sends its request of {length} bytes slower than {} KiB in {} seconds", pace(*length) / 1024, PACE.as_secs())]
+    Slow { length: usize },
     #[error("the broker is stopping")]
     Stopping,
 }
@@ -42,6 +43,8 @@ pub(crate) enum FrameError {
 const PACE: Duration = Duration::from_secs(5);
 /// 64 KiB a second.
 const PACE_BYTES: usize = 5 * 64 * 1024;
+/// A request has its share of the budget for a minute at most: two requests of 100 MiB at 64 KiB/s would keep all others out for half an hour.
+const STEPS_MAX: usize = 60 / 5;
 /// What a buffer grows by while a body arrives.
 const GROWTH: usize = 64 * 1024;
 
@@ -80,7 +83,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                 return Err(FrameError::Closed);
             }
         }
-        self.fill(4).await?;
+        self.fill(4, 4).await?;
         let prefix = self.buffer.split_to(4);
         let length = i32::from_be_bytes([prefix[0], prefix[1], prefix[2], prefix[3]]);
         if std::mem::take(&mut self.is_first)
@@ -94,17 +97,17 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 
     async fn read_body(&mut self, length: usize) -> Result<(), FrameError> {
         while self.buffer.len() < length {
-            let step = (self.buffer.len() + PACE_BYTES).min(length);
-            self.fill(step).await?;
+            let step = (self.buffer.len() + pace(length)).min(length);
+            self.fill(step, length).await?;
         }
         Ok(())
     }
 
-    /// Reads until the buffer has `length` bytes, within the time that the pace allows.
-    async fn fill(&mut self, length: usize) -> Result<(), FrameError> {
+    /// Reads until the buffer has `step` of a request's bytes, within the time that the pace allows.
+    async fn fill(&mut self, step: usize, length: usize) -> Result<(), FrameError> {
         let paced = async {
-            while self.buffer.len() < length {
-                let missing = length - self.buffer.len();
+            while self.buffer.len() < step {
+                let missing = step - self.buffer.len();
                 self.buffer.reserve(missing.min(GROWTH));
                 if self.reader.read_buf(&mut self.buffer).await? == 0 {
                     return Err(FrameError::Closed);
@@ -113,8 +116,13 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             Ok(())
         };
         let result: Result<_, Elapsed> = timeout(PACE, paced).await;
-        result.map_err(|_| FrameError::Slow)?
+        result.map_err(|_| FrameError::Slow { length })?
     }
+}
+
+/// Bytes of a request of `length` that have to arrive within each [`PACE`].
+fn pace(length: usize) -> usize {
+    PACE_BYTES.max(length.div_ceil(STEPS_MAX))
 }
 
 /// Other protocols' first four bytes, so that a wrong port is named in the log.
@@ -179,7 +187,26 @@ mod tests {
             }
         });
         let mut reader = FrameReader::new(server, ByteBudget::new(1 << 20), 1_000, None);
-        assert!(matches!(reader.next().await, Err(FrameError::Slow)));
+        assert!(matches!(reader.next().await, Err(FrameError::Slow { length: 100 })));
+        drop(reader);
+        sender.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_request_has_to_be_there_within_a_minute_or_so() {
+        let (mut client, server) = tokio::io::duplex(1 << 20);
+        let sender = tokio::spawn(async move {
+            use tokio::io::AsyncWriteExt;
+            client.write_all(&(100_i32 << 20).to_be_bytes()).await.unwrap();
+            // 128 KiB/s, twice what is asked of small requests
+            while client.write_all(&[0; 128 << 10]).await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+        let started = tokio::time::Instant::now();
+        let mut reader = FrameReader::new(server, ByteBudget::new(200 << 20), 100 << 20, None);
+        assert!(matches!(reader.next().await, Err(FrameError::Slow { .. })));
+        assert!(started.elapsed() < Duration::from_secs(70));
         drop(reader);
         sender.await.unwrap();
     }
