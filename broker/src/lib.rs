@@ -14,6 +14,7 @@ mod identity;
 mod management;
 mod metadata_log;
 mod metrics;
+mod offline;
 mod partition;
 mod read_pool;
 mod retention;
@@ -23,5 +24,6 @@ mod start_error;
 mod telemetry;
 
 pub use config::load;
+pub use offline::{OfflineError, dump_segment, verify_directory};
 pub use start::{Running, run, start};
 pub use start_error::StartError;

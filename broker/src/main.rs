@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use kennet_broker::StartError;
+use kennet_broker::{OfflineError, StartError};
 
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
@@ -34,17 +34,46 @@ enum Command {
         #[arg(long, default_value_t = 0)]
         id: i32,
     },
+    /// Read every byte of a data directory that no broker uses, and say what is whole and what is damaged. Changes nothing.
+    Verify {
+        /// The data directory.
+        directory: PathBuf,
+    },
+    /// Show the batches of a segment file (.log), and its records if wanted. Changes nothing.
+    Dump {
+        /// The file.
+        file: PathBuf,
+        /// Show records too, with keys and values.
+        #[arg(long)]
+        records: bool,
+    },
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let result = match arguments.command {
         Some(Command::CheckConfig { file, id }) => kennet_broker::load(&file, Some(id)).map(drop),
+        Some(Command::Verify { directory }) => {
+            return offline(kennet_broker::verify_directory(&directory, &mut out), out);
+        }
+        Some(Command::Dump { file, records }) => {
+            return offline(kennet_broker::dump_segment(&file, records, &mut out), out);
+        }
         None => serve(&arguments.config, arguments.id),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
+        Err(error) => fail(&error, error.exit_code()),
+    }
+}
+
+fn offline(result: Result<(), OfflineError>, mut out: impl std::io::Write) -> ExitCode {
+    // whoever reads may have gone
+    let _ = out.flush();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, error.exit_code()),
     }
 }
 
@@ -66,7 +95,7 @@ fn serve(config: &std::path::Path, id: Option<i32>) -> Result<(), StartError> {
 
 /// The last line of a pod that does not start becomes its message in Kubernetes, so it is one plain sentence.
 #[expect(clippy::print_stderr, reason = "said even when logging has not started")]
-fn fail(error: &StartError) -> ExitCode {
+fn fail(error: &dyn std::error::Error, code: kennet_contract::ExitCode) -> ExitCode {
     eprintln!("error: {error}");
-    error.exit_code().into()
+    code.into()
 }

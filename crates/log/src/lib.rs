@@ -6,6 +6,7 @@
 mod checkpoint;
 mod config;
 mod directory;
+mod dump;
 mod epochs;
 mod error;
 mod flusher;
@@ -19,9 +20,12 @@ mod scan;
 mod segment;
 #[cfg(any(test, feature = "sim"))]
 pub mod testing;
+mod verify;
 
 pub use config::LogConfig;
 pub use directory::{DataDirectory, Limits};
+pub use dump::{Dumped, dump};
 pub use error::{AppendError, DeleteRecordsError, OpenError, ReadError, Unavailable};
 pub use flusher::{Advance, Progress};
 pub use partition::{Appended, LogId, LogSummary, PartitionLog, ReadLog, TimestampOffset};
+pub use verify::{PartitionReport, verify};

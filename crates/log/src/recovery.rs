@@ -19,7 +19,7 @@ use crate::producers::Producers;
 use crate::scan::{BatchScan, HeaderScan, any_batch_after};
 
 /// A log start file: an offset and its checksum.
-const LOG_START_BYTES: usize = 12;
+pub(crate) const LOG_START_BYTES: usize = 12;
 
 /// A log as its files have it.
 #[derive(Debug)]
@@ -325,7 +325,7 @@ pub(crate) fn encode_log_start(offset: Offset) -> Vec<u8> {
     bytes
 }
 
-fn decode_log_start(bytes: &[u8]) -> Option<Offset> {
+pub(crate) fn decode_log_start(bytes: &[u8]) -> Option<Offset> {
     let (body, checksum) = bytes.split_last_chunk::<4>()?;
     let intact = crate::checkpoint::crc(body) == u32::from_be_bytes(*checksum);
     let offset = i64::from_be_bytes(body.try_into().ok()?);

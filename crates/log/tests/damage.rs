@@ -187,3 +187,53 @@ fn batches_before_a_roll_are_acknowledged_without_waiting_for_the_next_ones() {
         assert_eq!(log.durable_end(), Offset(end));
     }
 }
+
+fn verified(path: &std::path::Path) -> Vec<kennet_log::PartitionReport> {
+    let mut reports = Vec::new();
+    let fs = kennet_log::fs::RealFileSystem::new(path);
+    kennet_log::verify(&fs, path, |report| reports.push(report.clone())).unwrap();
+    reports
+}
+
+#[test]
+fn verifying_reads_all_and_agrees_with_a_start() {
+    let killed = thirty(small_segments());
+    let report = verified(killed.path()).pop().unwrap();
+    assert_eq!((report.batches, report.records, report.log_end.0), (30, 30, 30));
+    assert!(report.segments > 1);
+    assert_eq!((report.topic.as_deref(), report.damage, report.unfinished_bytes), (Some("orders"), None, 0));
+    let in_use = open(killed.path());
+    let fs = kennet_log::fs::RealFileSystem::new(killed.path());
+    assert!(matches!(kennet_log::verify(&fs, killed.path(), |_| {}), Err(kennet_log::OpenError::Locked { .. })));
+    drop(in_use);
+}
+
+#[test]
+fn verifying_tells_an_unfinished_append_from_damage_and_changes_nothing() {
+    let killed = thirty(LogConfig::default());
+    let segment = files(killed.path(), "log").pop().unwrap();
+    let whole = fs::read(&segment).unwrap();
+    fs::write(&segment, &whole[..whole.len() - 5]).unwrap();
+    let report = verified(killed.path()).pop().unwrap();
+    assert_eq!((report.log_end, report.damage), (Offset(29), None));
+    assert!(report.unfinished_bytes > 0);
+    // every byte of a batch in the middle, its offset and epoch included, which no checksum covers
+    fs::write(&segment, &whole).unwrap();
+    let mut places = Vec::new();
+    let system = kennet_log::fs::RealFileSystem::new(killed.path());
+    kennet_log::dump(&system, &segment, |position, batch| {
+        places.push((usize::try_from(position).unwrap(), batch.bytes().len()));
+        Ok(())
+    })
+    .unwrap();
+    let (start, length) = places[15];
+    for at in start..start + length {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x10;
+        fs::write(&segment, &bytes).unwrap();
+        let report = verified(killed.path()).pop().unwrap();
+        let epoch = start + 12..start + 16;
+        assert_eq!(report.damage.is_some(), !epoch.contains(&at), "byte {at}: {report:?}");
+        assert_eq!(fs::read(&segment).unwrap(), bytes);
+    }
+}
