@@ -89,8 +89,7 @@ async fn connect(connection: &Connection) -> Result<Client, CliError> {
     Ok(Client::connect(options).await?)
 }
 
-#[expect(clippy::print_stderr, reason = "the last words of the program")]
 fn report(error: &CliError) -> ExitCode {
-    eprintln!("kennet: {error}");
+    output::note(&format!("kennet: {error}"));
     error.exit_code().into()
 }

@@ -67,8 +67,7 @@ pub(crate) fn write_bytes(bytes: &[u8]) -> Result<(), CliError> {
     Ok(stdout.flush()?)
 }
 
-/// A note for people that is not the command's result.
-#[expect(clippy::print_stderr, reason = "notes go beside the output, never into it")]
+/// A note for people that is not the command's result. Without a reader (`2>&1 | head`) it is nobody's, and the command goes on.
 pub(crate) fn note(text: &str) {
-    eprintln!("{text}");
+    drop(writeln!(std::io::stderr().lock(), "{text}"));
 }
