@@ -150,7 +150,7 @@ impl Printer {
             key_separator: options.key_separator.clone(),
             left: options.max,
             count: 0,
-            progress: Progress::new("read"),
+            progress: Progress::read(),
         }
     }
 

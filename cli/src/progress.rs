@@ -1,48 +1,70 @@
-//! A counter on the terminal for what takes longer than a second; nothing when stderr is piped.
+//! What takes longer than a second shows on a terminal that it goes on: a spinner with a count or a sentence. Nothing when stderr is piped.
 
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
-use tokio::time::Instant;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::task::AbortHandle;
 
 const SILENT: Duration = Duration::from_secs(1);
+/// Often enough to look alive.
+const TICK: Duration = Duration::from_millis(100);
 
-/// Counts records.
+/// A spinner that appears by itself, and goes when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Progress {
-    verb: &'static str,
-    started: Instant,
-    shown: bool,
-    bar: Option<ProgressBar>,
+    bar: ProgressBar,
+    appears: Option<AbortHandle>,
 }
 
 impl Progress {
-    /// `verb` says what happens to the records: `read`, `written`.
-    pub(crate) fn new(verb: &'static str) -> Self {
-        // records on a terminal are progress enough
-        let shown = std::io::stderr().is_terminal() && !std::io::stdout().is_terminal();
-        Self { verb, started: Instant::now(), shown, bar: None }
+    /// Counts records that are printed: on a terminal they are progress enough.
+    pub(crate) fn read() -> Self {
+        Self::start("{spinner} {pos} records read, {per_sec}", !std::io::stdout().is_terminal())
     }
 
-    pub(crate) fn set(&mut self, records: u64) {
-        if !self.shown || self.started.elapsed() < SILENT {
-            return;
-        }
-        let verb = self.verb;
-        let bar = self.bar.get_or_insert_with(|| {
-            let template = format!("{{spinner}} {{pos}} records {verb}, {{per_sec}}");
-            let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_spinner());
-            ProgressBar::new_spinner().with_style(style)
+    /// Counts records that are written: somebody who types them needs no progress between the lines.
+    pub(crate) fn written() -> Self {
+        Self::start("{spinner} {pos} records written, {per_sec}", !std::io::stdin().is_terminal())
+    }
+
+    /// Says what is waited for.
+    pub(crate) fn waiting(what: &str) -> Self {
+        let progress = Self::start("{spinner} {msg}, {elapsed}", true);
+        progress.say(what);
+        progress
+    }
+
+    fn start(template: &str, wanted: bool) -> Self {
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()).with_style(style);
+        let appears = (wanted && std::io::stderr().is_terminal()).then(|| {
+            let bar = bar.clone();
+            // a task, because nothing may happen for longer than that
+            let appear = async move {
+                tokio::time::sleep(SILENT).await;
+                bar.set_draw_target(ProgressDrawTarget::stderr());
+                bar.enable_steady_tick(TICK);
+            };
+            tokio::spawn(appear).abort_handle()
         });
-        bar.set_position(records);
+        Self { bar, appears }
+    }
+
+    pub(crate) fn set(&self, records: u64) {
+        self.bar.set_position(records);
+    }
+
+    pub(crate) fn say(&self, what: &str) {
+        self.bar.set_message(what.to_owned());
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+        if let Some(appears) = &self.appears {
+            appears.abort();
         }
+        self.bar.finish_and_clear();
     }
 }

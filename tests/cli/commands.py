@@ -4,8 +4,6 @@ import base64
 import json
 import os
 import random
-import signal
-import subprocess
 import sys
 import tempfile
 
@@ -209,23 +207,6 @@ def members():
     until(10, lambda: kennet.json("groups", "describe", "two")[0]["state"] == "Empty", "both have left")
 
 
-def catches_interrupts(pid):
-    with open(f"/proc/{pid}/status", encoding="ascii") as file:
-        [mask] = [line.split()[1] for line in file if line.startswith("SigCgt")]
-    return int(mask, 16) & 1 << signal.SIGINT - 1
-
-
-def quiet_ends():
-    reader = kennet.start("consume", "bytes-none", "--from-beginning")
-    equal(len(reader.stdout.readline()) > 0, True)
-    reader.stdout.close()
-    equal((reader.wait(timeout=30), reader.stderr.read()), (0, b""))
-    reader.stderr.close()
-    waiting = kennet.start("consume", "still", stdout=subprocess.DEVNULL)
-    until(10, lambda: catches_interrupts(waiting.pid), "the reader is at work")
-    equal(interrupt(waiting)[0::2], (0, ""))
-
-
 def itself():
     assert kennet.run("--version").startswith(b"kennet "), "no version"
     for shell in ("bash", "zsh", "fish"):
@@ -252,7 +233,6 @@ step("every way to reset offsets", resets)
 step("offsets out to a file and back", files)
 step("a plan is applied once", plans)
 step("two members share; a group with members is left alone", members)
-step("a broken pipe and Ctrl-C end quietly", quiet_ends)
 step("version, completions, kubectl's plugin", itself)
 step("groups are deleted", ends)
 folder.cleanup()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import time
@@ -13,7 +14,7 @@ class Kennet:
 
     def __init__(self, program, bootstrap=None, folder=None):
         self.program, self.folder = program, folder
-        self.environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
+        self.environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "TERM": "xterm"}
         if bootstrap:
             self.environment["KENNET_BOOTSTRAP"] = bootstrap
 
@@ -21,6 +22,9 @@ class Kennet:
         options.setdefault("stdout", subprocess.PIPE)
         options.setdefault("stderr", subprocess.PIPE)
         return subprocess.Popen([self.program, *arguments], env=self.environment, cwd=self.folder, **options)
+
+    def terminal(self, *arguments, **options):
+        return Terminal(self, arguments, options)
 
     def end(self, *arguments, stdin=b""):
         """Exit code, standard output, standard error."""
@@ -46,6 +50,32 @@ class Kennet:
         assert "panicked" not in err, err
 
 
+class Terminal:
+    """A command on a terminal of its own, except for the streams that are given."""
+
+    def __init__(self, kennet, arguments, options):
+        self.ours, theirs = pty.openpty()
+        for stream in ("stdin", "stdout", "stderr"):
+            options.setdefault(stream, theirs)
+        self.process = kennet.start(*arguments, **options)
+        os.close(theirs)
+
+    def interrupted(self):
+        self.process.send_signal(signal.SIGINT)
+        return self.end()
+
+    def end(self):
+        """Exit code and all that was shown; a terminal that nobody holds any more reads as an error."""
+        shown = b""
+        try:
+            while more := os.read(self.ours, 1 << 16):
+                shown += more
+        except OSError:
+            pass
+        os.close(self.ours)
+        return self.process.wait(timeout=30), shown.decode()
+
+
 def step(name, body):
     try:
         body()
@@ -65,6 +95,12 @@ def until(seconds, condition, what):
     while not condition():
         assert time.monotonic() < end, f"{what}: not within {seconds} s"
         time.sleep(0.05)
+
+
+def catches_interrupts(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        [mask] = [line.split()[1] for line in file if line.startswith("SigCgt")]
+    return bool(int(mask, 16) & 1 << signal.SIGINT - 1)
 
 
 def interrupt(process):

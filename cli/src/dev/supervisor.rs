@@ -18,6 +18,7 @@ use crate::dev::state::{Process, State};
 use crate::dev::{HOME, certificates, management, place, topics};
 use crate::error::CliError;
 use crate::output::{Output, note};
+use crate::progress::Progress;
 
 const BROKER: &str = "kennet-broker";
 /// Recovery of much data takes its time; a broker that ends is noticed at once.
@@ -115,12 +116,13 @@ fn find_broker() -> Result<PathBuf, CliError> {
 
 /// Waits until the broker serves, applies the Topics, says so, and then waits for ever.
 async fn serve(output: &Output, manifest: &Manifest, state: &State) -> Result<(), CliError> {
+    let progress = Progress::waiting("the broker starts");
     let ready = async {
-        let status = wait_for(state, |_| true).await;
+        let status = wait_for(state, &progress, |_| true).await;
         if status.state == BrokerState::AwaitingBootstrap {
             management::bootstrap(state, &status.directory_id).await?;
         }
-        wait_for(state, |status| status.state == BrokerState::Serving).await;
+        wait_for(state, &progress, |status| status.state == BrokerState::Serving).await;
         Ok::<(), CliError>(())
     };
     let late = |_| {
@@ -131,20 +133,26 @@ async fn serve(output: &Output, manifest: &Manifest, state: &State) -> Result<()
     let client = Client::connect(ClientOptions::new(&state.bootstrap())).await?;
     let mut lines = Vec::new();
     for topic in &manifest.topics {
+        progress.say(&format!("topic {} is applied", topic.name));
         let done = topics::apply(&client, topic).await?;
         lines.push(format!("{} ({})", topic.name, done.as_deref().unwrap_or("as it was")));
     }
     drop(client);
+    drop(progress);
     announce(output, manifest, state, &lines)?;
     std::future::pending().await
 }
 
-async fn wait_for(state: &State, wanted: impl Fn(&Status) -> bool) -> Status {
+async fn wait_for(state: &State, progress: &Progress, wanted: impl Fn(&Status) -> bool) -> Status {
     loop {
-        if let Ok(status) = management::status(state).await
-            && wanted(&status)
-        {
-            return status;
+        if let Ok(status) = management::status(state).await {
+            if wanted(&status) {
+                return status;
+            }
+            let logs = status.recovery;
+            if status.state == BrokerState::Recovering && logs.logs_total > 0 {
+                progress.say(&format!("the broker opens its logs: {} of {}", logs.logs_done, logs.logs_total));
+            }
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

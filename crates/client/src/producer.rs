@@ -72,12 +72,12 @@ pub struct Written {
 pub struct Delivery(oneshot::Receiver<Result<Written, ClientError>>);
 
 impl Delivery {
-    /// Waits for the acknowledgement.
+    /// Waits for the acknowledgement, once. A wait that is given up can be taken up again.
     ///
     /// # Errors
     /// Why the record was not written, or may not have been.
-    pub async fn wait(self) -> Result<Written, ClientError> {
-        self.0.await.unwrap_or(Err(ClientError::Closed))
+    pub async fn wait(&mut self) -> Result<Written, ClientError> {
+        (&mut self.0).await.unwrap_or(Err(ClientError::Closed))
     }
 }
 
