@@ -1,10 +1,15 @@
 """`kennet dev`: ARGV[1] the program (kennet-broker beside it), ARGV[2] the folder of examples, ARGV[3] an empty folder to work in."""
 
+import json
 import os
+import shutil
 import signal
+import socket
+import subprocess
 import sys
+import time
 
-from kennet import Kennet, equal, interrupt, step, until
+from kennet import Kennet, catches_interrupts, equal, interrupt, step, until
 
 program, examples, folder = sys.argv[1:]
 kennet = Kennet(os.path.abspath(program), folder=folder)
@@ -102,7 +107,81 @@ def wrong_manifests():
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
         kennet.refused(3, words, "dev", "up", "-f", path)
-    kennet.refused(1, "none.yaml", "dev", "up", "-f", "none.yaml")
+    kennet.refused(3, "none.yaml", "dev", "up", "-f", "none.yaml")
+    kennet.refused(3, "reading .", "dev", "up", "-f", ".")
+
+
+def taken_ports():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        kennet.refused(5, str(port), "dev", "up", "-f", quickstart, "--base-port", str(port - 3))
+
+
+def foreign_data():
+    """The data of another cluster: the broker's exit code comes through."""
+    path = os.path.join(folder, status()[0]["folder"], "dev.json")
+    with open(path, encoding="utf-8") as file:
+        own = file.read()
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(json.loads(own) | {"clusterId": "5L6g3nShT-eMCtK--X86sw"}, file)
+    kennet.refused(4, "cluster", "dev", "up", "-f", quickstart)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(own)
+    up()
+    kennet.run("dev", "down")
+
+
+def broker():
+    [path] = [os.path.join(folder, one["folder"], "dev.json") for one in status()]
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)["broker"]["pid"]
+
+
+def a_broker_that_hangs():
+    """The first Ctrl-C waits for acknowledgements, the second does not."""
+    up()
+    yes = subprocess.Popen(["yes"], stdout=subprocess.PIPE)
+    writer = kennet.start("produce", "events", "--bootstrap", address(), stdin=yes.stdout)
+    yes.stdout.close()
+    until(10, lambda: catches_interrupts(writer.pid), "the writer is at work")
+    time.sleep(0.5)
+    os.kill(broker(), signal.SIGSTOP)
+    try:
+        time.sleep(0.5)
+        writer.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        assert writer.poll() is None, "it did not wait"
+        code, _, err = interrupt(writer)
+    finally:
+        os.kill(broker(), signal.SIGCONT)
+    assert code == 1 and "not acknowledged" in err, f"exit {code}: {err}"
+    kennet.run("dev", "down")
+    yes.wait(timeout=10)
+
+
+def slow_start():
+    """A broker that takes longer than a second: a terminal shows it, a pipe does not."""
+    slow = os.path.join(folder, "slow")
+    os.makedirs(slow)
+    own = os.path.join(os.path.dirname(kennet.program), "kennet-broker")
+    with open(os.path.join(slow, "kennet-broker"), "w", encoding="utf-8") as file:
+        file.write(f'#!/bin/sh\nsleep 2\nexec {own} "$@"\n')
+    os.chmod(os.path.join(slow, "kennet-broker"), 0o755)
+    # a program finds its broker beside itself first
+    shutil.copy(kennet.program, os.path.join(slow, "copy"))
+    late = Kennet(os.path.join(slow, "copy"), folder=folder)
+    terminal = late.terminal("dev", "up", "-f", quickstart)
+    running.append(terminal.process)
+    until(30, serving, "a cluster that serves")
+    code, shown = terminal.interrupted()
+    assert code == 0 and "the broker starts, " in shown, repr(shown)
+    process = late.start("dev", "up", "-f", quickstart)
+    running.append(process)
+    until(30, serving, "a cluster that serves")
+    code, _, err = interrupt(process)
+    equal((code, "starts" in err), (0, False))
 
 
 def keys_are_private():
@@ -122,6 +201,10 @@ try:
     step("a killed supervisor leaves nothing that down does not end", killed_supervisor)
     step("a grown topic is grown", grown)
     step("a wrong file is refused with its field", wrong_manifests)
+    step("a taken port is refused", taken_ports)
+    step("the data of another cluster is refused", foreign_data)
+    step("a second Ctrl-C does not wait for a broker that hangs", a_broker_that_hangs)
+    step("a slow start shows on a terminal", slow_start)
 finally:
     kennet.end("dev", "down")
     for process in running:

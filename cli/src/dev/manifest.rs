@@ -31,7 +31,9 @@ pub(super) struct Manifest {
 /// Reads and checks a file.
 pub(super) fn read(path: &Path) -> Result<Manifest, CliError> {
     let shown = path.display();
-    let text = std::fs::read_to_string(path).map_err(|source| CliError::failed(&format!("reading {shown}"), source))?;
+    // the file is the config of what is started, so that it ends as the broker does without its own
+    let text =
+        std::fs::read_to_string(path).map_err(|source| CliError::Config(format!("reading {shown}: {source}")))?;
     parse(&text).map_err(|why| CliError::Config(format!("{shown}: {why}")))
 }
 
