@@ -138,26 +138,26 @@ pub(crate) struct Produce {
 pub(crate) struct Consume {
     /// The topic
     pub(crate) topic: String,
-    /// Read only this partition; may be repeated
-    #[arg(long = "partition", short, value_name = "INDEX", conflicts_with = "group")]
+    /// Read only this partition; may be repeated. Not with --group, whose members share the partitions out
+    #[arg(long = "partition", short, value_name = "INDEX", group = "share")]
     pub(crate) partitions: Vec<i32>,
-    /// Start at the oldest record
+    /// Start at the oldest record; with --group where it has not committed an offset
     #[arg(long, group = "start")]
     pub(crate) from_beginning: bool,
-    /// Start at this offset
-    #[arg(long, group = "start", requires = "partitions", value_parser = clap::value_parser!(i64).range(0..))]
+    /// Start at this offset; with --group where it has not committed an offset
+    #[arg(long, group = "start", requires = "share", value_parser = clap::value_parser!(i64).range(0..))]
     pub(crate) offset: Option<i64>,
-    /// Start at the first record of this time or later
-    #[arg(long, group = "start", value_name = "TIME", conflicts_with = "group")]
+    /// Start at the first record of this time or later; with --group where it has not committed an offset
+    #[arg(long, group = "start", value_name = "TIME")]
     pub(crate) from: Option<Instant>,
-    /// Stop at the end as it was when reading began
+    /// Stop at the end as it was when reading began; a member of a group at the end of its own share
     #[arg(long)]
     pub(crate) to_end: bool,
     /// Stop after so many records
     #[arg(long, short, value_name = "COUNT")]
     pub(crate) max: Option<u64>,
     /// Read as a member of this group, and commit what was read
-    #[arg(long, short)]
+    #[arg(long, short, group = "share")]
     pub(crate) group: Option<String>,
     /// Print key and value with this text between them
     #[arg(long, value_name = "TEXT")]
@@ -286,10 +286,20 @@ fn compression(text: &str) -> Result<kennet_client::Compression, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{CommandFactory, Parser};
 
     #[test]
     fn the_command_line_is_sound() {
         super::Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_start_goes_with_a_group_and_a_choice_of_partitions_does_not() {
+        let read = |words: &str| super::Arguments::try_parse_from(words.split(' ')).is_ok();
+        assert!(read("kennet consume t --group g --from 2026-01-01T00:00:00Z"));
+        assert!(read("kennet consume t --group g --offset 5"));
+        assert!(read("kennet consume t --partition 0 --partition 1 --offset 5"));
+        assert!(!read("kennet consume t --offset 5"));
+        assert!(!read("kennet consume t --group g --partition 0"));
     }
 }

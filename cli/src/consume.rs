@@ -11,7 +11,7 @@ use kennet_client::{
 
 use crate::command_line::Consume;
 use crate::error::CliError;
-use crate::output::Output;
+use crate::output::{Output, note};
 use crate::progress::Progress;
 use crate::record_json::RecordLine;
 
@@ -36,66 +36,104 @@ async fn until_interrupted(work: impl Future<Output = Result<(), CliError>>) -> 
 }
 
 async fn read_partitions(client: Client, options: &Consume, printer: &mut Printer) -> Result<(), CliError> {
-    let topic = client.topic(&options.topic).await?;
     let mut wanted: Vec<i32> = options.partitions.clone();
     if wanted.is_empty() {
-        wanted = topic.partitions.iter().map(|partition| partition.index.0).collect();
+        wanted = indexes(&client, options).await?;
     }
-    let start = match (options.from_beginning, options.offset, options.from) {
-        (true, ..) => Start::Earliest,
-        (_, Some(offset), _) => Start::Offset(Offset(offset)),
-        (.., Some(from)) => Start::Timestamp(from.look_up()),
-        _ => Start::Latest,
-    };
+    let start = start(options);
     let starts: BTreeMap<TopicPartition, Start> =
         wanted.iter().map(|index| (TopicPartition::new(&options.topic, *index), start)).collect();
-    let latest = starts.keys().map(|partition| (partition.clone(), TimestampMs::LATEST)).collect();
-    let ends = client.list_offsets(&latest).await?;
+    let ends = if options.to_end { Some(ends(&client, options, &wanted).await?) } else { None };
     let mut consumer = Consumer::new(client, ConsumerOptions::default());
+    if let Some(ends) = ends {
+        consumer.stop_at(ends);
+    }
     consumer.assign(&starts).await?;
-    loop {
-        let at_end = |partition: &TopicPartition| {
-            let position = consumer.position(partition).unwrap_or(Offset(i64::MAX));
-            ends.get(partition).is_none_or(|end| position >= end.offset)
-        };
-        if options.to_end && starts.keys().all(at_end) {
-            return Ok(());
-        }
+    while !consumer.is_at_end() {
         for fetched in consumer.poll(printer.limit()).await? {
-            // what came after the end was looked up is not part of what was asked for
-            let past =
-                options.to_end && ends.get(&fetched.partition).is_some_and(|end| fetched.record.offset >= end.offset);
-            if !past && printer.print(&fetched)? == Printed::Enough {
+            if printer.print(&fetched)? == Printed::Enough {
                 return Ok(());
             }
         }
         printer.out.flush()?;
     }
+    Ok(())
+}
+
+fn start(options: &Consume) -> Start {
+    match (options.from_beginning, options.offset, options.from) {
+        (true, ..) => Start::Earliest,
+        (_, Some(offset), _) => Start::Offset(Offset(offset)),
+        (.., Some(from)) => Start::Timestamp(from.look_up()),
+        _ => Start::Latest,
+    }
+}
+
+async fn indexes(client: &Client, options: &Consume) -> Result<Vec<i32>, CliError> {
+    let topic = client.topic(&options.topic).await?;
+    Ok(topic.partitions.iter().map(|partition| partition.index.0).collect())
+}
+
+/// The partitions' ends as they are now: what comes later is not part of what was asked for.
+async fn ends(
+    client: &Client,
+    options: &Consume,
+    wanted: &[i32],
+) -> Result<BTreeMap<TopicPartition, Offset>, CliError> {
+    let latest =
+        wanted.iter().map(|index| (TopicPartition::new(&options.topic, *index), TimestampMs::LATEST)).collect();
+    let found = client.list_offsets(&latest).await?;
+    Ok(found.into_iter().map(|(partition, end)| (partition, end.offset)).collect())
 }
 
 async fn read_in_group(client: Client, group: &str, options: &Consume, printer: &mut Printer) -> Result<(), CliError> {
-    until_interrupted(async { Ok(client.topic(&options.topic).await.map(drop)?) }).await?;
+    let mut ends_now = None;
+    let look_up = async {
+        let wanted = indexes(&client, options).await?;
+        if options.to_end {
+            ends_now = Some(ends(&client, options, &wanted).await?);
+        }
+        note_commits(&client, group, options).await
+    };
+    until_interrupted(look_up).await?;
     let settings = GroupOptions {
         group: group.to_owned(),
         topics: vec![options.topic.clone()],
-        start: if options.from_beginning { Start::Earliest } else { Start::Latest },
+        start: start(options),
         session_timeout: SESSION_TIMEOUT,
         rebalance_timeout: SESSION_TIMEOUT * 2,
     };
     let mut consumer = GroupConsumer::new(client, settings, ConsumerOptions::default());
+    if let Some(ends) = ends_now {
+        consumer.stop_at(ends);
+    }
     // an interrupt ends the reading only: the member still leaves, so that the others need not wait for its session to end
-    let outcome = until_interrupted(read_as_member(&mut consumer, options, printer)).await;
+    let outcome = until_interrupted(read_as_member(&mut consumer, printer)).await;
     // leaving is a courtesy: after a failure the session ends by itself
     let left = consumer.leave().await;
     outcome?;
     Ok(left?)
 }
 
-async fn read_as_member(
-    consumer: &mut GroupConsumer,
-    options: &Consume,
-    printer: &mut Printer,
-) -> Result<(), CliError> {
+/// A start is for partitions that the group has not begun: a member that joins, or is started again, must not rewind what others have read.
+/// Whoever wants that is told how.
+async fn note_commits(client: &Client, group: &str, options: &Consume) -> Result<(), CliError> {
+    if start(options) == Start::Latest {
+        return Ok(());
+    }
+    let committed = client.committed_offsets(group).await?;
+    let begun = committed.keys().filter(|partition| partition.topic == options.topic).count();
+    if begun > 0 {
+        note(&format!(
+            "group '{group}' has committed offsets in {begun} partitions of {} and reads on from there: \
+             kennet groups reset-offsets moves it",
+            options.topic
+        ));
+    }
+    Ok(())
+}
+
+async fn read_as_member(consumer: &mut GroupConsumer, printer: &mut Printer) -> Result<(), CliError> {
     loop {
         // no more than will be printed, so that no more is committed
         let records = consumer.poll(printer.limit()).await?;
@@ -118,9 +156,7 @@ async fn read_as_member(
                 outcome => outcome?,
             }
         }
-        let mut assigned = consumer.assigned().peekable();
-        let at_end = assigned.peek().is_some() && assigned.all(|partition| consumer.lag(partition) == Some(0));
-        if enough || (options.to_end && count == 0 && at_end) {
+        if enough || consumer.is_at_end() {
             return Ok(());
         }
     }

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import random
+import subprocess
 import sys
 import tempfile
 
@@ -138,6 +139,49 @@ def groups():
     assert {"group": "g", "state": "Empty", "protocolType": "consumer"} in kennet.json("groups", "list")
 
 
+def starts_of_groups():
+    """A start is for what the group has not begun."""
+    late = kennet.run("consume", "hours", "--group", "late", "--from", str(START + 2 * HOUR), "--to-end")
+    equal(sorted(late.split()), [b"0-2", b"0-3", b"1-2", b"1-3"])
+    last = kennet.run("consume", "hours", "--group", "last", "--offset", "3", "--to-end")
+    equal(sorted(last.split()), [b"0-3", b"1-3"])
+    code, out, err = kennet.end("consume", "hours", "--group", "last", "--from", str(START), "--to-end")
+    equal((code, out), (0, b""))
+    assert "reset-offsets" in err, err
+    kennet.refused(2, "--group", "consume", "hours", "--group", "last", "--partition", "0")
+
+
+def ends_of_groups():
+    """The end is the one when reading began, though somebody goes on writing; what is committed is what was printed."""
+    kennet.run("topics", "create", "endless")
+    kennet.run("produce", "endless", stdin=b"x\n" * 1000)
+    yes = subprocess.Popen(["yes"], stdout=subprocess.PIPE)
+    writer = kennet.start("produce", "endless", stdin=yes.stdout)
+    yes.stdout.close()
+    try:
+        for _ in range(3):
+            before = committed("end").get(0, 0) if "end" in [one["group"] for one in kennet.json("groups", "list")] else 0
+            read = kennet.run("consume", "endless", "--group", "end", "--from-beginning", "--to-end").count(b"\n")
+            assert read >= 1000 or before, f"{read} records"
+            equal(committed("end")[0], before + read)
+    finally:
+        equal(interrupt(writer)[0], 0)
+        yes.wait(timeout=10)
+
+
+def nothing_to_share():
+    """One partition and two members: one of them has nothing to wait for."""
+    kennet.run("topics", "create", "one")
+    kennet.run("produce", "one", stdin=b"a\nb\n")
+    other = kennet.start("consume", "one", "--group", "w", "--from-beginning")
+    try:
+        until(30, lambda: "w" in [one["group"] for one in kennet.json("groups", "list")] and committed("w").get(0) == 2, "both records are read")
+        for _ in range(4):
+            equal(kennet.run("consume", "one", "--group", "w", "--to-end"), b"")
+    finally:
+        equal(interrupt(other)[0::2], (0, ""))
+
+
 def reset(*arguments, execute=True):
     base = ["groups", "reset-offsets", "--group", "g"]
     scope = [] if any(one in ("--from-file", "--all-topics", "--topic") for one in arguments) else ["--topic", "hours"]
@@ -229,6 +273,9 @@ for codec in ("none", "gzip", "snappy", "lz4", "zstd"):
 step("lines with keys and headers, from an offset, from the end", plain_lines)
 step("reading by time; a topic copied with partitions and times", times)
 step("a group reads on where it stopped", groups)
+step("a group starts where it is told to, once", starts_of_groups)
+step("a group's end is that of the beginning", ends_of_groups)
+step("a member without a share ends", nothing_to_share)
 step("every way to reset offsets", resets)
 step("offsets out to a file and back", files)
 step("a plan is applied once", plans)

@@ -60,18 +60,15 @@ pub struct FetchedRecord {
     pub record: Record,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Position {
-    next: Offset,
-    high_watermark: Option<Offset>,
-}
-
 /// A reader of partitions.
 #[derive(Debug)]
 pub struct Consumer {
     client: Client,
     options: ConsumerOptions,
-    positions: BTreeMap<TopicPartition, Position>,
+    /// The next offset of each.
+    positions: BTreeMap<TopicPartition, Offset>,
+    /// Where reading stops for good, if it does.
+    ends: Option<BTreeMap<TopicPartition, Offset>>,
     ready: VecDeque<FetchedRecord>,
 }
 
@@ -81,7 +78,7 @@ impl Consumer {
     /// A consumer that reads nothing yet.
     #[must_use]
     pub fn new(client: Client, options: ConsumerOptions) -> Self {
-        Self { client, options, positions: BTreeMap::new(), ready: VecDeque::new() }
+        Self { client, options, positions: BTreeMap::new(), ends: None, ready: VecDeque::new() }
     }
 
     /// Reads these partitions, each from its start, instead of those before.
@@ -112,9 +109,26 @@ impl Consumer {
         }
         offsets.extend(self.client.list_offsets(&late).await?.into_iter().map(|(at, found)| (at, found.offset)));
         self.ready.clear();
-        self.positions =
-            offsets.into_iter().map(|(partition, next)| (partition, Position { next, high_watermark: None })).collect();
+        self.positions = offsets;
         Ok(())
+    }
+
+    /// Hands out nothing from these offsets on, whatever is assigned now or later. A partition that is not named came after the ends were
+    /// looked up and is not read at all.
+    pub fn stop_at(&mut self, ends: BTreeMap<TopicPartition, Offset>) {
+        self.ends = Some(ends);
+    }
+
+    /// Whether all partitions have been handed out up to where reading stops; never without such an end.
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        let at_end = |(partition, position): (&TopicPartition, &Offset)| self.is_past(partition, *position);
+        self.ends.is_some() && self.ready.is_empty() && self.positions.iter().all(at_end)
+    }
+
+    /// Whether reading stops at this offset or before it.
+    fn is_past(&self, partition: &TopicPartition, offset: Offset) -> bool {
+        self.ends.as_ref().is_some_and(|ends| ends.get(partition).is_none_or(|end| offset >= *end))
     }
 
     /// The partitions that are read.
@@ -126,7 +140,7 @@ impl Consumer {
     #[must_use]
     pub fn position(&self, partition: &TopicPartition) -> Option<Offset> {
         let waiting = self.ready.iter().find(|fetched| fetched.partition == *partition);
-        let fetched = self.positions.get(partition).map(|position| position.next);
+        let fetched = self.positions.get(partition).copied();
         waiting.map(|first| first.record.offset).or(fetched)
     }
 
@@ -154,8 +168,11 @@ impl Consumer {
     async fn fetch(&mut self) -> Result<(), ClientError> {
         let mut leaders: BTreeMap<BrokerId, Vec<(TopicPartition, LeaderEpoch, Offset)>> = BTreeMap::new();
         for (partition, position) in &self.positions {
+            if self.is_past(partition, *position) {
+                continue;
+            }
             let (leader, epoch) = self.client.leader(partition).await?;
-            leaders.entry(leader).or_default().push((partition.clone(), epoch, position.next));
+            leaders.entry(leader).or_default().push((partition.clone(), epoch, *position));
         }
         let mut answers = JoinSet::new();
         for (leader, partitions) in leaders {
@@ -184,20 +201,20 @@ impl Consumer {
     }
 
     fn take(&mut self, partition: &TopicPartition, data: PartitionData) -> Result<(), ClientError> {
+        let end = self.ends.as_ref().and_then(|ends| ends.get(partition)).copied();
         let Some(position) = self.positions.get_mut(partition) else { return Ok(()) };
         if data.error_code == ErrorCode::OffsetOutOfRange {
             return Err(ClientError::OffsetOutOfRange {
                 topic: partition.topic.clone(),
                 partition: partition.partition.0,
-                offset: position.next,
+                offset: *position,
             });
         }
         if let Err(error) = ClientError::check("Fetch", || format!("partition {partition}"), data.error_code, None) {
             self.client.forget_topic(&partition.topic);
             return Err(error);
         }
-        position.high_watermark = Some(data.high_watermark);
-        let offset = position.next;
+        let offset = *position;
         let (topic, index) = (&partition.topic, partition.partition.0);
         for batch in Batches::new(data.records.map(kennet_protocol::Records::into_bytes).unwrap_or_default()) {
             let batch = batch.map_err(|source| ClientError::Batch {
@@ -211,21 +228,19 @@ impl Consumer {
                 let damaged = |source| ClientError::Record { topic: topic.clone(), partition: index, offset, source };
                 for record in batch.records(self.options.batch_bytes_max).map_err(damaged)? {
                     let record = record.map_err(damaged)?;
-                    if record.offset >= offset {
+                    if record.offset >= offset && end.is_none_or(|end| record.offset < end) {
                         self.ready.push_back(FetchedRecord { partition: partition.clone(), record });
                     }
                 }
             }
-            position.next = position.next.max(header.next_offset());
+            *position = (*position).max(header.next_offset());
+            if let Some(end) = end.filter(|end| *position >= *end) {
+                // not further, so that no more is committed than was handed out
+                *position = end;
+                break;
+            }
         }
         Ok(())
-    }
-
-    /// How far each partition's readable end was away at the last answer; none before the first.
-    #[must_use]
-    pub fn lag(&self, partition: &TopicPartition) -> Option<i64> {
-        let position = self.positions.get(partition)?;
-        Some((position.high_watermark? - position.next).max(0))
     }
 }
 

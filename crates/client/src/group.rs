@@ -73,10 +73,15 @@ impl GroupConsumer {
         self.consumer.assigned()
     }
 
-    /// As [`Consumer::lag`].
+    /// As [`Consumer::stop_at`].
+    pub fn stop_at(&mut self, ends: BTreeMap<TopicPartition, Offset>) {
+        self.consumer.stop_at(ends);
+    }
+
+    /// As [`Consumer::is_at_end`], of its share, which may be nothing; not before it has one.
     #[must_use]
-    pub fn lag(&self, partition: &TopicPartition) -> Option<i64> {
-        self.consumer.lag(partition)
+    pub fn is_at_end(&self) -> bool {
+        self.member.is_some() && self.consumer.is_at_end()
     }
 
     /// The next records, at most so many; joins the group first, and again after a rebalance.
