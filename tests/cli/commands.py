@@ -182,6 +182,26 @@ def nothing_to_share():
         equal(interrupt(other)[0::2], (0, ""))
 
 
+def table(*arguments):
+    return [line.split() for line in kennet.run(*arguments).decode().splitlines()[1:]]
+
+
+def groups_without_offsets():
+    """A group with nothing to show but itself is shown."""
+    other = [kennet.start("consume", "one", "--group", "idle") for _ in range(2)]
+    rows = lambda: table("groups", "describe", "idle")
+    ready = lambda: "idle" in [one["group"] for one in kennet.json("groups", "list")] and len(rows()) == 2
+    try:
+        until(30, ready, "a row for the member with the partition, and one for the other")
+        until(30, lambda: [row[1] for row in rows()] == ["Stable"] * 2, "a stable group")
+        equal(sorted(row[2] for row in rows()), ["-", "one"])
+        equal(len({row[-1] for row in rows()} - {"-"}), 2)
+    finally:
+        for process in other:
+            equal(interrupt(process)[0::2], (0, ""))
+    equal(rows(), [["idle", "Empty", "-", "-", "-", "-", "-", "-"]])
+
+
 def reset(*arguments, execute=True):
     base = ["groups", "reset-offsets", "--group", "g"]
     scope = [] if any(one in ("--from-file", "--all-topics", "--topic") for one in arguments) else ["--topic", "hours"]
@@ -276,6 +296,7 @@ step("a group reads on where it stopped", groups)
 step("a group starts where it is told to, once", starts_of_groups)
 step("a group's end is that of the beginning", ends_of_groups)
 step("a member without a share ends", nothing_to_share)
+step("a group without offsets is described", groups_without_offsets)
 step("every way to reset offsets", resets)
 step("offsets out to a file and back", files)
 step("a plan is applied once", plans)

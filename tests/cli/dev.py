@@ -139,6 +139,27 @@ def broker():
         return json.load(file)["broker"]["pid"]
 
 
+def an_offline_partition():
+    """What is damaged is shown without offsets, and the rest with them."""
+    topics = os.path.join(folder, status()[0]["folder"], "data", "topics")
+    logs = [os.path.join(one, name) for one, _, files in os.walk(topics) for name in files if name.endswith(".log")]
+    log = logs[0]
+    damaged = int(os.path.basename(os.path.dirname(log)))
+    os.rename(log, log + ".kept")
+    os.mkdir(log)
+    up()
+    code, out, err = kennet.end("topics", "describe", "events", "--output", "json", "--bootstrap", address())
+    equal(code, 0)
+    [described] = json.loads(out)
+    offsets = {one["partition"]: (one["startOffset"], one["endOffset"], "error" in one) for one in described["partitions"]}
+    equal(offsets.pop(damaged), (None, None, True))
+    assert all(start == 0 and end is not None and not error for start, end, error in offsets.values()), offsets
+    assert f"events-{damaged}" in err, err
+    kennet.run("dev", "down")
+    os.rmdir(log)
+    os.rename(log + ".kept", log)
+
+
 def a_broker_that_hangs():
     """The first Ctrl-C waits for acknowledgements, the second does not."""
     up()
@@ -203,6 +224,7 @@ try:
     step("a wrong file is refused with its field", wrong_manifests)
     step("a taken port is refused", taken_ports)
     step("the data of another cluster is refused", foreign_data)
+    step("an offline partition does not hide the others", an_offline_partition)
     step("a second Ctrl-C does not wait for a broker that hangs", a_broker_that_hangs)
     step("a slow start shows on a terminal", slow_start)
 finally:

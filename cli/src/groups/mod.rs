@@ -5,12 +5,13 @@ mod reset;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kennet_client::{Client, TimestampMs, TopicPartition};
+use kennet_client::{Client, ClientError, Committed, GroupDescription, ListedOffset, TimestampMs, TopicPartition};
 use serde_json::{Value, json};
 
 use crate::command_line::Groups;
 use crate::error::CliError;
-use crate::output::Output;
+use crate::output::{Output, note};
+use crate::topics::OFFSETS_PATIENCE;
 
 pub(crate) async fn run(client: &Client, output: &Output, command: Groups) -> Result<(), CliError> {
     match command {
@@ -45,38 +46,25 @@ async fn describe(client: &Client, output: &Output, groups: &[String]) -> Result
         if described.state == "Dead" && committed.is_empty() {
             return Err(CliError::Failed(format!("group '{group}' does not exist")));
         }
-        let readers: BTreeMap<&TopicPartition, &str> = described
-            .members
-            .iter()
-            .flat_map(|member| member.assigned.iter().map(|partition| (partition, member.member_id.as_str())))
-            .collect();
-        let partitions: BTreeSet<&TopicPartition> = committed.keys().chain(readers.keys().copied()).collect();
         let known: BTreeSet<String> = client.topics().await?.into_iter().map(|topic| topic.name).collect();
-        let latest = partitions.iter().filter(|one| known.contains(&one.topic));
-        let latest = latest.map(|partition| ((*partition).clone(), TimestampMs::LATEST)).collect();
-        let ends = client.list_offsets(&latest).await?;
+        let readers = readers(&described);
+        let read = committed.keys().chain(readers.keys().copied()).filter(|one| known.contains(&one.topic));
+        let latest = read.map(|partition| (partition.clone(), TimestampMs::LATEST)).collect();
+        let ends = client.list_offsets_each(&latest, OFFSETS_PATIENCE).await;
         let mut offsets = Vec::new();
-        for partition in partitions {
-            let current = committed.get(partition).map(|found| found.offset.0);
-            let end = ends.get(partition).map(|found| found.offset.0);
-            let lag = current.zip(end).map(|(current, end)| (end - current).max(0));
-            let reader = readers.get(partition).copied();
-            let show = |number: Option<i64>| number.map_or("-".to_owned(), |number| number.to_string());
-            rows.push(vec![
-                group.clone(),
-                described.state.clone(),
-                partition.topic.clone(),
-                partition.partition.to_string(),
-                show(current),
-                show(end),
-                show(lag),
-                reader.unwrap_or("-").to_owned(),
-            ]);
-            offsets.push(json!({
-                "topic": partition.topic, "partition": partition.partition.0, "offset": current, "endOffset": end,
-                "lag": lag, "member": reader,
-            }));
+        for row in offset_rows(&committed, &readers, &ends) {
+            rows.push([vec![group.clone(), described.state.clone()], row.cells()].concat());
+            offsets.push(row.json());
         }
+        // members without a share, and a group with nothing at all, are not to be overlooked
+        let idle = described.members.iter().filter(|member| member.assigned.is_empty());
+        let mut without: Vec<&str> = idle.map(|member| member.member_id.as_str()).collect();
+        if offsets.is_empty() && without.is_empty() {
+            without.push("-");
+        }
+        rows.extend(without.into_iter().map(|member| {
+            [group.as_str(), &described.state, "-", "-", "-", "-", "-", member].map(str::to_owned).to_vec()
+        }));
         let members: Vec<Value> = described
             .members
             .iter()
@@ -86,4 +74,60 @@ async fn describe(client: &Client, output: &Output, groups: &[String]) -> Result
     }
     let columns = ["group", "state", "topic", "partition", "offset", "end", "lag", "member"];
     output.list(&columns, &rows, &all.into())
+}
+
+type Readers<'a> = BTreeMap<&'a TopicPartition, &'a str>;
+
+fn readers(described: &GroupDescription) -> Readers<'_> {
+    let members = described.members.iter();
+    members.flat_map(|one| one.assigned.iter().map(|partition| (partition, one.member_id.as_str()))).collect()
+}
+
+/// One partition of a group, by what is known of it.
+struct OffsetRow<'a> {
+    partition: &'a TopicPartition,
+    current: Option<i64>,
+    end: Option<i64>,
+    member: Option<&'a str>,
+}
+
+fn offset_rows<'a>(
+    committed: &'a BTreeMap<TopicPartition, Committed>,
+    readers: &Readers<'a>,
+    ends: &BTreeMap<TopicPartition, Result<ListedOffset, ClientError>>,
+) -> Vec<OffsetRow<'a>> {
+    let partitions: BTreeSet<&TopicPartition> = committed.keys().chain(readers.keys().copied()).collect();
+    let row = |partition| {
+        let end = ends.get(partition).and_then(|outcome| match outcome {
+            Ok(found) => Some(found.offset.0),
+            Err(why) => {
+                note(&why.to_string());
+                None
+            }
+        });
+        let current = committed.get(partition).map(|found| found.offset.0);
+        OffsetRow { partition, current, end, member: readers.get(partition).copied() }
+    };
+    partitions.into_iter().map(row).collect()
+}
+
+impl OffsetRow<'_> {
+    fn lag(&self) -> Option<i64> {
+        self.current.zip(self.end).map(|(current, end)| (end - current).max(0))
+    }
+
+    /// All columns but group and state.
+    fn cells(&self) -> Vec<String> {
+        let show = |number: Option<i64>| number.map_or("-".to_owned(), |number| number.to_string());
+        let (topic, index) = (self.partition.topic.clone(), self.partition.partition.to_string());
+        let member = self.member.unwrap_or("-").to_owned();
+        vec![topic, index, show(self.current), show(self.end), show(self.lag()), member]
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "topic": self.partition.topic, "partition": self.partition.partition.0, "offset": self.current,
+            "endOffset": self.end, "lag": self.lag(), "member": self.member,
+        })
+    }
 }

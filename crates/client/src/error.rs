@@ -137,13 +137,15 @@ pub enum ClientError {
     /// The producer has ended.
     #[error("the producer has been closed")]
     Closed,
-    /// Another record of the batch made it fail.
+    /// A request about several objects failed, or one of a batch's records made it fail: each of them has this failure.
     #[error("{message}")]
-    Delivery {
-        /// The failure of the batch, in words.
+    Shared {
+        /// The failure, in words.
         message: String,
         /// Its code, if a broker gave one.
         code: Option<ErrorCode>,
+        /// Whether asking again may help.
+        retriable: bool,
     },
 }
 
@@ -154,6 +156,7 @@ impl ClientError {
         match self {
             Self::Connect { .. } | Self::NoBroker { .. } | Self::Disconnected { .. } | Self::TimedOut { .. } => true,
             Self::Refused { code, .. } => code.is_retriable(),
+            Self::Shared { retriable, .. } => *retriable,
             _ => false,
         }
     }
@@ -163,9 +166,14 @@ impl ClientError {
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Refused { code, .. } => Some(*code),
-            Self::Delivery { code, .. } => *code,
+            Self::Shared { code, .. } => *code,
             _ => None,
         }
+    }
+
+    /// The same failure for another object that the request was about.
+    pub(crate) fn share(&self) -> Self {
+        Self::Shared { message: self.to_string(), code: self.code(), retriable: self.is_retriable() }
     }
 
     /// The error of an answer, unless its code is none.

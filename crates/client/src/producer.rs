@@ -386,7 +386,7 @@ fn acknowledge(partition: &TopicPartition, base_offset: Offset, batch: Batch) {
 
 fn fail(replies: impl Iterator<Item = oneshot::Sender<Result<Written, ClientError>>>, error: &ClientError) {
     for reply in replies {
-        answer(reply, Err(ClientError::Delivery { message: error.to_string(), code: error.code() }));
+        answer(reply, Err(error.share()));
     }
 }
 

@@ -1,14 +1,16 @@
-//! `kennet topics`.
+//! `kennet topics`: create, list, change and delete; describing has a file of its own.
 
-use std::collections::BTreeMap;
+mod describe;
 
-use kennet_client::{Client, ConfigResource, NewTopic, TimestampMs, TopicMetadata, TopicPartition, Uuid};
+use kennet_client::{Client, ConfigResource, NewTopic, TopicMetadata, Uuid};
 use kennet_contract::ClusterId;
 use serde_json::{Value, json};
 
 use crate::command_line::Topics;
 use crate::error::CliError;
 use crate::output::Output;
+
+pub(crate) use crate::topics::describe::OFFSETS_PATIENCE;
 
 pub(crate) async fn run(client: &Client, output: &Output, command: Topics) -> Result<(), CliError> {
     match command {
@@ -18,7 +20,7 @@ pub(crate) async fn run(client: &Client, output: &Output, command: Topics) -> Re
             create(client, output, &topic).await
         }
         Topics::List { internal } => list(client, output, internal).await,
-        Topics::Describe { names } => describe(client, output, &names).await,
+        Topics::Describe { names } => describe::run(client, output, &names).await,
         Topics::Alter { name, partitions, config, delete_config, dry_run } => {
             let set = config.into_iter().map(|(key, value)| (key, Some(value)));
             let changes: Vec<_> = set.chain(delete_config.into_iter().map(|key| (key, None))).collect();
@@ -66,58 +68,6 @@ async fn list(client: &Client, output: &Output, internal: bool) -> Result<(), Cl
     output.list(&["topic", "partitions", "replicas"], &rows, &json.into())
 }
 
-async fn describe(client: &Client, output: &Output, names: &[String]) -> Result<(), CliError> {
-    let mut rows = Vec::new();
-    let mut all = Vec::new();
-    let mut configs = Vec::new();
-    for name in names {
-        let topic = client.topic(name).await?;
-        let offsets = async |at| {
-            let wanted: BTreeMap<_, _> =
-                topic.partitions.iter().map(|one| (partition(name, one.index.0), at)).collect();
-            client.list_offsets(&wanted).await
-        };
-        let start = offsets(TimestampMs::EARLIEST).await?;
-        let end = offsets(TimestampMs::LATEST).await?;
-        let mut partitions = Vec::new();
-        for one in &topic.partitions {
-            let key = partition(name, one.index.0);
-            let ids = |brokers: &[kennet_client::BrokerId]| brokers.iter().map(|id| id.0).collect::<Vec<_>>();
-            let leader = one.leader.map(|leader| leader.0);
-            let (start, end) = (start[&key].offset.0, end[&key].offset.0);
-            rows.push(vec![
-                name.clone(),
-                one.index.to_string(),
-                leader.map_or("none".to_owned(), |leader| leader.to_string()),
-                format!("{:?}", ids(&one.replicas)),
-                format!("{:?}", ids(&one.in_sync)),
-                start.to_string(),
-                end.to_string(),
-            ]);
-            partitions.push(json!({
-                "partition": one.index.0, "leader": leader, "replicas": ids(&one.replicas),
-                "inSyncReplicas": ids(&one.in_sync), "startOffset": start, "endOffset": end,
-            }));
-        }
-        let entries = client.describe_configs(&ConfigResource::Topic(name.clone())).await?;
-        let own = entries.iter().filter(|entry| entry.own);
-        configs
-            .extend(own.map(|entry| vec![name.clone(), entry.name.clone(), entry.value.clone().unwrap_or_default()]));
-        let config: BTreeMap<_, _> = entries.iter().map(|entry| (&entry.name, &entry.value)).collect();
-        let own: Vec<_> = entries.iter().filter(|entry| entry.own).map(|entry| &entry.name).collect();
-        all.push(json!({
-            "topic": name, "topicId": id(topic.id), "partitions": partitions, "config": config, "ownConfig": own,
-        }));
-    }
-    let columns = ["topic", "partition", "leader", "replicas", "in sync", "start", "end"];
-    output.list(&columns, &rows, &all.into())?;
-    if configs.is_empty() || output.is_json() {
-        return Ok(());
-    }
-    crate::output::write_bytes(b"\n")?;
-    output.list(&["topic", "config", "value"], &configs, &Value::Null)
-}
-
 async fn alter(
     client: &Client,
     output: &Output,
@@ -137,10 +87,6 @@ async fn alter(
     }
     let verb = if dry_run { "Could change" } else { "Changed" };
     output.say(&format!("{verb} topic {name}."), &json!({"topic": name, "changed": !dry_run}))
-}
-
-fn partition(topic: &str, index: i32) -> TopicPartition {
-    TopicPartition::new(topic, index)
 }
 
 /// Ids as Kafka writes them.
