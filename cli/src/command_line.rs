@@ -190,7 +190,7 @@ pub(crate) struct ResetOffsets {
     /// The group; may be repeated
     #[arg(long = "group", short, required_unless_present_any = ["all_groups", "from_file"])]
     pub(crate) groups: Vec<String>,
-    /// Every group
+    /// Every group that has something to move; those with members stay, and are told at the end
     #[arg(long, conflicts_with = "groups")]
     pub(crate) all_groups: bool,
     /// A topic, or some of its partitions as topic:0,1; may be repeated
@@ -221,7 +221,7 @@ pub(crate) struct ResetOffsets {
     #[arg(long, group = "target", value_name = "DURATION")]
     pub(crate) by_duration: Option<Length>,
     /// To the offsets of a file that --export wrote
-    #[arg(long, group = "target", value_name = "FILE")]
+    #[arg(long, group = "target", value_name = "FILE", conflicts_with_all = ["topics", "all_topics"])]
     pub(crate) from_file: Option<std::path::PathBuf>,
     /// Do it; without this flag the plan is only shown
     #[arg(long)]

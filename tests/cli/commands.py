@@ -243,6 +243,51 @@ def files():
     equal(committed(), {0: 3, 1: 2})
 
 
+    kennet.refused(2, "'other'", "groups", "reset-offsets", "--group", "other", "--from-file", exported_for("g"), "--execute")
+    kennet.refused(2, "--topic", "groups", "reset-offsets", "--group", "g", "--topic", "hours", "--from-file", path, "--execute")
+    equal(committed(), {0: 3, 1: 2})
+
+
+def exported_for(*groups):
+    """Kafka's format with several groups: each line names one."""
+    path = os.path.join(folder.name, "groups.csv")
+    with open(path, "w", encoding="utf-8") as file:
+        for group in groups:
+            file.write(f'"{group}","hours",0,0\n"{group}","hours",1,0\n')
+    return path
+
+
+def all_groups():
+    """Groups without commits are left out, groups with members stay, and everybody's outcome is told."""
+    for group in ("all-a", "all-z"):
+        kennet.run("groups", "reset-offsets", "--group", group, "--topic", "hours", "--to-offset", "1", "--execute")
+    silent = kennet.start("consume", "still", "--group", "all-m")
+    listed = lambda: {one["group"]: one["state"] for one in kennet.json("groups", "list")}
+    arguments = ["groups", "reset-offsets", "--all-groups", "--all-topics", "--to-offset", "2", "--execute", "--output", "json"]
+    try:
+        until(30, lambda: listed().get("all-m") == "Stable", "a group with a member and without commits")
+        code, out, err = kennet.end(*arguments)
+        assert code == 0 and "all-m" in err, f"exit {code}: {err}"
+        outcomes = {one["group"]: one["outcome"] for one in json.loads(out)["outcomes"]}
+        equal((outcomes["all-a"], outcomes["all-z"], "all-m" in outcomes), ("Applied", "Applied", False))
+        equal((committed("all-a"), committed("all-z")), ({0: 2, 1: 2}, {0: 2, 1: 2}))
+        kennet.run("produce", "still", stdin=b"x\n")
+        until(30, lambda: committed("all-m") == {0: 1}, "the member commits")
+        arguments[5] = "3"
+        code, out, err = kennet.end(*arguments)
+        assert code == 1 and "were not moved" in err and "all-m" in err, f"exit {code}: {err}"
+        answer = json.loads(out)
+        outcomes = {one["group"]: one["outcome"] for one in answer["outcomes"]}
+        equal([outcomes[group] for group in ("all-a", "all-m", "all-z")], ["Applied", "Failed", "Applied"])
+        equal((answer["applied"], committed("all-a"), committed("all-z")), (False, {0: 3, 1: 3}, {0: 3, 1: 3}))
+        # a group that was named keeps all from being moved
+        named = ["--group", "all-a", "--group", "all-m", "--all-topics", "--to-earliest", "--execute"]
+        kennet.refused(1, "has members", "groups", "reset-offsets", *named)
+        equal(committed("all-a"), {0: 3, 1: 3})
+    finally:
+        equal(interrupt(silent)[0::2], (0, ""))
+
+
 def plans():
     path = os.path.join(folder.name, "plan.json")
     plan = reset("--to-earliest", execute=False)["plans"][0]
@@ -299,6 +344,7 @@ step("a member without a share ends", nothing_to_share)
 step("a group without offsets is described", groups_without_offsets)
 step("every way to reset offsets", resets)
 step("offsets out to a file and back", files)
+step("all groups are reset, with an outcome for each", all_groups)
 step("a plan is applied once", plans)
 step("two members share; a group with members is left alone", members)
 step("version, completions, kubectl's plugin", itself)

@@ -1,10 +1,10 @@
-//! `kennet groups reset-offsets`: a plan, and with `--execute` one commit for each group.
+//! `kennet groups reset-offsets`: a plan, and with `--execute` one commit for each group, whose outcome is told.
 
 use std::collections::BTreeMap;
 
 use kennet_client::Client;
 use kennet_model::admin::{Admin, GroupState, Partition};
-use kennet_model::reset::{Plan, Request, Scope, Target, TopicScope, csv, plan};
+use kennet_model::reset::{Plan, PlanError, Request, Scope, Target, TopicScope, csv, plan};
 use serde_json::json;
 
 use crate::clock;
@@ -18,7 +18,14 @@ pub(crate) async fn run(client: &Client, output: &Output, options: ResetOffsets)
     let admin = ClientAdmin(client);
     let mut plans = Vec::new();
     for request in requests(client, &options).await? {
-        plans.push(plan(&admin, &request).await.map_err(|error| CliError::Failed(error.to_string()))?);
+        match plan(&admin, &request).await {
+            Ok(plan) => plans.push(plan),
+            // whoever says all groups does not mean that each of them has something to move
+            Err(error @ (PlanError::EmptyScope { .. } | PlanError::NothingCommitted { .. })) if options.all_groups => {
+                note(&format!("left out: {error}"));
+            }
+            Err(error) => return Err(CliError::Failed(error.to_string())),
+        }
     }
     if options.export {
         return write_bytes(csv::write(&plans).as_bytes());
@@ -28,23 +35,85 @@ pub(crate) async fn run(client: &Client, output: &Output, options: ResetOffsets)
             note(text);
         }
         if plan.state == GroupState::Active {
-            let why = format!("group '{}' has members: stop them first, the plan can't be applied", plan.group);
-            if options.execute {
+            let why = with_members(plan);
+            // one of all groups does not keep the others from being moved; a group that was named does, before anything is changed
+            if options.execute && !options.all_groups {
                 return Err(CliError::Failed(why));
             }
             note(&why);
         }
     }
     if options.execute {
-        for plan in &plans {
-            execute(&admin, client, plan).await?;
-        }
+        let outcomes = execute_all(&admin, client, &plans).await;
+        show(output, &plans, Some(&outcomes))?;
+        return all_moved(&plans, &outcomes);
     }
-    show(output, &plans, options.execute)?;
-    if !options.execute && !output.is_json() {
+    show(output, &plans, None)?;
+    if !output.is_json() {
         note("This is the plan; nothing has been changed. Add --execute to apply it.");
     }
     Ok(())
+}
+
+fn with_members(plan: &Plan) -> String {
+    format!("group '{}' has members: stop them first, the plan can't be applied", plan.group)
+}
+
+/// What became of one plan.
+enum Outcome {
+    Applied,
+    Failed(String),
+    /// The cluster could not be reached any more.
+    NotTried,
+}
+
+impl Outcome {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Applied => "Applied",
+            Self::Failed(_) => "Failed",
+            Self::NotTried => "NotTried",
+        }
+    }
+}
+
+/// Groups have nothing to do with each other: the refusal of one does not keep the others where they are. What became of each is always told,
+/// because a shift that is repeated shifts twice.
+async fn execute_all(admin: &ClientAdmin<'_>, client: &Client, plans: &[Plan]) -> Vec<Outcome> {
+    let mut outcomes = Vec::new();
+    for plan in plans {
+        if plan.state == GroupState::Active {
+            outcomes.push(Outcome::Failed(with_members(plan)));
+            continue;
+        }
+        match execute(admin, client, plan).await {
+            Ok(()) => outcomes.push(Outcome::Applied),
+            Err(error) => {
+                let unreachable = matches!(&error, CliError::Client(error) if error.code().is_none());
+                outcomes.push(Outcome::Failed(error.to_string()));
+                if unreachable {
+                    break;
+                }
+            }
+        }
+    }
+    outcomes.resize_with(plans.len(), || Outcome::NotTried);
+    outcomes
+}
+
+fn all_moved(plans: &[Plan], outcomes: &[Outcome]) -> Result<(), CliError> {
+    let mut left = Vec::new();
+    for (plan, outcome) in plans.iter().zip(outcomes) {
+        match outcome {
+            Outcome::Applied => continue,
+            Outcome::Failed(why) => left.push(why.clone()),
+            Outcome::NotTried => left.push(format!("group '{}' was not tried", plan.group)),
+        }
+    }
+    if left.is_empty() {
+        return Ok(());
+    }
+    Err(CliError::Failed(format!("{} of {} groups were not moved: {}", left.len(), plans.len(), left.join("; "))))
 }
 
 async fn execute(admin: &ClientAdmin<'_>, client: &Client, plan: &Plan) -> Result<(), CliError> {
@@ -66,7 +135,10 @@ async fn requests(client: &Client, options: &ResetOffsets) -> Result<Vec<Request
         let what = format!("reading {}", path.display());
         let text = std::fs::read_to_string(path).map_err(|source| CliError::failed(&what, source))?;
         let offsets = csv::read(&text).map_err(|error| CliError::Failed(format!("{}: {error}", path.display())))?;
-        return from_file(offsets, options);
+        return from_file(offsets, options).map_err(|why| match why {
+            CliError::Usage(why) => CliError::Usage(format!("{}: {why}", path.display())),
+            other => other,
+        });
     }
     let groups = if options.all_groups {
         client.list_groups().await?.into_iter().map(|listed| listed.group).collect()
@@ -84,6 +156,15 @@ async fn requests(client: &Client, options: &ResetOffsets) -> Result<Vec<Request
 }
 
 fn from_file(offsets: csv::Offsets, options: &ResetOffsets) -> Result<Vec<Request>, CliError> {
+    let named: Vec<&str> = offsets.keys().flatten().map(String::as_str).collect();
+    if offsets.is_empty() {
+        return Err(CliError::Usage("there are no offsets in it".to_owned()));
+    }
+    let missing = options.groups.iter().find(|group| !named.is_empty() && !named.contains(&group.as_str()));
+    if let Some(group) = missing {
+        let why = format!("there are no offsets of group '{group}' in it, only of {}", named.join(", "));
+        return Err(CliError::Usage(why));
+    }
     let mut requests = Vec::new();
     for (named, offsets) in offsets {
         let group = match (named, options.groups.as_slice()) {
@@ -91,7 +172,7 @@ fn from_file(offsets: csv::Offsets, options: &ResetOffsets) -> Result<Vec<Reques
             (Some(_), _) => continue,
             (None, [group]) => group.clone(),
             (None, _) => {
-                return Err(CliError::Usage("the file names no group: give exactly one --group".to_owned()));
+                return Err(CliError::Usage("it names no group: give exactly one --group".to_owned()));
             }
         };
         let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
@@ -136,12 +217,13 @@ fn topic_scope(text: &str) -> Result<TopicScope, CliError> {
     Ok(TopicScope { topic: topic.to_owned(), partitions: Some(partitions.map_err(wrong)?) })
 }
 
-fn show(output: &Output, plans: &[Plan], applied: bool) -> Result<(), CliError> {
+/// The plans, and once they have been executed what became of each.
+fn show(output: &Output, plans: &[Plan], outcomes: Option<&[Outcome]>) -> Result<(), CliError> {
     let mut rows = Vec::new();
-    for plan in plans {
+    for (at, plan) in plans.iter().enumerate() {
         for one in &plan.moves {
             let change = one.current.map_or("-".to_owned(), |current| format!("{:+}", one.target - current));
-            rows.push(vec![
+            let mut row = vec![
                 plan.group.clone(),
                 one.topic.clone(),
                 one.partition.to_string(),
@@ -150,16 +232,63 @@ fn show(output: &Output, plans: &[Plan], applied: bool) -> Result<(), CliError> 
                 change,
                 one.start.to_string(),
                 one.end.to_string(),
-            ]);
+            ];
+            row.extend(outcomes.and_then(|all| all.get(at)).map(|outcome| outcome.word().to_owned()));
+            rows.push(row);
         }
     }
-    let columns = ["group", "topic", "partition", "current", "target", "change", "start", "end"];
-    output.list(&columns, &rows, &json!({"applied": applied, "plans": plans}))
+    let mut columns = vec!["group", "topic", "partition", "current", "target", "change", "start", "end"];
+    let all_applied = outcomes.is_some_and(|all| all.iter().all(|one| matches!(one, Outcome::Applied)));
+    let mut json = json!({"applied": all_applied, "plans": plans});
+    if let Some(outcomes) = outcomes {
+        columns.push("outcome");
+        let of = |(plan, outcome): (&Plan, &Outcome)| match outcome {
+            Outcome::Failed(why) => json!({"group": plan.group, "outcome": outcome.word(), "message": why}),
+            _ => json!({"group": plan.group, "outcome": outcome.word()}),
+        };
+        json["outcomes"] = plans.iter().zip(outcomes).map(of).collect();
+    }
+    output.list(&columns, &rows, &json)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::topic_scope;
+    use kennet_model::reset::csv;
+
+    use super::{from_file, topic_scope};
+    use crate::command_line::ResetOffsets;
+
+    fn of_groups(groups: &[&str]) -> ResetOffsets {
+        ResetOffsets {
+            groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+            all_groups: false,
+            topics: Vec::new(),
+            all_topics: false,
+            to_earliest: false,
+            to_latest: false,
+            to_current: false,
+            to_offset: None,
+            shift_by: None,
+            to_datetime: None,
+            by_duration: None,
+            from_file: None,
+            execute: true,
+            export: false,
+        }
+    }
+
+    #[test]
+    fn a_file_that_does_not_have_what_was_asked_for_is_refused() {
+        let read = |text: &str, groups: &[&str]| from_file(csv::read(text).unwrap(), &of_groups(groups));
+        let named = "\"a\",\"t\",0,1\n\"b\",\"t\",0,2\n";
+        assert_eq!(read(named, &[]).unwrap().len(), 2);
+        assert_eq!(read(named, &["b"]).unwrap().len(), 1);
+        assert!(read(named, &["c"]).unwrap_err().to_string().contains("'c'"));
+        assert!(read(named, &["a", "c"]).is_err());
+        assert_eq!(read("\"t\",0,1\n", &["c"]).unwrap().len(), 1);
+        assert!(read("\"t\",0,1\n", &[]).is_err());
+        assert!(read("", &["a"]).is_err());
+    }
 
     #[test]
     fn partitions_can_be_named_behind_a_topic() {
