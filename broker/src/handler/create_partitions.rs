@@ -51,6 +51,7 @@ fn code(error: &ChangeError<CreatePartitionsError>) -> ErrorCode {
         ChangeError::Refused(error) => match error {
             CreatePartitionsError::UnknownTopic { .. } => ErrorCode::UnknownTopicOrPartition,
             CreatePartitionsError::Count { .. } => ErrorCode::InvalidPartitions,
+            CreatePartitionsError::Internal { .. } => ErrorCode::InvalidTopicException,
             CreatePartitionsError::Assignment { .. } => ErrorCode::InvalidReplicaAssignment,
             CreatePartitionsError::Placement(CreateTopicError::ClusterPartitions { .. }) => ErrorCode::PolicyViolation,
             CreatePartitionsError::Placement(_) => ErrorCode::InvalidReplicationFactor,

@@ -61,5 +61,6 @@ fn code(error: &ChangeError<DeleteTopicError>) -> ErrorCode {
         ChangeError::Unavailable { .. } => ErrorCode::KafkaStorageError,
         ChangeError::Refused(DeleteTopicError::UnknownName { .. }) => ErrorCode::UnknownTopicOrPartition,
         ChangeError::Refused(DeleteTopicError::UnknownId { .. }) => ErrorCode::UnknownTopicId,
+        ChangeError::Refused(DeleteTopicError::Internal { .. }) => ErrorCode::InvalidRequest,
     }
 }

@@ -6,6 +6,7 @@ use crate::decisions::create_topics::{
     CLUSTER_PARTITIONS_MAX, CreateTopicError, TOPIC_PARTITIONS_MAX, check_replicas, new_partition, spread,
 };
 use crate::image::Image;
+use crate::is_internal;
 use crate::record::Record;
 
 /// Why partitions are not added.
@@ -29,6 +30,14 @@ pub enum CreatePartitionsError {
         /// How many were asked for.
         wanted: i32,
     },
+    /// The coordinators keep their state in it.
+    #[error(
+        "topic '{name}' holds the state of all groups by the hash of their ids, so its number of partitions is fixed"
+    )]
+    Internal {
+        /// The topic.
+        name: String,
+    },
     /// The assignment does not fit.
     #[error("the replica assignment is not possible: {what}")]
     Assignment {
@@ -51,6 +60,10 @@ pub fn decide(
     assignments: Option<&[Vec<BrokerId>]>,
 ) -> Result<Vec<Record>, CreatePartitionsError> {
     let topic = image.topic(name).ok_or_else(|| CreatePartitionsError::UnknownTopic { name: name.to_owned() })?;
+    if is_internal(name) {
+        // a group's partition follows from their number: with more, groups would be looked for where they are not
+        return Err(CreatePartitionsError::Internal { name: name.to_owned() });
+    }
     let present = topic.partitions.len();
     let refused = || CreatePartitionsError::Count { name: name.to_owned(), present, wanted: count };
     let from = i32::try_from(present).map_err(|_| refused())?;
@@ -89,10 +102,12 @@ fn check_given(
 
 #[cfg(test)]
 mod tests {
-    use kennet_protocol::BrokerId;
+    use kennet_protocol::{BrokerId, Uuid};
 
     use super::{CreatePartitionsError, decide};
-    use crate::decisions::create_topics::tests::{apply, image};
+    use crate::OFFSETS_TOPIC;
+    use crate::decisions::create_topics;
+    use crate::decisions::create_topics::tests::{DEFAULTS, apply, image, topic};
 
     #[test]
     fn a_topic_only_grows() {
@@ -103,6 +118,15 @@ mod tests {
         let records = decide(&image, "a", 5, None).unwrap();
         apply(&mut image, &records);
         assert_eq!(image.topic("a").unwrap().partitions.len(), 5);
+    }
+
+    #[test]
+    fn the_coordinators_topic_does_not_grow() {
+        let mut image = image();
+        let records = create_topics::decide(&image, &topic(OFFSETS_TOPIC), DEFAULTS, Uuid::from_u128(11)).unwrap();
+        apply(&mut image, &records);
+        let refused = CreatePartitionsError::Internal { name: OFFSETS_TOPIC.to_owned() };
+        assert_eq!(decide(&image, OFFSETS_TOPIC, 5, None), Err(refused));
     }
 
     #[test]

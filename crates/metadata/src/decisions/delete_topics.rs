@@ -2,7 +2,8 @@
 
 use kennet_protocol::Uuid;
 
-use crate::image::Image;
+use crate::image::{Image, Topic};
+use crate::is_internal;
 use crate::record::{Record, RemoveTopicRecord};
 
 /// Why a topic is not deleted.
@@ -20,23 +21,37 @@ pub enum DeleteTopicError {
         /// The id.
         id: Uuid,
     },
+    /// The coordinators keep their state in it.
+    #[error("topic '{name}' holds the state of all groups, so clients can't delete it: delete groups instead")]
+    Internal {
+        /// The name.
+        name: String,
+    },
 }
 
 /// Decides to delete the topic of that name.
 ///
 /// # Errors
-/// When there is none.
+/// When there is none, or it is the coordinators'.
 pub fn by_name(image: &Image, name: &str) -> Result<Vec<Record>, DeleteTopicError> {
     let topic = image.topic(name).ok_or_else(|| DeleteTopicError::UnknownName { name: name.to_owned() })?;
-    Ok(vec![Record::RemoveTopic(RemoveTopicRecord { topic_id: topic.id })])
+    remove(topic)
 }
 
 /// Decides to delete the topic of that id.
 ///
 /// # Errors
-/// When there is none.
+/// When there is none, or it is the coordinators'.
 pub fn by_id(image: &Image, id: Uuid) -> Result<Vec<Record>, DeleteTopicError> {
     let topic = image.topic_by_id(id).ok_or(DeleteTopicError::UnknownId { id })?;
+    remove(topic)
+}
+
+/// Without its topic the coordinator would go on in a log that is gone, and a new one would know no group.
+fn remove(topic: &Topic) -> Result<Vec<Record>, DeleteTopicError> {
+    if is_internal(&topic.name) {
+        return Err(DeleteTopicError::Internal { name: topic.name.to_string() });
+    }
     Ok(vec![Record::RemoveTopic(RemoveTopicRecord { topic_id: topic.id })])
 }
 
@@ -44,7 +59,7 @@ pub fn by_id(image: &Image, id: Uuid) -> Result<Vec<Record>, DeleteTopicError> {
 #[must_use]
 pub fn due(image: &Image, now_ms: i64) -> Vec<Record> {
     let is_due = |at: Option<i64>| at.is_some_and(|at| at <= now_ms);
-    let due = image.topics().filter(|topic| is_due(topic.delete_at_ms));
+    let due = image.topics().filter(|topic| is_due(topic.delete_at_ms) && !is_internal(&topic.name));
     due.map(|topic| Record::RemoveTopic(RemoveTopicRecord { topic_id: topic.id })).collect()
 }
 
@@ -52,8 +67,10 @@ pub fn due(image: &Image, now_ms: i64) -> Vec<Record> {
 mod tests {
     use kennet_protocol::Uuid;
 
-    use super::{by_id, by_name};
-    use crate::decisions::create_topics::tests::{apply, image};
+    use super::{DeleteTopicError, by_id, by_name};
+    use crate::OFFSETS_TOPIC;
+    use crate::decisions::create_topics;
+    use crate::decisions::create_topics::tests::{DEFAULTS, apply, image, topic};
 
     #[test]
     fn a_deleted_topic_is_gone_by_name_and_by_id() {
@@ -62,5 +79,15 @@ mod tests {
         apply(&mut image, &records);
         assert!(by_name(&image, "a").is_err());
         assert!(by_id(&image, Uuid::from_u128(10)).is_err());
+    }
+
+    #[test]
+    fn the_coordinators_topic_is_not_deleted() {
+        let mut image = image();
+        let id = Uuid::from_u128(11);
+        let records = create_topics::decide(&image, &topic(OFFSETS_TOPIC), DEFAULTS, id).unwrap();
+        apply(&mut image, &records);
+        let refused = Err(DeleteTopicError::Internal { name: OFFSETS_TOPIC.to_owned() });
+        assert_eq!((by_name(&image, OFFSETS_TOPIC), by_id(&image, id)), (refused.clone(), refused));
     }
 }
