@@ -61,7 +61,7 @@ impl Coordinator {
         let partition = broker.partition(image.topic(OFFSETS_TOPIC)?, index)?;
         let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
         let shard = Arc::clone(shards.entry(index).or_insert_with(|| {
-            let shard = Arc::new(Shard::new(partition, Arc::clone(&self.timer)));
+            let shard = Shard::start(partition, Arc::clone(&self.timer));
             load(broker, &shard, index);
             shard
         }));

@@ -1,0 +1,161 @@
+//! A shard over a real log whose watermark the test moves: what is in the log, and when it is in memory.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use kennet_log::fs::RealFileSystem;
+use kennet_log::{DataDirectory, Limits, LogConfig, LogId};
+use kennet_protocol::{ErrorCode, GenerationId, LeaderEpoch, Offset, PartitionIndex, TimestampMs, Uuid};
+use tokio::sync::Notify;
+
+use crate::group::join::Join;
+use crate::group::offsets::CommitOffset;
+use crate::group::shard::Shard;
+use crate::group::state::{GroupLimits, State};
+use crate::group::sync::Sync;
+use crate::partition::{AckError, Partition};
+
+const LIMITS: GroupLimits =
+    GroupLimits { session_ms_min: 6_000, session_ms_max: 1_800_000, initial_delay_ms: 0, members_max: 100 };
+
+struct World {
+    shard: Arc<Shard>,
+    partition: Arc<Partition>,
+    directory: DataDirectory,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let fs = Arc::new(RealFileSystem::new(folder.path()));
+        let directory = DataDirectory::open(fs, folder.path(), Limits::default()).unwrap();
+        let id = LogId { topic_id: Uuid::from_u128(1), partition: PartitionIndex(0) };
+        let log = directory.open_log(&id, "__consumer_offsets", LogConfig::default(), TimestampMs(0));
+        let partition = Arc::new(Partition::new("__consumer_offsets".into(), PartitionIndex(0), log, LeaderEpoch(0)));
+        let shard = Shard::start(Arc::clone(&partition), Arc::new(Notify::new()));
+        shard.load(0).unwrap();
+        Self { shard, partition, directory, _folder: folder }
+    }
+
+    /// Everything that was appended is acknowledged, and settled.
+    async fn acknowledge(&self) {
+        self.directory.flush();
+        self.partition.advance(self.partition.log.log_end());
+        self.settle().await;
+    }
+
+    async fn settle(&self) {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn committed(&self, group_id: &str) -> Option<i64> {
+        let key = ("t".to_owned(), PartitionIndex(0));
+        self.shard.offsets(group_id, |offsets| offsets.get(&key).map(|committed| committed.offset.0)).unwrap()
+    }
+
+    async fn commit(&self, member_id: &str, generation: i32, offset: i64) -> Result<(), ErrorCode> {
+        let who = (member_id, None, GenerationId(generation));
+        self.shard.commit("g", who, vec![commit_of(offset)], 0).await
+    }
+}
+
+fn commit_of(offset: i64) -> CommitOffset {
+    CommitOffset {
+        topic: "t".to_owned(),
+        partition: PartitionIndex(0),
+        offset: Offset(offset),
+        leader_epoch: LeaderEpoch(0),
+        metadata: String::new(),
+    }
+}
+
+fn join_of(new_id: &str) -> Join {
+    Join {
+        member_id: String::new(),
+        instance: None,
+        new_member_id: new_id.to_owned(),
+        client_id: "client".to_owned(),
+        client_host: "/127.0.0.1".to_owned(),
+        session_ms: 10_000,
+        rebalance_ms: 60_000,
+        protocol_type: "consumer".to_owned(),
+        protocols: vec![("range".to_owned(), Bytes::from_static(b"topics"))],
+        id_required: false,
+        can_skip_assignment: true,
+    }
+}
+
+fn sync_of(member_id: &str) -> Sync {
+    Sync {
+        member_id: member_id.to_owned(),
+        instance: None,
+        generation: GenerationId(1),
+        protocol_type: None,
+        protocol: None,
+        assignments: vec![(member_id.to_owned(), Bytes::from_static(b"all"))],
+    }
+}
+
+#[tokio::test]
+async fn a_decision_is_in_the_log_before_the_next_one_is_made() {
+    let world = World::new();
+    let joined = world.shard.join("g", join_of("a"), &LIMITS, 0).await;
+    assert_eq!(joined.error, ErrorCode::None);
+    let mut syncing = Box::pin(world.shard.sync("g", sync_of("a"), 0));
+    assert!((&mut syncing).now_or_never().is_none(), "the assignment is not durable yet");
+    assert_eq!(world.partition.log.log_end(), Offset(1), "the assignment, while nobody else had a turn");
+    assert_eq!(world.shard.leave("g", "a", None, 0), ErrorCode::None);
+    assert_eq!(world.partition.log.log_end(), Offset(2), "the empty group is behind it");
+    world.acknowledge().await;
+    let found = world.shard.describe("g", |group| (group.state, group.generation)).unwrap();
+    assert_eq!(found, Some((State::Empty, GenerationId(2))));
+    world.shard.load(0).unwrap();
+    assert_eq!(world.shard.describe("g", |group| (group.state, group.generation)).unwrap(), found);
+}
+
+#[tokio::test]
+async fn a_commit_whose_client_is_gone_is_in_memory_as_it_is_in_the_log() {
+    let world = World::new();
+    assert!(world.commit("", -1, 7).now_or_never().is_none(), "dropped while its record is on its way");
+    assert_eq!(world.committed("g"), None);
+    world.acknowledge().await;
+    assert_eq!(world.committed("g"), Some(7));
+}
+
+#[tokio::test]
+async fn a_group_that_is_deleted_takes_offsets_along_that_are_on_their_way() {
+    let world = World::new();
+    let mut first = Box::pin(world.commit("", -1, 7));
+    assert!((&mut first).now_or_never().is_none());
+    world.acknowledge().await;
+    let mut second = Box::pin(world.shard.commit(
+        "g",
+        ("", None, GenerationId(-1)),
+        vec![CommitOffset { topic: "u".to_owned(), ..commit_of(8) }],
+        0,
+    ));
+    assert!((&mut second).now_or_never().is_none());
+    let mut deleting = Box::pin(world.shard.delete_group("g"));
+    assert!((&mut deleting).now_or_never().is_none());
+    world.acknowledge().await;
+    assert_eq!((second.await, deleting.await), (Ok(()), Ok(())));
+    assert_eq!(world.shard.offsets("g", std::collections::BTreeMap::len), Ok(0));
+    world.shard.load(0).unwrap();
+    assert_eq!(world.shard.describe("g", |_| ()), Ok(None));
+}
+
+#[tokio::test]
+async fn a_commit_that_will_never_be_durable_is_answered_and_changes_nothing() {
+    let world = World::new();
+    let mut waiting = Box::pin(world.commit("", -1, 7));
+    assert!((&mut waiting).now_or_never().is_none());
+    world.partition.fail(&AckError::Storage { reason: "the volume is full".into() });
+    assert_eq!(waiting.await, Err(ErrorCode::NotCoordinator));
+    assert_eq!(world.committed("g"), None);
+    world.directory.delete_topic(Uuid::from_u128(1)).unwrap();
+    assert_eq!(world.commit("", -1, 8).await, Err(ErrorCode::CoordinatorNotAvailable));
+}
