@@ -3,8 +3,8 @@
 //! It has its own thread, because committing waits for the disk. An answer leaves only after its records are durable and
 //! the broker has opened or closed what they speak of. A metadata log that failed is never written again.
 
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::ArcSwap;
 use kennet_metadata::{Image, MetadataLog, MetadataLogError, Record};
@@ -21,6 +21,13 @@ type Command = Box<dyn FnOnce(&mut Core) + Send>;
 pub(crate) trait Follower: Send + Sync {
     /// Called with the image after each commit and the records that led to it.
     fn follow(&self, image: &Arc<Image>, records: &[Record]);
+}
+
+/// Who keeps something for topics by their names.
+pub(crate) trait Removals: Send + Sync {
+    /// Called with the names of removed topics: after the image without them is published, and before the next change is looked at. It must
+    /// not wait.
+    fn removed(&self, topics: &[Arc<str>]);
 }
 
 /// Why a change was not made.
@@ -51,6 +58,7 @@ struct Core {
 struct Published {
     image: ArcSwap<Image>,
     offset: watch::Sender<i64>,
+    removals: OnceLock<Weak<dyn Removals>>,
 }
 
 /// A handle to the controller.
@@ -65,7 +73,8 @@ impl Controller {
     pub(crate) fn start(log: Box<dyn MetadataLog>, image: Image, follower: Arc<dyn Follower>) -> std::io::Result<Self> {
         let image = Arc::new(image);
         let offset = watch::Sender::new(log.committed_offset());
-        let published = Arc::new(Published { image: ArcSwap::new(Arc::clone(&image)), offset });
+        let published =
+            Arc::new(Published { image: ArcSwap::new(Arc::clone(&image)), offset, removals: OnceLock::new() });
         let (commands, receiver) = sync_channel(QUEUE);
         let core = Core { log, image, failed: None, stopping: None, published: Arc::clone(&published), follower };
         std::thread::Builder::new().name("controller".to_owned()).spawn(move || run(core, &receiver))?;
@@ -80,6 +89,12 @@ impl Controller {
     /// The offset of the newest committed record, as it changes.
     pub(crate) fn changes(&self) -> watch::Receiver<i64> {
         self.published.offset.subscribe()
+    }
+
+    /// Tells `removals` of topics that are removed from now on; only the first one is told.
+    pub(crate) fn tell_removals(&self, removals: Weak<dyn Removals>) {
+        // a second one would be a mistake of this program; the first stays
+        let _ = self.published.removals.set(removals);
     }
 
     /// Makes a change: `decide` sees the newest image and answers records and what to tell the caller.
@@ -156,10 +171,16 @@ impl Core {
             MetadataLogError::Full { .. } => Arc::from(error.to_string()),
             _ => self.fail(&with_source(&error)),
         })?;
+        let removed = self.removed(records);
         self.image = Arc::new(next);
         self.follower.follow(&self.image, records);
         self.published.image.store(Arc::clone(&self.image));
         self.published.offset.send_replace(committed);
+        if !removed.is_empty()
+            && let Some(removals) = self.published.removals.get().and_then(Weak::upgrade)
+        {
+            removals.removed(&removed);
+        }
         if self.log.wants_snapshot()
             && let Err(error) = self.log.write_snapshot(&self.image)
         {
@@ -170,6 +191,15 @@ impl Core {
             }
         }
         Ok(())
+    }
+
+    /// The names of the topics that these records remove.
+    fn removed(&self, records: &[Record]) -> Vec<Arc<str>> {
+        let removed = |record: &Record| match record {
+            Record::RemoveTopic(fields) => self.image.topic_by_id(fields.topic_id).map(|topic| Arc::clone(&topic.name)),
+            _ => None,
+        };
+        records.iter().filter_map(removed).collect()
     }
 
     fn fail(&mut self, reason: &str) -> Arc<str> {

@@ -124,6 +124,7 @@ pub async fn start(
         Arc::new(Broker::new(config.clone(), identity, controller, partitions, reads, ByteBudget::new(memory / 4)));
     let connections = TaskTracker::new();
     let (limits, budget) = connection_limits(&config, memory);
+    broker.groups.start(&broker);
     serve(&broker, listeners, &limits, &budget, &stop, &connections);
     tokio::spawn(Arc::clone(&broker.groups).keep_time(Arc::clone(&broker), stop.clone()));
     tokio::spawn(retention::run(Arc::clone(&broker), stop.clone()));

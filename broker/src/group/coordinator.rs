@@ -1,6 +1,6 @@
 //! Finds the shard that a group belongs to, loads shards, keeps their time.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use hashbrown::HashMap;
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
 use crate::clock;
-use crate::controller::ChangeError;
+use crate::controller::{ChangeError, Removals};
 use crate::group::shard::Shard;
 use crate::group::state::GroupLimits;
 
@@ -52,6 +52,25 @@ impl Coordinator {
         (0..).take(count).filter_map(|index| self.shard(broker, PartitionIndex(index))).collect()
     }
 
+    /// Starts to read all groups of an earlier run, and listens for topics that are removed. Nothing is removed before.
+    pub(crate) fn start(self: &Arc<Self>, broker: &Arc<Broker>) {
+        let removals: Weak<dyn Removals> = Arc::<Self>::downgrade(self);
+        broker.controller.tell_removals(removals);
+        drop(self.shards(broker));
+    }
+
+    /// Waits until all that was decided before is in the log, or can't be.
+    pub(crate) async fn settled(&self) {
+        for shard in self.present() {
+            // whatever became of it
+            let _ = shard.settled().await;
+        }
+    }
+
+    fn present(&self) -> Vec<Arc<Shard>> {
+        self.shards.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
     /// The shard of a partition, loading it when it is first asked for.
     fn shard(&self, broker: &Arc<Broker>, index: PartitionIndex) -> Option<Arc<Shard>> {
         if let Some(shard) = self.shards.read().unwrap_or_else(PoisonError::into_inner).get(&index) {
@@ -71,8 +90,6 @@ impl Coordinator {
 
     /// Keeps sessions and rebalances in time, and removes expired offsets, until `stop`.
     pub(crate) async fn keep_time(self: Arc<Self>, broker: Arc<Broker>, stop: CancellationToken) {
-        // groups of an earlier run are known before anybody asks
-        drop(self.shards(&broker));
         let every = with_configs(&broker, |configs| configs.broker_number("offsets.retention.check.interval.ms"));
         let every = Duration::from_millis(u64::try_from(every).unwrap_or(600_000).max(1));
         let mut clean = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
@@ -94,9 +111,8 @@ impl Coordinator {
     }
 
     fn tick(&self) -> Option<i64> {
-        let shards: Vec<_> = self.shards.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         let now = clock::monotonic_ms();
-        shards.iter().filter_map(|shard| shard.tick(now)).min()
+        self.present().iter().filter_map(|shard| shard.tick(now)).min()
     }
 
     async fn expire(&self, broker: &Arc<Broker>) {
@@ -108,6 +124,17 @@ impl Coordinator {
     }
 }
 
+impl Removals for Coordinator {
+    fn removed(&self, topics: &[Arc<str>]) {
+        // a shard that is not there was never written since the start
+        for shard in self.present() {
+            for topic in topics {
+                shard.forget_topic(topic);
+            }
+        }
+    }
+}
+
 fn until(at: i64) -> Duration {
     Duration::from_millis(u64::try_from(at - clock::monotonic_ms()).unwrap_or(0))
 }
@@ -115,7 +142,7 @@ fn until(at: i64) -> Duration {
 fn load(broker: &Arc<Broker>, shard: &Arc<Shard>, index: PartitionIndex) {
     if shard.is_empty_log() {
         // nothing to read, so nobody has to wait
-        if let Err(error) = shard.load(clock::monotonic_ms()) {
+        if let Err(error) = read(broker, shard) {
             tracing::error!(partition = index.0, %error, "groups can't be loaded; they stay unavailable");
         }
         return;
@@ -123,8 +150,8 @@ fn load(broker: &Arc<Broker>, shard: &Arc<Shard>, index: PartitionIndex) {
     let (broker, shard) = (Arc::clone(broker), Arc::clone(shard));
     tokio::spawn(async move {
         let job = {
-            let shard = Arc::clone(&shard);
-            move || shard.load(clock::monotonic_ms())
+            let (broker, shard) = (Arc::clone(&broker), Arc::clone(&shard));
+            move || read(&broker, &shard)
         };
         match broker.reads.run(job).await {
             Ok(Ok(())) => {}
@@ -134,6 +161,10 @@ fn load(broker: &Arc<Broker>, shard: &Arc<Shard>, index: PartitionIndex) {
             Err(error) => tracing::error!(partition = index.0, %error, "groups can't be loaded; they stay unavailable"),
         }
     });
+}
+
+fn read(broker: &Broker, shard: &Shard) -> Result<(), kennet_log::ReadError> {
+    shard.load(clock::monotonic_ms(), &|topic| broker.controller.image().topic(topic).is_some())
 }
 
 async fn create_topic(broker: &Arc<Broker>, image: &Image) -> Result<(), ErrorCode> {

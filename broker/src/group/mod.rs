@@ -1,7 +1,7 @@
 //! The group coordinator: classic consumer groups and committed offsets.
 //!
 //! `state`, `member`, `join`, `sync` are the pure group; `records` its form in `__consumer_offsets`; `shard` is one partition of that topic
-//! with its groups, `offsets` their offsets, `writes` its records on their way to the disk, `load` the way back; `coordinator` finds the shard of a group. A change is answered after its record is acknowledged, and what is read is only what was.
+//! with its groups, `offsets` their offsets, `topics` those of topics that are gone, `writes` its records on their way to the disk, `load` the way back; `coordinator` finds the shard of a group. A change is answered after its record is acknowledged, and what is read is only what was.
 
 mod coordinator;
 mod held;
@@ -17,6 +17,7 @@ mod state;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod topics;
 mod writes;
 
 pub(crate) use coordinator::{Coordinator, limits};

@@ -40,12 +40,13 @@ impl CommitOffset {
 }
 
 impl Shard {
-    /// Commits offsets, all in one batch; answers when they are acknowledged.
+    /// Commits the offsets that `prepare` answers, all in one batch; answers when they are acknowledged. `prepare` runs under the shard's lock
+    /// so that it sees topics as they are, see `topics`.
     pub(crate) async fn commit(
         &self,
         group_id: &str,
         (member_id, instance, generation): (&str, Option<&str>, GenerationId),
-        offsets: Vec<CommitOffset>,
+        prepare: impl FnOnce() -> Vec<CommitOffset>,
         now: Millis,
     ) -> Result<(), ErrorCode> {
         let written = {
@@ -56,6 +57,7 @@ impl Shard {
                 None if generation.0 < 0 => {}
                 None => return Err(ErrorCode::IllegalGeneration),
             }
+            let offsets = prepare();
             if offsets.is_empty() {
                 return Ok(());
             }
@@ -114,6 +116,7 @@ impl Shard {
 
     /// Removes offsets that expired, and groups that have neither members nor offsets left.
     pub(super) async fn expire(&self, now: TimestampMs, retention_ms: i64) {
+        self.bury_all_owed();
         let group_ids: Vec<_> = {
             let Ok(inner) = self.loaded() else { return };
             inner.groups.keys().cloned().collect()

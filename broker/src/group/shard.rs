@@ -3,7 +3,7 @@
 //! The mutex is short: nothing that waits happens under it. A decision and the append of its record are one step under it, so the log has
 //! the order of decisions; an append that fails changes nothing.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kennet_protocol::{ErrorCode, GenerationId, Offset};
@@ -17,6 +17,7 @@ use crate::group::load;
 use crate::group::records;
 use crate::group::state::{Action, Group, GroupLimits, JoinAnswer, Millis, Purpose, SyncAnswer, Ticket};
 use crate::group::sync::Sync;
+use crate::group::topics::Owed;
 use crate::group::writes::{self, Effect, InFlight, Write};
 use crate::partition::Partition;
 
@@ -35,6 +36,10 @@ pub(super) struct Inner {
     is_loaded: bool,
     pub(super) groups: BTreeMap<String, Held>,
     pub(super) in_flight: InFlight,
+    pub(super) owed: Owed,
+    /// Topics that were removed before the shard was loaded.
+    pub(super) removed_meanwhile: BTreeSet<String>,
+    writes: u64,
     tickets: u64,
 }
 
@@ -61,12 +66,13 @@ impl Shard {
         self.partition.log.log_end() == Offset(0)
     }
 
-    /// Reads the partition from its start. May wait for the disk.
-    pub(super) fn load(&self, now: Millis) -> Result<(), kennet_log::ReadError> {
+    /// Reads the partition from its start; offsets of topics that don't exist are forgotten. May wait for the disk.
+    pub(super) fn load(&self, now: Millis, exists: &dyn Fn(&str) -> bool) -> Result<(), kennet_log::ReadError> {
         let groups = load::read(&self.partition, now)?;
         let mut inner = self.lock();
         inner.groups = groups;
         inner.is_loaded = true;
+        self.forget_absent(&mut inner, exists);
         drop(inner);
         self.timer.notify_one();
         Ok(())
@@ -217,6 +223,20 @@ impl Inner {
     fn ticket(&mut self) -> Ticket {
         self.tickets += 1;
         Ticket(self.tickets)
+    }
+
+    pub(super) fn is_loaded(&self) -> bool {
+        self.is_loaded
+    }
+
+    /// The number that the next write gets.
+    pub(super) fn next_write(&self) -> u64 {
+        self.writes
+    }
+
+    pub(super) fn take_write_number(&mut self) -> u64 {
+        self.writes += 1;
+        self.writes - 1
     }
 
     pub(super) fn held(&mut self, group_id: &str) -> &mut Held {

@@ -35,7 +35,7 @@ impl World {
         let log = directory.open_log(&id, "__consumer_offsets", LogConfig::default(), TimestampMs(0));
         let partition = Arc::new(Partition::new("__consumer_offsets".into(), PartitionIndex(0), log, LeaderEpoch(0)));
         let shard = Shard::start(Arc::clone(&partition), Arc::new(Notify::new()));
-        shard.load(0).unwrap();
+        shard.load(0, &|_| true).unwrap();
         Self { shard, partition, directory, _folder: folder }
     }
 
@@ -59,7 +59,7 @@ impl World {
 
     async fn commit(&self, member_id: &str, generation: i32, offset: i64) -> Result<(), ErrorCode> {
         let who = (member_id, None, GenerationId(generation));
-        self.shard.commit("g", who, vec![commit_of(offset)], 0).await
+        self.shard.commit("g", who, || vec![commit_of(offset)], 0).await
     }
 }
 
@@ -113,7 +113,7 @@ async fn a_decision_is_in_the_log_before_the_next_one_is_made() {
     world.acknowledge().await;
     let found = world.shard.describe("g", |group| (group.state, group.generation)).unwrap();
     assert_eq!(found, Some((State::Empty, GenerationId(2))));
-    world.shard.load(0).unwrap();
+    world.shard.load(0, &|_| true).unwrap();
     assert_eq!(world.shard.describe("g", |group| (group.state, group.generation)).unwrap(), found);
 }
 
@@ -135,7 +135,7 @@ async fn a_group_that_is_deleted_takes_offsets_along_that_are_on_their_way() {
     let mut second = Box::pin(world.shard.commit(
         "g",
         ("", None, GenerationId(-1)),
-        vec![CommitOffset { topic: "u".to_owned(), ..commit_of(8) }],
+        || vec![CommitOffset { topic: "u".to_owned(), ..commit_of(8) }],
         0,
     ));
     assert!((&mut second).now_or_never().is_none());
@@ -144,7 +144,7 @@ async fn a_group_that_is_deleted_takes_offsets_along_that_are_on_their_way() {
     world.acknowledge().await;
     assert_eq!((second.await, deleting.await), (Ok(()), Ok(())));
     assert_eq!(world.shard.offsets("g", std::collections::BTreeMap::len), Ok(0));
-    world.shard.load(0).unwrap();
+    world.shard.load(0, &|_| true).unwrap();
     assert_eq!(world.shard.describe("g", |_| ()), Ok(None));
 }
 
@@ -158,4 +158,66 @@ async fn a_commit_that_will_never_be_durable_is_answered_and_changes_nothing() {
     assert_eq!(world.committed("g"), None);
     world.directory.delete_topic(Uuid::from_u128(1)).unwrap();
     assert_eq!(world.commit("", -1, 8).await, Err(ErrorCode::CoordinatorNotAvailable));
+}
+
+#[tokio::test]
+async fn a_removed_topic_takes_its_offsets_along_those_on_their_way_included() {
+    let world = World::new();
+    let first = world.commit("", -1, 7);
+    let mut second = Box::pin(world.commit("", -1, 8));
+    assert!(first.now_or_never().is_none());
+    world.acknowledge().await;
+    assert!((&mut second).now_or_never().is_none());
+    world.shard.forget_topic("t");
+    assert_eq!(world.committed("g"), None, "before the tombstone is durable");
+    // a topic of that name is made again, and committed to
+    let mut third = Box::pin(world.commit("", -1, 1));
+    assert!((&mut third).now_or_never().is_none());
+    world.acknowledge().await;
+    assert_eq!(world.committed("g"), Some(1));
+    world.shard.load(0, &|_| true).unwrap();
+    assert_eq!(world.committed("g"), Some(1));
+}
+
+#[tokio::test]
+async fn tombstones_that_were_lost_are_written_again_unless_there_is_a_newer_commit() {
+    let world = World::new();
+    for topic in ["t", "u"] {
+        let offset = CommitOffset { topic: topic.to_owned(), ..commit_of(7) };
+        let committing = world.shard.commit("g", ("", None, GenerationId(-1)), || vec![offset], 0);
+        assert!(committing.now_or_never().is_none());
+        world.acknowledge().await;
+        world.shard.forget_topic(topic);
+        world.partition.fail(&AckError::Storage { reason: "the volume is full".into() });
+        world.settle().await;
+    }
+    assert_eq!(world.partition.log.log_end(), Offset(4));
+    assert!(world.commit("", -1, 1).now_or_never().is_none());
+    world.acknowledge().await;
+    world.shard.bury_all_owed();
+    assert_eq!(world.partition.log.log_end(), Offset(6), "the tombstone of u only");
+    world.acknowledge().await;
+    world.shard.load(0, &|_| true).unwrap();
+    assert_eq!(world.shard.offsets("g", std::collections::BTreeMap::len), Ok(1));
+    assert_eq!(world.committed("g"), Some(1));
+}
+
+#[tokio::test]
+async fn a_load_forgets_topics_that_are_gone_or_were_removed_while_it_read() {
+    let world = World::new();
+    assert!(world.commit("", -1, 7).now_or_never().is_none());
+    world.acknowledge().await;
+    let again = || Shard::start(Arc::clone(&world.partition), Arc::new(Notify::new()));
+    let key = ("t".to_owned(), PartitionIndex(0));
+    let found = |shard: &Shard| shard.offsets("g", |offsets| offsets.contains_key(&key)).unwrap();
+    let (unchanged, removed) = (again(), again());
+    unchanged.load(0, &|_| true).unwrap();
+    assert!(found(&unchanged));
+    removed.forget_topic("t");
+    removed.load(0, &|_| true).unwrap();
+    assert!(!found(&removed), "the topic that exists now is another of that name");
+    let absent = again();
+    absent.load(0, &|topic| topic != "t").unwrap();
+    assert!(!found(&absent));
+    assert_eq!(world.partition.log.log_end(), Offset(3), "each wrote a tombstone");
 }

@@ -5,7 +5,7 @@
 //! still there. So memory is what a load of the log would give.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 
 use kennet_protocol::record::{Batch, BatchBuilder};
 use kennet_protocol::{ErrorCode, Offset};
@@ -26,6 +26,8 @@ pub(super) type Written = oneshot::Receiver<Result<(), ErrorCode>>;
 pub(super) struct Write {
     wait: AckWait,
     base: Offset,
+    /// Its place among the writes of this shard.
+    number: u64,
     group_id: String,
     effect: Effect,
     answer: oneshot::Sender<Result<(), ErrorCode>>,
@@ -41,6 +43,8 @@ pub(super) enum Effect {
     Forget,
     /// The group as it was.
     Persist(Purpose),
+    /// Nothing; it tells that everything before it is settled.
+    Settle,
 }
 
 /// Keys of offsets that were appended and are not settled, so that what follows counts with them; by group.
@@ -70,6 +74,14 @@ impl InFlight {
         }
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &Key)> {
+        self.0.iter().flat_map(|(group_id, keys)| keys.keys().map(move |key| (group_id, key)))
+    }
+
+    pub(super) fn contains(&self, group_id: &str, key: &Key) -> bool {
+        self.0.get(group_id).is_some_and(|keys| keys.contains_key(key))
+    }
+
     /// Offsets of a group that may be in memory soon.
     pub(super) fn of(&self, group_id: &str) -> impl Iterator<Item = &Key> {
         self.0.get(group_id).into_iter().flat_map(BTreeMap::keys)
@@ -97,32 +109,34 @@ impl Shard {
         if let Effect::Commit(offsets) = &effect {
             inner.in_flight.add(group_id, offsets.iter().map(|(key, _)| key.clone()));
         }
-        Ok(self.follow(wait, appended.base_offset, group_id, effect))
+        Ok(self.follow(inner, wait, appended.base_offset, group_id, effect))
     }
 
-    fn follow(&self, wait: AckWait, base: Offset, group_id: &str, effect: Effect) -> Written {
+    /// Completes when everything that was appended before is settled.
+    pub(super) fn settled(&self) -> Written {
+        self.follow(&mut self.lock(), AckWait::Done, Offset(0), "", Effect::Settle)
+    }
+
+    fn follow(&self, inner: &mut Inner, wait: AckWait, base: Offset, group_id: &str, effect: Effect) -> Written {
         let (answer, written) = oneshot::channel();
-        let write = Write { wait, base, group_id: group_id.to_owned(), effect, answer };
+        let number = inner.take_write_number();
+        let write = Write { wait, base, number, group_id: group_id.to_owned(), effect, answer };
         // the task is gone only when the runtime is; whoever waits sees the channel closed then
         let _ = self.writes.send(write);
         written
     }
 
-    fn settle(self: &Arc<Self>, group_id: &str, base: Offset, effect: Effect, is_written: bool) {
+    fn settle(&self, group_id: &str, (number, base): (u64, Offset), effect: Effect, is_written: bool) {
         let mut inner = self.lock();
         match effect {
             Effect::Commit(offsets) => {
                 inner.in_flight.remove(group_id, offsets.iter().map(|(key, _)| key));
                 if is_written {
-                    let held = inner.held(group_id);
-                    for ((key, mut committed), index) in offsets.into_iter().zip(0..) {
-                        committed.log_offset = base + index;
-                        held.apply_offset(key, Some(committed), base + index);
-                    }
-                    held.note_emptiness(clock::now());
+                    inner.apply_commit(group_id, number, base, offsets);
                 }
             }
             Effect::Bury(keys) if is_written => {
+                inner.owed.settle(group_id, &keys, number);
                 if let Some(held) = inner.groups.get_mut(group_id) {
                     for (key, index) in keys.into_iter().zip(0..) {
                         held.apply_offset(key, None, base + index);
@@ -143,17 +157,31 @@ impl Shard {
                 let actions = held.group.persisted(purpose, is_written, clock::monotonic_ms());
                 self.act(&mut inner, group_id, actions);
             }
-            Effect::Bury(_) | Effect::Forget => {}
+            Effect::Bury(_) | Effect::Forget | Effect::Settle => {}
+        }
+    }
+}
+
+impl Inner {
+    fn apply_commit(&mut self, group_id: &str, number: u64, base: Offset, offsets: Vec<(Key, Committed)>) {
+        for ((key, mut committed), index) in offsets.into_iter().zip(0..) {
+            if self.owed.outdates(group_id, &key, number) {
+                continue;
+            }
+            committed.log_offset = base + index;
+            let held = self.held(group_id);
+            held.apply_offset(key, Some(committed), base + index);
+            held.note_emptiness(clock::now());
         }
     }
 }
 
 /// Settles a shard's writes in order, until the shard is gone.
 pub(super) async fn settle_all(shard: Weak<Shard>, mut writes: UnboundedReceiver<Write>) {
-    while let Some(Write { wait, base, group_id, effect, answer }) = writes.recv().await {
+    while let Some(Write { wait, base, number, group_id, effect, answer }) = writes.recv().await {
         let outcome = wait.await.map_err(|_| ErrorCode::NotCoordinator);
         let Some(shard) = shard.upgrade() else { return };
-        shard.settle(&group_id, base, effect, outcome.is_ok());
+        shard.settle(&group_id, (number, base), effect, outcome.is_ok());
         // whoever asked may be gone
         let _ = answer.send(outcome);
     }

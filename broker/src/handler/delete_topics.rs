@@ -46,6 +46,8 @@ async fn delete(broker: &Arc<Broker>, topic: DeleteTopicState) -> DeletableTopic
         .await;
     match result {
         Ok(found) => {
+            // a topic that is made again must not find the old one's offsets, not even after a crash
+            broker.groups.settled().await;
             let (name, topic_id) = found.map_or((name, topic_id), |(name, id)| (Some(name), id));
             DeletableTopicResult { name, topic_id, error_code: ErrorCode::None, error_message: None }
         }

@@ -18,6 +18,29 @@ pub(super) async fn handle(
     request: OffsetCommitRequest,
     _: i16,
 ) -> OffsetCommitResponse {
+    let mut checked = None;
+    let committed = commit(broker, &request, || {
+        let (topics, offsets) = check_all(broker, &request);
+        checked = Some(topics);
+        offsets
+    })
+    .await;
+    let mut topics = checked.unwrap_or_else(|| check_all(broker, &request).0);
+    if let Err(error) = committed {
+        for partition in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+            if partition.error_code.is_ok() {
+                partition.error_code = error;
+            }
+        }
+    }
+    OffsetCommitResponse { throttle_time_ms: 0, topics }
+}
+
+/// The answers as far as the topics of this moment decide them, and the offsets that can be committed.
+fn check_all(
+    broker: &Arc<Broker>,
+    request: &OffsetCommitRequest,
+) -> (Vec<OffsetCommitResponseTopic>, Vec<CommitOffset>) {
     let image = broker.controller.image();
     let limit = broker.configs(&image, None).broker_number("offset.metadata.max.bytes");
     let limit = usize::try_from(limit).unwrap_or(0);
@@ -36,14 +59,7 @@ pub(super) async fn handle(
         }
         topics.push(OffsetCommitResponseTopic { name: topic.name.clone(), partitions });
     }
-    if let Err(error) = commit(broker, &request, offsets).await {
-        for partition in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
-            if partition.error_code.is_ok() {
-                partition.error_code = error;
-            }
-        }
-    }
-    OffsetCommitResponse { throttle_time_ms: 0, topics }
+    (topics, offsets)
 }
 
 fn check(wanted: &OffsetCommitRequestPartition, known: bool, metadata_bytes_max: usize) -> ErrorCode {
@@ -68,9 +84,9 @@ fn commit_of(topic: &str, wanted: &OffsetCommitRequestPartition) -> CommitOffset
 async fn commit(
     broker: &Arc<Broker>,
     request: &OffsetCommitRequest,
-    offsets: Vec<CommitOffset>,
+    prepare: impl FnOnce() -> Vec<CommitOffset>,
 ) -> Result<(), ErrorCode> {
     let located = broker.groups.locate(broker, &request.group_id).await?;
     let who = (request.member_id.as_str(), request.group_instance_id.as_deref(), request.generation_id_or_member_epoch);
-    located.shard.commit(&request.group_id, who, offsets, clock::monotonic_ms()).await
+    located.shard.commit(&request.group_id, who, prepare, clock::monotonic_ms()).await
 }

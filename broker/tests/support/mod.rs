@@ -6,6 +6,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test program uses its part")]
 
 pub mod client;
+pub mod groups;
 pub mod records;
 
 use std::collections::BTreeMap;
