@@ -1,5 +1,6 @@
 //! Finds the shard that a group belongs to, loads shards, keeps their time.
 
+use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
@@ -14,8 +15,15 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::Broker;
 use crate::clock;
 use crate::controller::{ChangeError, Removals};
+use crate::group::load::LoadError;
 use crate::group::shard::Shard;
 use crate::group::state::GroupLimits;
+use crate::start_error::with_source;
+
+/// A read pool that is full is soon empty again.
+const RETRY_MIN: Duration = Duration::from_millis(100);
+/// A disk that fails is asked this often; each time costs a line in the log.
+const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// All groups of this broker.
 #[derive(Default)]
@@ -81,7 +89,7 @@ impl Coordinator {
         let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
         let shard = Arc::clone(shards.entry(index).or_insert_with(|| {
             let shard = Shard::start(partition, Arc::clone(&self.timer));
-            load(broker, &shard, index);
+            load(broker, &shard);
             shard
         }));
         drop(shards);
@@ -139,31 +147,45 @@ fn until(at: i64) -> Duration {
     Duration::from_millis(u64::try_from(at - clock::monotonic_ms()).unwrap_or(0))
 }
 
-fn load(broker: &Arc<Broker>, shard: &Arc<Shard>, index: PartitionIndex) {
-    if shard.is_empty_log() {
-        // nothing to read, so nobody has to wait
-        if let Err(error) = read(broker, shard) {
-            tracing::error!(partition = index.0, %error, "groups can't be loaded; they stay unavailable");
-        }
+/// Loads a shard, now or in the background, and again until it succeeds: a disk that was busy or away may come back.
+fn load(broker: &Arc<Broker>, shard: &Arc<Shard>) {
+    // of an empty log there is nothing to read, so nobody has to wait
+    if shard.is_empty_log() && read(broker, shard).is_ok() {
         return;
     }
-    let (broker, shard) = (Arc::clone(broker), Arc::clone(shard));
-    tokio::spawn(async move {
-        let job = {
-            let (broker, shard) = (Arc::clone(&broker), Arc::clone(&shard));
-            move || read(&broker, &shard)
-        };
-        match broker.reads.run(job).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::error!(partition = index.0, %error, "groups can't be loaded; they stay unavailable");
-            }
-            Err(error) => tracing::error!(partition = index.0, %error, "groups can't be loaded; they stay unavailable"),
-        }
-    });
+    let (broker, shard) = (Arc::downgrade(broker), Arc::downgrade(shard));
+    tokio::spawn(retry(async move || load_once(&broker, &shard).await));
 }
 
-fn read(broker: &Broker, shard: &Shard) -> Result<(), kennet_log::ReadError> {
+/// Attempts until there is nothing left to do.
+async fn retry(mut attempt: impl AsyncFnMut() -> ControlFlow<()>) {
+    let mut wait = RETRY_MIN;
+    while attempt().await.is_continue() {
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(RETRY_MAX);
+    }
+}
+
+async fn load_once(broker: &Weak<Broker>, shard: &Weak<Shard>) -> ControlFlow<()> {
+    let (Some(broker), Some(shard)) = (broker.upgrade(), shard.upgrade()) else { return ControlFlow::Break(()) };
+    if broker.is_stopping() {
+        return ControlFlow::Break(());
+    }
+    let job = {
+        let (broker, shard) = (Arc::clone(&broker), Arc::clone(&shard));
+        move || read(&broker, &shard)
+    };
+    match broker.reads.run(job).await {
+        Ok(Ok(())) => return ControlFlow::Break(()),
+        Ok(Err(error)) => {
+            tracing::error!(error = with_source(&error), "groups are not available; it is tried again");
+        }
+        Err(error) => tracing::warn!(%error, "groups are not loaded yet; it is tried again"),
+    }
+    ControlFlow::Continue(())
+}
+
+fn read(broker: &Broker, shard: &Shard) -> Result<(), LoadError> {
     shard.load(clock::monotonic_ms(), &|topic| broker.controller.image().topic(topic).is_some())
 }
 
@@ -217,4 +239,23 @@ pub(super) fn partition_of(group_id: &str, partitions: usize) -> PartitionIndex 
     let hash = group_id.encode_utf16().fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
     let count = i32::try_from(partitions).unwrap_or(1).max(1);
     PartitionIndex((hash & i32::MAX) % count)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+
+    use super::{RETRY_MAX, retry};
+
+    #[tokio::test(start_paused = true)]
+    async fn what_fails_is_tried_again_until_it_succeeds() {
+        let (mut attempts, begun) = (0, tokio::time::Instant::now());
+        retry(async || {
+            attempts += 1;
+            if attempts < 20 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })
+        .await;
+        assert_eq!(attempts, 20);
+        assert!(begun.elapsed() > 9 * RETRY_MAX && begun.elapsed() < 19 * RETRY_MAX);
+    }
 }

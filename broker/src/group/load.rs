@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use kennet_protocol::record::{Batch, Batches};
+use kennet_protocol::record::{Batch, Batches, Record, RecordError};
+use kennet_protocol::{Offset, PartitionIndex, TimestampMs};
 
 use crate::group::held::Held;
 use crate::group::records::{self, Entry};
@@ -11,27 +12,36 @@ use crate::partition::Partition;
 
 /// A batch of the coordinator's own topic decompresses to no more.
 const BATCH_BYTES_MAX: usize = 64 << 20;
+/// Read at a time: enough to keep a disk busy, little enough beside what the groups take.
+const READ_BYTES: usize = 1 << 20;
+
+/// Why a shard can't be read. Its groups are not known then, which is not the same as none.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LoadError {
+    #[error("partition {partition} of __consumer_offsets can't be read at offset {at}")]
+    Read { partition: PartitionIndex, at: Offset, source: kennet_log::ReadError },
+    #[error("a batch at or behind offset {at} of partition {partition} of __consumer_offsets is damaged: {what}")]
+    Batch { partition: PartitionIndex, at: Offset, what: String },
+}
 
 /// Reads the partition from its start; sessions of the members that are found start anew. May wait for the disk.
-pub(super) fn read(partition: &Partition, now: Millis) -> Result<BTreeMap<String, Held>, kennet_log::ReadError> {
+pub(super) fn read(partition: &Partition, now: Millis) -> Result<BTreeMap<String, Held>, LoadError> {
     let mut groups = BTreeMap::new();
     let mut at = partition.log.log_start();
     let end = partition.high_watermark();
+    if let Some(reason) = partition.log.unavailable() {
+        // what is offline has no records to show, and must not look empty
+        return Err(LoadError::Read { partition: partition.index, at, source: reason.into() });
+    }
     while at < end {
-        let read = partition.log.read(at, end, 1 << 20, true, kennet_log::fs::Wait::Allowed)?;
-        at = read.next_offset;
+        let read = partition.log.read(at, end, READ_BYTES, true, kennet_log::fs::Wait::Allowed);
+        let read = read.map_err(|source| LoadError::Read { partition: partition.index, at, source })?;
         for batch in read.chunks.into_iter().flat_map(Batches::new) {
-            match batch.map_err(|error| error.to_string()).and_then(|batch| apply_batch(&mut groups, &batch, now)) {
-                Ok(()) => {}
-                Err(error) => {
-                    tracing::error!(
-                        partition = partition.index.0,
-                        error,
-                        "a batch of __consumer_offsets does not decode"
-                    );
-                }
-            }
+            let damaged = |what| LoadError::Batch { partition: partition.index, at, what };
+            let batch = batch.map_err(|error| damaged(error.to_string()))?;
+            apply_batch(&mut groups, partition.index, &batch, now).map_err(|error| damaged(error.to_string()))?;
         }
+        at = read.next_offset;
     }
     Ok(groups)
 }
@@ -41,29 +51,45 @@ pub(super) fn held<'a>(groups: &'a mut BTreeMap<String, Held>, group_id: &str) -
     groups.entry(group_id.to_owned()).or_insert_with(|| Held::new(Group::new(group_id)))
 }
 
-fn apply_batch(groups: &mut BTreeMap<String, Held>, batch: &Batch, now: Millis) -> Result<(), String> {
-    for record in batch.records(BATCH_BYTES_MAX).map_err(|error| error.to_string())? {
-        let record = record.map_err(|error| error.to_string())?;
-        let Some(key) = record.key else { continue };
-        match records::read(key, record.value, record.offset, now).map_err(|error| error.to_string())? {
-            Entry::Offset { group, topic, partition, committed } => {
-                held(groups, &group).apply_offset((topic, partition), committed, record.offset);
-            }
-            Entry::Group { id, group: Some(group) } => {
-                let held = held(groups, &id);
-                held.group = *group;
-                held.empty_since = (held.group.state == State::Empty).then_some(record.timestamp);
-            }
-            Entry::Group { id, group: None } => {
-                let gone = groups.get(&id).is_some_and(|held| held.offsets.is_empty());
-                if gone {
-                    groups.remove(&id);
-                } else if let Some(held) = groups.get_mut(&id) {
-                    held.group = Group::new(&id);
-                }
-            }
-            Entry::Other => {}
+fn apply_batch(
+    groups: &mut BTreeMap<String, Held>,
+    partition: PartitionIndex,
+    batch: &Batch,
+    now: Millis,
+) -> Result<(), RecordError> {
+    for record in batch.records(BATCH_BYTES_MAX)? {
+        let Record { key, value, offset, timestamp, .. } = record?;
+        let Some(key) = key else { continue };
+        match records::read(key, value, offset, now) {
+            Ok(entry) => apply(groups, entry, offset, timestamp),
+            // the others are as good as before, and to give up all groups for one record would be worse
+            Err(error) => tracing::error!(
+                partition = partition.0, offset = offset.0, %error,
+                "a record of __consumer_offsets does not decode and is skipped"
+            ),
         }
     }
     Ok(())
+}
+
+fn apply(groups: &mut BTreeMap<String, Held>, entry: Entry, offset: Offset, timestamp: TimestampMs) {
+    match entry {
+        Entry::Offset { group, topic, partition, committed } => {
+            held(groups, &group).apply_offset((topic, partition), committed, offset);
+        }
+        Entry::Group { id, group: Some(group) } => {
+            let held = held(groups, &id);
+            held.group = *group;
+            held.empty_since = (held.group.state == State::Empty).then_some(timestamp);
+        }
+        Entry::Group { id, group: None } => {
+            let gone = groups.get(&id).is_some_and(|held| held.offsets.is_empty());
+            if gone {
+                groups.remove(&id);
+            } else if let Some(held) = groups.get_mut(&id) {
+                held.group = Group::new(&id);
+            }
+        }
+        Entry::Other => {}
+    }
 }

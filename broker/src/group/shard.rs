@@ -13,7 +13,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use crate::clock;
 use crate::group::held::Held;
 use crate::group::join::Join;
-use crate::group::load;
+use crate::group::load::{self, LoadError};
 use crate::group::records;
 use crate::group::state::{Action, Group, GroupLimits, JoinAnswer, Millis, Purpose, SyncAnswer, Ticket};
 use crate::group::sync::Sync;
@@ -31,9 +31,19 @@ pub(crate) struct Shard {
     state: Mutex<Inner>,
 }
 
+/// How far the shard's log has been read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Loading {
+    #[default]
+    Begun,
+    /// It could not be read; it is tried again.
+    Failed,
+    Done,
+}
+
 #[derive(Default)]
 pub(super) struct Inner {
-    is_loaded: bool,
+    loading: Loading,
     pub(super) groups: BTreeMap<String, Held>,
     pub(super) in_flight: InFlight,
     pub(super) owed: Owed,
@@ -58,7 +68,12 @@ impl Shard {
 
     pub(super) fn loaded(&self) -> Result<MutexGuard<'_, Inner>, ErrorCode> {
         let inner = self.lock();
-        if inner.is_loaded { Ok(inner) } else { Err(ErrorCode::CoordinatorLoadInProgress) }
+        match inner.loading {
+            Loading::Done => Ok(inner),
+            Loading::Begun => Err(ErrorCode::CoordinatorLoadInProgress),
+            // clients look for the coordinator again, and so try again; groups of other shards are not concerned
+            Loading::Failed => Err(ErrorCode::CoordinatorNotAvailable),
+        }
     }
 
     /// Whether the partition never had a record.
@@ -67,11 +82,17 @@ impl Shard {
     }
 
     /// Reads the partition from its start; offsets of topics that don't exist are forgotten. May wait for the disk.
-    pub(super) fn load(&self, now: Millis, exists: &dyn Fn(&str) -> bool) -> Result<(), kennet_log::ReadError> {
-        let groups = load::read(&self.partition, now)?;
+    pub(super) fn load(&self, now: Millis, exists: &dyn Fn(&str) -> bool) -> Result<(), LoadError> {
+        let read = load::read(&self.partition, now);
         let mut inner = self.lock();
-        inner.groups = groups;
-        inner.is_loaded = true;
+        match read {
+            Ok(groups) => inner.groups = groups,
+            Err(error) => {
+                inner.loading = Loading::Failed;
+                return Err(error);
+            }
+        }
+        inner.loading = Loading::Done;
         self.forget_absent(&mut inner, exists);
         drop(inner);
         self.timer.notify_one();
@@ -226,7 +247,7 @@ impl Inner {
     }
 
     pub(super) fn is_loaded(&self) -> bool {
-        self.is_loaded
+        self.loading == Loading::Done
     }
 
     /// The number that the next write gets.

@@ -6,11 +6,13 @@ use bytes::Bytes;
 use futures::FutureExt;
 use kennet_log::fs::RealFileSystem;
 use kennet_log::{DataDirectory, Limits, LogConfig, LogId};
+use kennet_protocol::record::{Batch, BatchBuilder};
 use kennet_protocol::{ErrorCode, GenerationId, LeaderEpoch, Offset, PartitionIndex, TimestampMs, Uuid};
 use tokio::sync::Notify;
 
 use crate::group::join::Join;
 use crate::group::offsets::CommitOffset;
+use crate::group::records::{self, Committed};
 use crate::group::shard::Shard;
 use crate::group::state::{GroupLimits, State};
 use crate::group::sync::Sync;
@@ -220,4 +222,41 @@ async fn a_load_forgets_topics_that_are_gone_or_were_removed_while_it_read() {
     absent.load(0, &|topic| topic != "t").unwrap();
     assert!(!found(&absent));
     assert_eq!(world.partition.log.log_end(), Offset(3), "each wrote a tombstone");
+}
+
+#[tokio::test]
+async fn one_record_that_does_not_decode_costs_no_other() {
+    let world = World::new();
+    let record = |topic: &str| {
+        let committed = Committed {
+            offset: Offset(3),
+            leader_epoch: LeaderEpoch(0),
+            metadata: String::new(),
+            committed_at: TimestampMs(0),
+            log_offset: Offset(0),
+        };
+        records::offset_record("g", topic, PartitionIndex(0), Some(&committed)).unwrap()
+    };
+    let mut builder = BatchBuilder::new(TimestampMs(0));
+    let damaged = (record("x").0, Some(Bytes::from_static(b"\x7f")));
+    for (key, value) in [record("t"), (Bytes::from_static(b"\0"), None), damaged, record("u")] {
+        builder.push(TimestampMs(0), Some(&key), value.as_deref(), &[]);
+    }
+    let batch = Batch::parse(&builder.build().unwrap()).unwrap();
+    let appended = world.partition.append(&batch, TimestampMs(0));
+    assert!(appended.is_ok());
+    world.acknowledge().await;
+    world.shard.load(0, &|_| true).unwrap();
+    assert_eq!(world.shard.offsets("g", std::collections::BTreeMap::len), Ok(2));
+}
+
+#[tokio::test]
+async fn a_shard_that_can_not_be_read_says_so_and_does_not_look_empty() {
+    let world = World::new();
+    let again = Shard::start(Arc::clone(&world.partition), Arc::new(Notify::new()));
+    assert_eq!(again.list(|_| ()), Err(ErrorCode::CoordinatorLoadInProgress));
+    world.directory.delete_topic(Uuid::from_u128(1)).unwrap();
+    assert!(again.load(0, &|_| true).is_err());
+    assert_eq!(again.list(|_| ()), Err(ErrorCode::CoordinatorNotAvailable));
+    assert_eq!(again.join("g", join_of("a"), &LIMITS, 0).await.error, ErrorCode::CoordinatorNotAvailable);
 }

@@ -26,6 +26,8 @@ pub(super) fn handle(broker: &Arc<Broker>, _: &Session, request: ListGroupsReque
     for shard in broker.groups.shards(broker) {
         match shard.list(listed) {
             Ok(found) => groups.extend(found),
+            // It is logged, and tried again. Clients would ask for ever, and never see the groups that there are.
+            Err(ErrorCode::CoordinatorNotAvailable) => {}
             Err(error) => error_code = error,
         }
     }
