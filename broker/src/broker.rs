@@ -59,6 +59,7 @@ impl Broker {
         partitions: Arc<Partitions>,
         reads: ReadPool,
         answers: ByteBudget,
+        groups: Coordinator,
     ) -> Self {
         let image = controller.image();
         let slots = partitions.configs(&image, None).broker_number("max.incremental.fetch.session.cache.slots");
@@ -70,7 +71,7 @@ impl Broker {
             sessions: FetchSessions::new(usize::try_from(slots).unwrap_or(0)),
             reads,
             answers,
-            groups: Arc::default(),
+            groups: Arc::new(groups),
             producer_ids: Mutex::new(0..0),
             stopping: AtomicBool::new(false),
         }

@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
 use crate::controller::Controller;
+use crate::group::{Coordinator, Memory};
 use crate::identity::Identity;
 use crate::management::{self, Ready};
 use crate::metadata_log::FileMetadataLog;
@@ -120,8 +121,15 @@ pub async fn start(
         .map_err(system("start the controller's thread"))?;
     tokio::spawn(Arc::clone(&partitions).complete());
     let listeners = Listeners::bind(&mut config)?;
-    let broker =
-        Arc::new(Broker::new(config.clone(), identity, controller, partitions, reads, ByteBudget::new(memory / 4)));
+    let broker = Arc::new(Broker::new(
+        config.clone(),
+        identity,
+        controller,
+        partitions,
+        reads,
+        ByteBudget::new(memory / 4),
+        Coordinator::new(Memory::of(memory)),
+    ));
     let connections = TaskTracker::new();
     let (limits, budget) = connection_limits(&config, memory);
     broker.groups.start(&broker);

@@ -16,6 +16,7 @@ use crate::broker::Broker;
 use crate::clock;
 use crate::controller::{ChangeError, Removals};
 use crate::group::load::LoadError;
+use crate::group::memory::{GROUP_BYTES_MAX, Memory};
 use crate::group::shard::Shard;
 use crate::group::state::GroupLimits;
 use crate::start_error::with_source;
@@ -26,8 +27,8 @@ const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// All groups of this broker.
-#[derive(Default)]
 pub(crate) struct Coordinator {
+    memory: Arc<Memory>,
     shards: RwLock<HashMap<PartitionIndex, Arc<Shard>>>,
     timer: Arc<Notify>,
 }
@@ -38,6 +39,10 @@ pub(crate) struct Located {
 }
 
 impl Coordinator {
+    pub(crate) fn new(memory: Memory) -> Self {
+        Self { memory: Arc::new(memory), shards: RwLock::default(), timer: Arc::default() }
+    }
+
     /// The shard of a group; the topic behind it is made when the first group is looked for.
     pub(crate) async fn locate(&self, broker: &Arc<Broker>, group_id: &str) -> Result<Located, ErrorCode> {
         if broker.is_stopping() {
@@ -88,7 +93,7 @@ impl Coordinator {
         let partition = broker.partition(image.topic(OFFSETS_TOPIC)?, index)?;
         let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
         let shard = Arc::clone(shards.entry(index).or_insert_with(|| {
-            let shard = Shard::start(partition, Arc::clone(&self.timer));
+            let shard = Shard::start(partition, Arc::clone(&self.timer), &self.memory);
             load(broker, &shard);
             shard
         }));
@@ -226,6 +231,8 @@ pub(crate) fn limits(broker: &Broker) -> GroupLimits {
         session_ms_max: configs.broker_number("group.max.session.timeout.ms"),
         initial_delay_ms: configs.broker_number("group.initial.rebalance.delay.ms"),
         members_max: usize::try_from(configs.broker_number("group.max.size")).unwrap_or(usize::MAX),
+        bytes_max: GROUP_BYTES_MAX,
+        room: usize::MAX,
     })
 }
 

@@ -1,11 +1,13 @@
 //! One group as a shard holds it: the pure group, its offsets, and who waits for its answers.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use hashbrown::HashMap;
-use kennet_protocol::{Offset, PartitionIndex, TimestampMs};
+use kennet_protocol::{GenerationId, Offset, PartitionIndex, TimestampMs};
 use tokio::sync::oneshot;
 
+use crate::group::memory::{Charge, Memory, OVERHEAD_BYTES};
 use crate::group::records::Committed;
 use crate::group::state::{Group, JoinAnswer, State, SyncAnswer, Ticket};
 
@@ -20,21 +22,48 @@ pub(super) struct Held {
     pub(super) syncs: HashMap<Ticket, oneshot::Sender<SyncAnswer>>,
     /// When the group became empty, for the retention of its offsets.
     pub(super) empty_since: Option<TimestampMs>,
+    member_bytes: Charge,
+    offset_bytes: Charge,
+}
+
+/// What an offset takes.
+pub(super) fn offset_bytes(key: &Key, metadata: &str) -> usize {
+    key.0.len() + metadata.len() + OVERHEAD_BYTES
 }
 
 impl Held {
-    pub(super) fn new(group: Group) -> Self {
-        Self { group, offsets: BTreeMap::new(), joins: HashMap::new(), syncs: HashMap::new(), empty_since: None }
+    pub(super) fn new(group: Group, memory: &Arc<Memory>) -> Self {
+        Self {
+            group,
+            offsets: BTreeMap::new(),
+            joins: HashMap::new(),
+            syncs: HashMap::new(),
+            empty_since: None,
+            member_bytes: Charge::new(memory),
+            offset_bytes: Charge::new(memory),
+        }
+    }
+
+    /// Members may have changed.
+    pub(super) fn charge_members(&mut self) {
+        self.member_bytes.set(self.group.bytes());
     }
 
     pub(super) fn apply_offset(&mut self, key: Key, committed: Option<Committed>, at: Offset) {
         if self.offsets.get(&key).is_some_and(|present| present.log_offset > at) {
             return;
         }
-        match committed {
-            Some(committed) => self.offsets.insert(key, committed),
-            None => self.offsets.remove(&key),
-        };
+        self.remove_offset(&key);
+        if let Some(committed) = committed {
+            self.offset_bytes.set(self.offset_bytes.bytes() + offset_bytes(&key, &committed.metadata));
+            self.offsets.insert(key, committed);
+        }
+    }
+
+    pub(super) fn remove_offset(&mut self, key: &Key) {
+        if let Some(removed) = self.offsets.remove(key) {
+            self.offset_bytes.set(self.offset_bytes.bytes().saturating_sub(offset_bytes(key, &removed.metadata)));
+        }
     }
 
     pub(super) fn note_emptiness(&mut self, now: TimestampMs) {
@@ -43,6 +72,11 @@ impl Held {
         } else {
             self.empty_since = None;
         }
+    }
+
+    /// Whether it is as if it had never been: not even the log knows it.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.is_vacant() && self.group.generation == GenerationId(0) && self.group.protocol_type.is_none()
     }
 
     /// Whether nothing would be lost with it.

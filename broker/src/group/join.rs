@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use kennet_protocol::{ErrorCode, GenerationId};
 
-use crate::group::member::Member;
+use crate::group::member::{Member, protocol_bytes};
+use crate::group::memory::OVERHEAD_BYTES;
 use crate::group::state::{
     Action, Group, GroupLimits, JoinAnswer, Millis, Purpose, Rebalance, State, SyncAnswer, Ticket,
 };
@@ -62,11 +63,31 @@ impl Group {
         {
             return Err(ErrorCode::GroupMaxSizeReached);
         }
+        self.check_join_bytes(&join, limits)?;
         if join.member_id.is_empty() {
             self.join_unknown(join, ticket, limits, now, actions)
         } else {
             self.join_known(join, ticket, limits, now, actions)
         }
+    }
+
+    /// Refuses what is too much for the group or for all of them. A member that takes no more than before may always join again.
+    fn check_join_bytes(&self, join: &Join, limits: &GroupLimits) -> Result<(), ErrorCode> {
+        let instance = join.instance.as_ref();
+        let replaced = instance.and_then(|instance| self.instances.get(instance)).unwrap_or(&join.member_id);
+        let present = self.members.get(replaced).map_or(0, |member| protocol_bytes(&member.protocols));
+        let new = match self.members.contains_key(replaced) {
+            true => 0,
+            false => {
+                let texts = 2 * instance.map_or(0, String::len) + join.client_id.len() + join.client_host.len();
+                OVERHEAD_BYTES + 2 * join.new_member_id.len().max(join.member_id.len()) + texts
+            }
+        };
+        let growth = (new + protocol_bytes(&join.protocols)).saturating_sub(present);
+        if growth > 0 && (growth > limits.room || self.bytes() + growth > limits.bytes_max) {
+            return Err(ErrorCode::GroupMaxSizeReached);
+        }
+        Ok(())
     }
 
     fn check_protocols(&self, join: &Join) -> Result<(), ErrorCode> {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use kennet_protocol::ErrorCode;
 
+use crate::group::memory::OVERHEAD_BYTES;
 use crate::group::state::{Action, JoinAnswer, Millis, SyncAnswer, Ticket};
 
 /// A member that is waiting for its first generation is kept this long without a heartbeat (Kafka's new member join timeout).
@@ -27,6 +28,11 @@ pub(crate) struct Member {
     pub(super) last_seen: Millis,
 }
 
+/// What assignors take of the memory.
+pub(super) fn protocol_bytes(protocols: &[(String, Bytes)]) -> usize {
+    protocols.iter().map(|(name, metadata)| name.len() + metadata.len() + size_of::<(String, Bytes)>()).sum()
+}
+
 impl Member {
     pub(super) fn seen(&mut self, now: Millis) {
         self.last_seen = self.last_seen.max(now);
@@ -39,6 +45,13 @@ impl Member {
             (None, None) => Some(self.last_seen + self.session_ms),
             _ => None,
         }
+    }
+
+    /// What it takes of the memory beside its id.
+    pub(super) fn bytes(&self) -> usize {
+        let instance = self.instance.as_ref().map_or(0, String::len);
+        let texts = 2 * instance + self.client_id.len() + self.client_host.len() + self.assignment.len();
+        OVERHEAD_BYTES + texts + protocol_bytes(&self.protocols)
     }
 
     pub(crate) fn metadata(&self, protocol: &str) -> Bytes {

@@ -1,13 +1,14 @@
 //! The group coordinator: classic consumer groups and committed offsets.
 //!
 //! `state`, `member`, `join`, `sync` are the pure group; `records` its form in `__consumer_offsets`; `shard` is one partition of that topic
-//! with its groups, `offsets` their offsets, `topics` those of topics that are gone, `writes` its records on their way to the disk, `load` the way back; `coordinator` finds the shard of a group. A change is answered after its record is acknowledged, and what is read is only what was.
+//! with its groups, `offsets` their offsets, `topics` those of topics that are gone, `writes` its records on their way to the disk, `load` the way back, `memory` its bounds; `coordinator` finds the shard of a group. A change is answered after its record is acknowledged, and what is read is only what was.
 
 mod coordinator;
 mod held;
 mod join;
 mod load;
 mod member;
+mod memory;
 mod offsets;
 mod records;
 mod shard;
@@ -23,6 +24,7 @@ mod writes;
 pub(crate) use coordinator::{Coordinator, limits};
 pub(crate) use join::Join;
 pub(crate) use member::Member;
+pub(crate) use memory::Memory;
 pub(crate) use offsets::CommitOffset;
 pub(crate) use records::Committed;
 pub(crate) use state::{Group, JoinAnswer, State, SyncAnswer};

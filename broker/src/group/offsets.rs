@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kennet_protocol::{ErrorCode, GenerationId, LeaderEpoch, Offset, PartitionIndex, TimestampMs};
 
 use crate::clock;
-use crate::group::held::Key;
+use crate::group::held::{Key, offset_bytes};
 use crate::group::records::{self, Committed, Pair};
 use crate::group::shard::{Inner, Shard};
 use crate::group::state::{Millis, State};
@@ -60,6 +60,9 @@ impl Shard {
             let offsets = prepare();
             if offsets.is_empty() {
                 return Ok(());
+            }
+            if inner.growth(group_id, &offsets) > self.memory.room() {
+                return Err(ErrorCode::InvalidCommitOffsetSize);
             }
             let committed_at = clock::now();
             let committed: Vec<_> = offsets.into_iter().map(|wanted| wanted.committed(committed_at)).collect();
@@ -170,6 +173,18 @@ impl Shard {
 }
 
 impl Inner {
+    /// What a commit takes more than is taken already; an offset that only moves is always welcome.
+    fn growth(&self, group_id: &str, offsets: &[CommitOffset]) -> usize {
+        let held = self.groups.get(group_id);
+        let of_one = |wanted: &CommitOffset| {
+            let key = (wanted.topic.clone(), wanted.partition);
+            let present = held.and_then(|held| held.offsets.get(&key));
+            let present = present.map_or(0, |present| offset_bytes(&key, &present.metadata));
+            offset_bytes(&key, &wanted.metadata).saturating_sub(present)
+        };
+        offsets.iter().map(of_one).sum()
+    }
+
     /// Offsets of a group, those on their way included.
     fn keys(&self, group_id: &str) -> BTreeSet<Key> {
         let present = self.groups.get(group_id).into_iter().flat_map(|held| held.offsets.keys());

@@ -14,6 +14,7 @@ use crate::clock;
 use crate::group::held::Held;
 use crate::group::join::Join;
 use crate::group::load::{self, LoadError};
+use crate::group::memory::Memory;
 use crate::group::records;
 use crate::group::state::{Action, Group, GroupLimits, JoinAnswer, Millis, Purpose, SyncAnswer, Ticket};
 use crate::group::sync::Sync;
@@ -28,6 +29,7 @@ pub(crate) struct Shard {
     pub(super) timer: Arc<Notify>,
     /// To the task that settles writes. Unbounded, because the log bounds the bytes that are not durable yet.
     pub(super) writes: UnboundedSender<Write>,
+    pub(super) memory: Arc<Memory>,
     state: Mutex<Inner>,
 }
 
@@ -55,9 +57,9 @@ pub(super) struct Inner {
 
 impl Shard {
     /// A shard and the task that settles its writes.
-    pub(super) fn start(partition: Arc<Partition>, timer: Arc<Notify>) -> Arc<Self> {
+    pub(super) fn start(partition: Arc<Partition>, timer: Arc<Notify>, memory: &Arc<Memory>) -> Arc<Self> {
         let (writes, taken) = mpsc::unbounded_channel();
-        let shard = Arc::new(Self { partition, timer, writes, state: Mutex::default() });
+        let shard = Arc::new(Self { partition, timer, writes, memory: Arc::clone(memory), state: Mutex::default() });
         tokio::spawn(writes::settle_all(Arc::downgrade(&shard), taken));
         shard
     }
@@ -83,7 +85,7 @@ impl Shard {
 
     /// Reads the partition from its start; offsets of topics that don't exist are forgotten. May wait for the disk.
     pub(super) fn load(&self, now: Millis, exists: &dyn Fn(&str) -> bool) -> Result<(), LoadError> {
-        let read = load::read(&self.partition, now);
+        let read = load::read(&self.partition, &self.memory, now);
         let mut inner = self.lock();
         match read {
             Ok(groups) => inner.groups = groups,
@@ -117,10 +119,15 @@ impl Shard {
                     return JoinAnswer::error(&member_id, ErrorCode::UnknownMemberId);
                 }
                 let ticket = inner.ticket();
-                let held = inner.held(group_id);
+                let limits = GroupLimits { room: self.memory.room(), ..*limits };
+                let held = inner.held(&self.memory, group_id);
                 held.joins.insert(ticket, answer);
-                let actions = held.group.join(join, ticket, limits, now);
+                let actions = held.group.join(join, ticket, &limits, now);
                 self.act(&mut inner, group_id, actions);
+                // a join that was refused makes no group
+                if inner.groups.get(group_id).is_some_and(Held::is_untouched) {
+                    inner.groups.remove(group_id);
+                }
             }
         }
         answered.await.unwrap_or_else(|_| JoinAnswer::error(&member_id, ErrorCode::NotCoordinator))
@@ -137,7 +144,7 @@ impl Shard {
                     return SyncAnswer::error(ErrorCode::UnknownMemberId);
                 };
                 held.syncs.insert(ticket, answer);
-                let actions = held.group.sync(sync, ticket, now);
+                let actions = held.group.sync(sync, ticket, self.memory.room(), now);
                 self.act(&mut inner, group_id, actions);
             }
         }
@@ -225,6 +232,9 @@ impl Shard {
                 Action::Persist(purpose) => actions.extend(self.persist(inner, group_id, purpose)),
             }
         }
+        if let Some(held) = inner.groups.get_mut(group_id) {
+            held.charge_members();
+        }
         self.timer.notify_one();
     }
 
@@ -260,7 +270,7 @@ impl Inner {
         self.writes - 1
     }
 
-    pub(super) fn held(&mut self, group_id: &str) -> &mut Held {
-        load::held(&mut self.groups, group_id)
+    pub(super) fn held(&mut self, memory: &Arc<Memory>, group_id: &str) -> &mut Held {
+        load::held(&mut self.groups, memory, group_id)
     }
 }

@@ -11,6 +11,7 @@ use kennet_protocol::{ErrorCode, GenerationId, LeaderEpoch, Offset, PartitionInd
 use tokio::sync::Notify;
 
 use crate::group::join::Join;
+use crate::group::memory::{GROUP_BYTES_MAX, Memory};
 use crate::group::offsets::CommitOffset;
 use crate::group::records::{self, Committed};
 use crate::group::shard::Shard;
@@ -18,8 +19,18 @@ use crate::group::state::{GroupLimits, State};
 use crate::group::sync::Sync;
 use crate::partition::{AckError, Partition};
 
-const LIMITS: GroupLimits =
-    GroupLimits { session_ms_min: 6_000, session_ms_max: 1_800_000, initial_delay_ms: 0, members_max: 100 };
+const LIMITS: GroupLimits = GroupLimits {
+    session_ms_min: 6_000,
+    session_ms_max: 1_800_000,
+    initial_delay_ms: 0,
+    members_max: 100,
+    bytes_max: GROUP_BYTES_MAX,
+    room: usize::MAX,
+};
+
+fn memory() -> Arc<Memory> {
+    Arc::new(Memory::new(1 << 16))
+}
 
 struct World {
     shard: Arc<Shard>,
@@ -36,7 +47,7 @@ impl World {
         let id = LogId { topic_id: Uuid::from_u128(1), partition: PartitionIndex(0) };
         let log = directory.open_log(&id, "__consumer_offsets", LogConfig::default(), TimestampMs(0));
         let partition = Arc::new(Partition::new("__consumer_offsets".into(), PartitionIndex(0), log, LeaderEpoch(0)));
-        let shard = Shard::start(Arc::clone(&partition), Arc::new(Notify::new()));
+        let shard = Shard::start(Arc::clone(&partition), Arc::new(Notify::new()), &memory());
         shard.load(0, &|_| true).unwrap();
         Self { shard, partition, directory, _folder: folder }
     }
@@ -209,7 +220,7 @@ async fn a_load_forgets_topics_that_are_gone_or_were_removed_while_it_read() {
     let world = World::new();
     assert!(world.commit("", -1, 7).now_or_never().is_none());
     world.acknowledge().await;
-    let again = || Shard::start(Arc::clone(&world.partition), Arc::new(Notify::new()));
+    let again = || Shard::start(Arc::clone(&world.partition), Arc::new(Notify::new()), &memory());
     let key = ("t".to_owned(), PartitionIndex(0));
     let found = |shard: &Shard| shard.offsets("g", |offsets| offsets.contains_key(&key)).unwrap();
     let (unchanged, removed) = (again(), again());
@@ -253,10 +264,41 @@ async fn one_record_that_does_not_decode_costs_no_other() {
 #[tokio::test]
 async fn a_shard_that_can_not_be_read_says_so_and_does_not_look_empty() {
     let world = World::new();
-    let again = Shard::start(Arc::clone(&world.partition), Arc::new(Notify::new()));
+    let again = Shard::start(Arc::clone(&world.partition), Arc::new(Notify::new()), &memory());
     assert_eq!(again.list(|_| ()), Err(ErrorCode::CoordinatorLoadInProgress));
     world.directory.delete_topic(Uuid::from_u128(1)).unwrap();
     assert!(again.load(0, &|_| true).is_err());
     assert_eq!(again.list(|_| ()), Err(ErrorCode::CoordinatorNotAvailable));
     assert_eq!(again.join("g", join_of("a"), &LIMITS, 0).await.error, ErrorCode::CoordinatorNotAvailable);
+}
+
+#[tokio::test]
+async fn a_join_that_is_refused_makes_no_group() {
+    let world = World::new();
+    let refused = world.shard.join("g", Join { session_ms: 1, ..join_of("a") }, &LIMITS, 0).await;
+    assert_eq!(refused.error, ErrorCode::InvalidSessionTimeout);
+    assert_eq!(world.shard.list(|_| ()), Ok(Vec::new()));
+    let joined = world.shard.join("g", join_of("a"), &LIMITS, 0).await;
+    assert_eq!((joined.error, world.shard.list(|_| ()).unwrap().len()), (ErrorCode::None, 1));
+}
+
+#[tokio::test]
+async fn groups_and_offsets_are_bounded_together_and_give_back_what_they_took() {
+    let world = World::new();
+    let big = || Join { protocols: vec![("range".to_owned(), Bytes::from(vec![0; 40_000]))], ..join_of("a") };
+    assert_eq!(world.shard.join("g", big(), &LIMITS, 0).await.error, ErrorCode::None);
+    assert_eq!(world.shard.join("h", big(), &LIMITS, 0).await.error, ErrorCode::GroupMaxSizeReached);
+    let commit = |offset: i64| {
+        let large = CommitOffset { metadata: "x".repeat(30_000), ..commit_of(offset) };
+        world.shard.commit("i", ("", None, GenerationId(-1)), move || vec![large], 0)
+    };
+    assert_eq!(commit(1).now_or_never(), Some(Err(ErrorCode::InvalidCommitOffsetSize)));
+    assert_eq!(world.shard.leave("g", "a", None, 0), ErrorCode::None);
+    for offset in 0..3 {
+        assert_eq!(commit(offset).now_or_never(), None, "it replaces the one before");
+        world.acknowledge().await;
+    }
+    world.shard.forget_topic("t");
+    let joined = world.shard.join("h", big(), &LIMITS, 0).await;
+    assert_eq!(joined.error, ErrorCode::None);
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use kennet_protocol::{ErrorCode, GenerationId};
 
 use crate::group::member::Member;
+use crate::group::memory::OVERHEAD_BYTES;
 
 /// Names a request that waits for its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -52,6 +53,10 @@ pub(crate) struct GroupLimits {
     pub(crate) session_ms_max: i64,
     pub(crate) initial_delay_ms: i64,
     pub(crate) members_max: usize,
+    /// What one group may take.
+    pub(crate) bytes_max: usize,
+    /// What all groups may take beyond what they do.
+    pub(crate) room: usize,
 }
 
 /// The answer to a JoinGroup.
@@ -155,6 +160,13 @@ impl Group {
         let mut members: Vec<_> = self.members.iter().collect();
         members.sort_by_key(|(_, member)| member.order);
         members
+    }
+
+    /// What its members take of the memory.
+    pub(super) fn bytes(&self) -> usize {
+        let members = self.members.iter().map(|(id, member)| 2 * id.len() + member.bytes());
+        let pending = self.pending.keys().map(|id| id.len() + OVERHEAD_BYTES);
+        OVERHEAD_BYTES + self.id.len() + members.chain(pending).sum::<usize>()
     }
 
     /// When something has to happen if nothing else does.

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use kennet_protocol::{ErrorCode, GenerationId};
 
+use crate::group::memory::GROUP_BYTES_MAX;
 use crate::group::state::{Action, Group, Millis, Purpose, State, SyncAnswer, Ticket};
 
 /// A SyncGroup request.
@@ -18,8 +19,8 @@ pub(crate) struct Sync {
 
 impl Group {
     /// SyncGroup; answered at once, or when the leader's assignment is persisted.
-    pub(crate) fn sync(&mut self, sync: Sync, ticket: Ticket, now: Millis) -> Vec<Action> {
-        match self.check_sync(&sync) {
+    pub(crate) fn sync(&mut self, sync: Sync, ticket: Ticket, room: usize, now: Millis) -> Vec<Action> {
+        match self.check_sync(&sync).and_then(|()| self.check_assignment_bytes(&sync, room)) {
             Err(error) => vec![Action::Sync(ticket, SyncAnswer::error(error))],
             Ok(()) => self.accept_sync(sync, ticket, now),
         }
@@ -44,6 +45,19 @@ impl Group {
         }
     }
 
+    /// Refuses assignments that are too much for the group, or for all groups at this time.
+    fn check_assignment_bytes(&self, sync: &Sync, room: usize) -> Result<(), ErrorCode> {
+        if self.state != State::CompletingRebalance || !self.is_leader(&sync.member_id) {
+            return Ok(());
+        }
+        let wanted: usize = sync.assignments.iter().map(|(_, assignment)| assignment.len()).sum();
+        if self.bytes() + wanted > GROUP_BYTES_MAX {
+            return Err(ErrorCode::InvalidRequest);
+        }
+        // the leader joins again, and there may be room then
+        if wanted > room { Err(ErrorCode::CoordinatorNotAvailable) } else { Ok(()) }
+    }
+
     fn accept_sync(&mut self, sync: Sync, ticket: Ticket, now: Millis) -> Vec<Action> {
         let mut actions = Vec::new();
         let is_leader = self.is_leader(&sync.member_id);
@@ -61,7 +75,8 @@ impl Group {
         if is_leader {
             for (member_id, assignment) in sync.assignments {
                 if let Some(member) = self.members.get_mut(&member_id) {
-                    member.assignment = assignment;
+                    // a slice would keep the whole request in memory
+                    member.assignment = Bytes::copy_from_slice(&assignment);
                 }
             }
             actions.push(Action::Persist(Purpose::Assignment(self.generation)));

@@ -5,11 +5,18 @@ use kennet_protocol::{ErrorCode, GenerationId};
 use proptest::prelude::*;
 
 use crate::group::join::Join;
+use crate::group::memory::GROUP_BYTES_MAX;
 use crate::group::state::{Action, Group, GroupLimits, JoinAnswer, Purpose, State, SyncAnswer, Ticket};
 use crate::group::sync::Sync;
 
-const LIMITS: GroupLimits =
-    GroupLimits { session_ms_min: 6_000, session_ms_max: 1_800_000, initial_delay_ms: 0, members_max: 100 };
+const LIMITS: GroupLimits = GroupLimits {
+    session_ms_min: 6_000,
+    session_ms_max: 1_800_000,
+    initial_delay_ms: 0,
+    members_max: 100,
+    bytes_max: GROUP_BYTES_MAX,
+    room: usize::MAX,
+};
 const SESSION: i64 = 10_000;
 const REBALANCE: i64 = 60_000;
 
@@ -66,7 +73,7 @@ fn purpose(actions: Vec<Action>) -> Purpose {
 fn stable() -> Group {
     let mut group = Group::new("g");
     group.join(join_of("", "a"), Ticket(1), &LIMITS, 0);
-    let written = purpose(group.sync(sync_of("a", 1, &[("a", "all")]), Ticket(2), 0));
+    let written = purpose(group.sync(sync_of("a", 1, &[("a", "all")]), Ticket(2), usize::MAX, 0));
     group.persisted(written, true, 0);
     assert_eq!(group.state, State::Stable);
     group
@@ -117,7 +124,7 @@ fn an_id_that_nobody_uses_lapses_with_its_session() {
 fn an_assignment_is_told_only_after_it_is_written() {
     let mut group = Group::new("g");
     group.join(join_of("", "a"), Ticket(1), &LIMITS, 0);
-    let actions = group.sync(sync_of("a", 1, &[("a", "all")]), Ticket(2), 0);
+    let actions = group.sync(sync_of("a", 1, &[("a", "all")]), Ticket(2), usize::MAX, 0);
     assert_eq!(syncs(&actions).len(), 0);
     let actions = group.persisted(purpose(actions), true, 0);
     assert_eq!(syncs(&actions)[0].assignment.as_ref(), b"all");
@@ -127,7 +134,7 @@ fn an_assignment_is_told_only_after_it_is_written() {
 fn an_assignment_that_can_not_be_written_is_taken_back() {
     let mut group = Group::new("g");
     group.join(join_of("", "a"), Ticket(1), &LIMITS, 0);
-    let written = purpose(group.sync(sync_of("a", 1, &[("a", "all")]), Ticket(2), 0));
+    let written = purpose(group.sync(sync_of("a", 1, &[("a", "all")]), Ticket(2), usize::MAX, 0));
     let actions = group.persisted(written, false, 0);
     assert_eq!(syncs(&actions)[0].error, ErrorCode::CoordinatorNotAvailable);
     assert_eq!(group.state, State::PreparingRebalance);
@@ -204,6 +211,7 @@ fn stable_static() -> Group {
     let written = purpose(group.sync(
         Sync { instance: Some("instance".to_owned()), ..sync_of("old", 1, &[("old", "all")]) },
         Ticket(2),
+        usize::MAX,
         0,
     ));
     group.persisted(written, true, 0);
@@ -218,7 +226,8 @@ fn a_static_member_comes_back_without_a_rebalance_and_keeps_its_assignment() {
     let answer = joins(&actions)[0];
     assert_eq!((answer.error, answer.generation, answer.skip_assignment), (ErrorCode::None, GenerationId(1), true));
     assert_eq!(group.heartbeat("old", Some("instance"), GenerationId(1), 6), ErrorCode::FencedInstanceId);
-    let actions = group.sync(Sync { instance: Some("instance".to_owned()), ..sync_of("new", 1, &[]) }, Ticket(4), 6);
+    let actions =
+        group.sync(Sync { instance: Some("instance".to_owned()), ..sync_of("new", 1, &[]) }, Ticket(4), usize::MAX, 6);
     assert_eq!(syncs(&actions)[0].assignment.as_ref(), b"all");
 }
 
@@ -246,6 +255,49 @@ fn tools_commit_only_while_nobody_is_a_member() {
     assert_eq!(group.may_commit("", None, GenerationId(-1), 0), Err(ErrorCode::UnknownMemberId));
     assert_eq!(group.may_commit("a", None, GenerationId(1), 0), Ok(()));
     assert_eq!(group.may_commit("a", None, GenerationId(0), 0), Err(ErrorCode::IllegalGeneration));
+}
+
+#[test]
+fn what_a_group_takes_is_bounded_and_a_member_that_takes_no_more_is_not_concerned() {
+    let big = |id: &str, new_id: &str| Join {
+        protocols: vec![("range".to_owned(), Bytes::from(vec![0; 10_000]))],
+        ..join_of(id, new_id)
+    };
+    for limits in [GroupLimits { bytes_max: 20_000, ..LIMITS }, GroupLimits { room: 9_000, ..LIMITS }] {
+        let mut group = Group::new("g");
+        group.join(big("", "a"), Ticket(1), &LIMITS, 0);
+        group.join(join_of("", "small"), Ticket(2), &LIMITS, 0);
+        let refused = group.join(big("", "b"), Ticket(3), &limits, 0);
+        assert_eq!(joins(&refused)[0].error, ErrorCode::GroupMaxSizeReached);
+        let refused = group.join(big("small", "unused"), Ticket(4), &limits, 0);
+        assert_eq!(joins(&refused)[0].error, ErrorCode::GroupMaxSizeReached);
+        let tight = GroupLimits { bytes_max: 1, room: 0, ..LIMITS };
+        let again = group.join(big("a", "unused"), Ticket(5), &tight, 0);
+        assert!(joins(&again).iter().all(|answer| answer.error == ErrorCode::None));
+    }
+}
+
+#[test]
+fn ids_that_nobody_uses_count_too() {
+    let mut group = Group::new("g");
+    let limits = GroupLimits { bytes_max: 5_000, ..LIMITS };
+    let refused = (0..100).find(|number| {
+        let wanted = Join { id_required: true, ..join_of("", &format!("m{number}")) };
+        joins(&group.join(wanted, Ticket(*number), &limits, 0))[0].error == ErrorCode::GroupMaxSizeReached
+    });
+    assert!(refused.is_some_and(|number| number > 2));
+}
+
+#[test]
+fn an_assignment_is_bounded() {
+    let mut group = Group::new("g");
+    group.join(join_of("", "a"), Ticket(1), &LIMITS, 0);
+    let of = |bytes| Sync { assignments: vec![("a".to_owned(), Bytes::from(vec![0; bytes]))], ..sync_of("a", 1, &[]) };
+    let refused = group.sync(of(GROUP_BYTES_MAX), Ticket(2), usize::MAX, 0);
+    assert_eq!(syncs(&refused)[0].error, ErrorCode::InvalidRequest);
+    let refused = group.sync(of(1_000), Ticket(3), 999, 0);
+    assert_eq!(syncs(&refused)[0].error, ErrorCode::CoordinatorNotAvailable);
+    assert_eq!(purpose(group.sync(of(1_000), Ticket(4), 1_000, 0)), Purpose::Assignment(GenerationId(1)));
 }
 
 #[derive(Debug, Clone)]
@@ -290,7 +342,7 @@ proptest! {
                     group.join(join_of(&id, &new_id), ticket, &LIMITS, now)
                 }
                 Event::Sync(client) => match &ids[client] {
-                    Some(id) => group.sync(sync_of(id, group.generation.0, &[(id, "x")]), ticket, now),
+                    Some(id) => group.sync(sync_of(id, group.generation.0, &[(id, "x")]), ticket, usize::MAX, now),
                     None => Vec::new(),
                 },
                 Event::Heartbeat(client) => {

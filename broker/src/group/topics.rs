@@ -89,7 +89,7 @@ impl Shard {
         for (group_id, keys) in gone {
             // The removal is durable in the metadata log, so this is visible before the tombstones are acknowledged.
             if let Some(held) = inner.groups.get_mut(&group_id) {
-                held.offsets.retain(|key, _| keys.binary_search(key).is_err());
+                keys.iter().for_each(|key| held.remove_offset(key));
             }
             let next = inner.next_write();
             inner.owed.add(&group_id, &keys, next);

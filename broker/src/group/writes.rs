@@ -5,7 +5,7 @@
 //! still there. So memory is what a load of the log would give.
 
 use std::collections::BTreeMap;
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
 use kennet_protocol::record::{Batch, BatchBuilder};
 use kennet_protocol::{ErrorCode, Offset};
@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::clock;
 use crate::group::held::{Held, Key};
+use crate::group::memory::Memory;
 use crate::group::records::{Committed, Pair};
 use crate::group::shard::{Inner, Shard};
 use crate::group::state::Purpose;
@@ -132,7 +133,7 @@ impl Shard {
             Effect::Commit(offsets) => {
                 inner.in_flight.remove(group_id, offsets.iter().map(|(key, _)| key));
                 if is_written {
-                    inner.apply_commit(group_id, number, base, offsets);
+                    inner.apply_commit(&self.memory, group_id, (number, base), offsets);
                 }
             }
             Effect::Bury(keys) if is_written => {
@@ -163,13 +164,19 @@ impl Shard {
 }
 
 impl Inner {
-    fn apply_commit(&mut self, group_id: &str, number: u64, base: Offset, offsets: Vec<(Key, Committed)>) {
+    fn apply_commit(
+        &mut self,
+        memory: &Arc<Memory>,
+        group_id: &str,
+        (number, base): (u64, Offset),
+        offsets: Vec<(Key, Committed)>,
+    ) {
         for ((key, mut committed), index) in offsets.into_iter().zip(0..) {
             if self.owed.outdates(group_id, &key, number) {
                 continue;
             }
             committed.log_offset = base + index;
-            let held = self.held(group_id);
+            let held = self.held(memory, group_id);
             held.apply_offset(key, Some(committed), base + index);
             held.note_emptiness(clock::now());
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use kennet_protocol::messages::join_group::{JoinGroupRequest, JoinGroupResponse, JoinGroupResponseMember};
 use kennet_protocol::{ErrorCode, RequestHeader, Uuid};
 
@@ -9,7 +10,7 @@ use crate::broker::{Broker, Session};
 use crate::clock;
 use crate::group::{Join, JoinAnswer, limits};
 
-/// A member's metadata for all assignors together; more is no subscription.
+/// Names and metadata of all assignors of a member together; more is no subscription.
 const METADATA_BYTES_MAX: usize = 1 << 20;
 
 pub(super) async fn handle(
@@ -20,7 +21,7 @@ pub(super) async fn handle(
 ) -> JoinGroupResponse {
     let version = header.api_version;
     let group_id = request.group_id.clone();
-    let bytes: usize = request.protocols.iter().map(|protocol| protocol.metadata.len()).sum();
+    let bytes: usize = request.protocols.iter().map(|protocol| protocol.name.len() + protocol.metadata.len()).sum();
     if group_id.is_empty() {
         return response(JoinAnswer::error(&request.member_id, ErrorCode::InvalidGroupId), version);
     }
@@ -39,7 +40,12 @@ pub(super) async fn handle(
         // version 0 has no rebalance timeout of its own
         rebalance_ms: i64::from(if version == 0 { request.session_timeout_ms } else { request.rebalance_timeout_ms }),
         protocol_type: request.protocol_type,
-        protocols: request.protocols.into_iter().map(|protocol| (protocol.name, protocol.metadata)).collect(),
+        // slices would keep the whole request in memory
+        protocols: request
+            .protocols
+            .into_iter()
+            .map(|protocol| (protocol.name, Bytes::copy_from_slice(&protocol.metadata)))
+            .collect(),
         id_required: version >= 4,
         can_skip_assignment: version >= 9,
     };
