@@ -30,6 +30,9 @@ pub(crate) struct Join {
     pub(crate) can_skip_assignment: bool,
 }
 
+/// A rebalance to which nobody came is looked at again no sooner; members may name a rebalance timeout of nothing.
+const POSTPONE_MS_MIN: Millis = 1_000;
+
 impl Group {
     /// JoinGroup; answered at once, or when the rebalance completes.
     pub(crate) fn join(&mut self, join: Join, ticket: Ticket, limits: &GroupLimits, now: Millis) -> Vec<Action> {
@@ -140,7 +143,10 @@ impl Group {
             return Ok(());
         }
         self.check_member(&member_id, join.instance.as_deref())?;
-        let unchanged = self.members.get(&member_id).is_some_and(|member| member.protocols == join.protocols);
+        let unchanged = self.members.get_mut(&member_id).is_some_and(|member| {
+            member.seen(now);
+            member.protocols == join.protocols
+        });
         match self.state {
             State::CompletingRebalance if unchanged => {
                 actions.push(Action::Join(ticket, self.present_generation(&member_id)));
@@ -319,6 +325,15 @@ impl Group {
             .collect();
         for member_id in &absent {
             self.remove_member(member_id, ErrorCode::UnknownMemberId, actions);
+        }
+        let is_abandoned = self.members.values().all(|member| member.awaiting_join.is_none());
+        if is_abandoned && !self.members.is_empty() {
+            // Only static members are left and none came: a generation would have an absent leader, and nobody to assign. As in Kafka the
+            // rebalance goes on until somebody comes or their sessions end.
+            let deadline = now + self.rebalance_ms().max(POSTPONE_MS_MIN);
+            let again = Rebalance { deadline, initial_left: None, initial_delay: 0, joined_meanwhile: false };
+            self.rebalance = Some(again);
+            return;
         }
         self.rebalance = None;
         self.generation = GenerationId(self.generation.0 + 1);

@@ -232,6 +232,58 @@ fn a_static_member_comes_back_without_a_rebalance_and_keeps_its_assignment() {
 }
 
 #[test]
+fn a_rebalance_to_which_no_static_member_comes_goes_on_until_their_sessions_end() {
+    let long = |instance: &str, id: &str| Join {
+        instance: Some(instance.to_owned()),
+        session_ms: 3 * REBALANCE,
+        ..join_of("", id)
+    };
+    let mut group = Group::new("g");
+    group.join(long("one", "a"), Ticket(1), &LIMITS, 0);
+    group.join(long("two", "b"), Ticket(2), &LIMITS, 0);
+    group.join(Join { instance: Some("one".to_owned()), ..join_of("a", "unused") }, Ticket(3), &LIMITS, 0);
+    assert_eq!((group.generation, group.state), (GenerationId(2), State::CompletingRebalance));
+    assert_eq!(group.join(join_of("", "c"), Ticket(4), &LIMITS, 0).len(), 0);
+    assert_eq!(group.leave("c", None, 1).0, ErrorCode::None);
+    assert!(group.tick(REBALANCE).is_empty());
+    assert_eq!((group.generation, group.state), (GenerationId(2), State::PreparingRebalance));
+    assert_eq!(group.next_deadline(), Some(2 * REBALANCE));
+    let actions = group.join(long("one", "d"), Ticket(5), &LIMITS, REBALANCE + 1);
+    assert_eq!(actions.len(), 0);
+    let actions = group.tick(2 * REBALANCE);
+    assert_eq!((joins(&actions)[0].generation, joins(&actions)[0].leader.as_str()), (GenerationId(3), "d"));
+}
+
+#[test]
+fn static_members_that_never_come_back_leave_an_empty_group() {
+    let mut group = Group::new("g");
+    group.join(Join { rebalance_ms: 0, ..static_join("old") }, Ticket(1), &LIMITS, 0);
+    group.join(Join { rebalance_ms: 0, ..join_of("", "c") }, Ticket(2), &LIMITS, 0);
+    group.tick(0);
+    group.leave("c", None, 0);
+    let mut now = 0;
+    for _ in 0..=SESSION / 1_000 {
+        let Some(next) = group.next_deadline() else { break };
+        assert!(next > now || now == 0, "it waits for something");
+        now = next;
+        group.tick(now);
+    }
+    assert_eq!(group.state, State::Empty);
+}
+
+#[test]
+fn a_join_that_changes_nothing_is_a_sign_of_life() {
+    let mut group = stable();
+    group.join(join_of("", "b"), Ticket(3), &LIMITS, 0);
+    group.join(join_of("a", "unused"), Ticket(4), &LIMITS, 0);
+    assert_eq!(group.state, State::CompletingRebalance);
+    group.join(join_of("b", "unused"), Ticket(5), &LIMITS, SESSION - 1);
+    group.heartbeat("a", None, GenerationId(2), SESSION - 1);
+    group.tick(SESSION);
+    assert!(group.members.contains_key("b"));
+}
+
+#[test]
 fn a_static_member_with_another_subscription_starts_a_rebalance() {
     let mut group = stable_static();
     let changed = Join { protocols: vec![("range".to_owned(), Bytes::from_static(b"other"))], ..static_join("new") };

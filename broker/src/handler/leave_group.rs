@@ -14,6 +14,9 @@ pub(super) async fn handle(
     request: LeaveGroupRequest,
     version: i16,
 ) -> LeaveGroupResponse {
+    if request.group_id.is_empty() {
+        return LeaveGroupResponse { error_code: ErrorCode::InvalidGroupId, ..LeaveGroupResponse::default() };
+    }
     let located = match broker.groups.locate(broker, &request.group_id).await {
         Ok(located) => located,
         Err(error_code) => return LeaveGroupResponse { error_code, ..LeaveGroupResponse::default() },

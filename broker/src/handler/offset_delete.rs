@@ -19,11 +19,18 @@ pub(super) async fn handle(
     request: OffsetDeleteRequest,
     _: i16,
 ) -> OffsetDeleteResponse {
+    let image = broker.controller.image();
     match delete(broker, &request).await {
-        Ok(read) => OffsetDeleteResponse {
-            topics: request.topics.iter().map(|topic| answer(topic, read.contains(&topic.name))).collect(),
-            ..OffsetDeleteResponse::default()
-        },
+        Ok(read) => {
+            let error = |name: &str| match (image.topic(name), read.contains(name)) {
+                // offsets of a topic that is gone are gone with it
+                (None, _) => ErrorCode::UnknownTopicOrPartition,
+                (Some(_), true) => ErrorCode::GroupSubscribedToTopic,
+                (Some(_), false) => ErrorCode::None,
+            };
+            let topics = request.topics.iter().map(|topic| answer(topic, error(&topic.name))).collect();
+            OffsetDeleteResponse { topics, ..OffsetDeleteResponse::default() }
+        }
         Err(error_code) => OffsetDeleteResponse { error_code, ..OffsetDeleteResponse::default() },
     }
 }
@@ -54,8 +61,7 @@ fn subscribed(group: &Group) -> Result<BTreeSet<String>, ErrorCode> {
     Ok(topics.flat_map(|subscription| subscription.topics).collect())
 }
 
-fn answer(topic: &OffsetDeleteRequestTopic, is_read: bool) -> OffsetDeleteResponseTopic {
-    let error_code = if is_read { ErrorCode::GroupSubscribedToTopic } else { ErrorCode::None };
+fn answer(topic: &OffsetDeleteRequestTopic, error_code: ErrorCode) -> OffsetDeleteResponseTopic {
     let partitions = topic
         .partitions
         .iter()
