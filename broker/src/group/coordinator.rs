@@ -241,18 +241,29 @@ fn with_configs<T>(broker: &Broker, read: impl FnOnce(&Configs<'_>) -> T) -> T {
     read(&broker.configs(&image, None))
 }
 
-/// Java's `String.hashCode`, without its sign, modulo the number of partitions.
+/// Java's `String.hashCode`, its absolute value, modulo the number of partitions; as in Kafka the one number that has none counts as 0.
 pub(super) fn partition_of(group_id: &str, partitions: usize) -> PartitionIndex {
     let hash = group_id.encode_utf16().fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
     let count = i32::try_from(partitions).unwrap_or(1).max(1);
-    PartitionIndex((hash & i32::MAX) % count)
+    PartitionIndex(hash.checked_abs().unwrap_or(0) % count)
 }
 
 #[cfg(test)]
 mod tests {
     use std::ops::ControlFlow;
 
-    use super::{RETRY_MAX, retry};
+    use kennet_protocol::PartitionIndex;
+
+    use super::{RETRY_MAX, partition_of, retry};
+
+    #[test]
+    fn a_group_is_in_the_partition_in_which_kafka_has_it() {
+        // hash codes 99162322, -1008770331, -2147483648
+        for (group_id, of_50, of_7) in [("hello", 22, 0), ("orders", 31, 2), ("polygenelubricants", 0, 0)] {
+            assert_eq!(partition_of(group_id, 50), PartitionIndex(of_50), "{group_id}");
+            assert_eq!(partition_of(group_id, 7), PartitionIndex(of_7), "{group_id}");
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn what_fails_is_tried_again_until_it_succeeds() {
