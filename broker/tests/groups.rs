@@ -2,15 +2,19 @@
 
 mod support;
 
+use bytes::Bytes;
+use kennet_protocol::messages::create_partitions::{CreatePartitionsRequest, CreatePartitionsTopic};
 use kennet_protocol::messages::heartbeat::HeartbeatRequest;
 use kennet_protocol::messages::leave_group::LeaveGroupRequest;
+use kennet_protocol::messages::list_groups::ListGroupsRequest;
+use kennet_protocol::messages::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use kennet_protocol::messages::offset_delete::{
     OffsetDeleteRequest, OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
 };
-use kennet_protocol::{ErrorCode, PartitionIndex};
+use kennet_protocol::{ErrorCode, GenerationId, PartitionIndex, TimestampMs};
 use support::TestBroker;
 use support::client::Client;
-use support::groups::sync_request;
+use support::groups::{commit_request, join_request, sync_request};
 
 /// Few partitions, so that starting is quick; no delay before the first generation.
 const QUICK: &[(&str, &str)] = &[("offsets.topic.num.partitions", "3"), ("group.initial.rebalance.delay.ms", "0")];
@@ -20,6 +24,162 @@ fn broker_with_topic() -> (TestBroker, Client) {
     let mut client = broker.connect();
     assert_eq!(client.create_topic("t", 1, &[]).error_code, ErrorCode::None);
     (broker, client)
+}
+
+fn heartbeat(client: &mut Client, group_id: &str, member_id: &str, generation: i32) -> ErrorCode {
+    let request = HeartbeatRequest {
+        group_id: group_id.to_owned(),
+        generation_id: GenerationId(generation),
+        member_id: member_id.to_owned(),
+        ..HeartbeatRequest::default()
+    };
+    client.call(3, &request).error_code
+}
+
+fn groups(client: &mut Client) -> Vec<String> {
+    let answer = client.call(4, &ListGroupsRequest::default());
+    assert_eq!(answer.error_code, ErrorCode::None);
+    answer.groups.into_iter().map(|group| group.group_id).collect()
+}
+
+#[test]
+fn the_oldest_clients_join_too() {
+    let (_broker, mut client) = broker_with_topic();
+    for version in [0, 1, 9] {
+        let group = format!("g{version}");
+        let mut joined = client.call(version, &join_request(&group, ""));
+        if version >= 4 {
+            assert_eq!(joined.error_code, ErrorCode::MemberIdRequired);
+            joined = client.call(version, &join_request(&group, &joined.member_id));
+        }
+        assert_eq!((joined.error_code, joined.generation_id), (ErrorCode::None, GenerationId(1)), "version {version}");
+        assert_eq!((joined.leader, joined.members.len()), (joined.member_id, 1), "version {version}");
+    }
+}
+
+#[test]
+fn members_and_offsets_are_there_after_a_restart() {
+    let (broker, mut client) = broker_with_topic();
+    let member = client.become_member("g");
+    let mut commit = commit_request("g", "t", 42);
+    commit.member_id.clone_from(&member);
+    commit.generation_id_or_member_epoch = GenerationId(1);
+    assert_eq!(client.call(8, &commit).topics[0].partitions[0].error_code, ErrorCode::None);
+    drop(client);
+    let broker = TestBroker::on(broker.stop(), QUICK);
+    let mut client = broker.connect();
+    assert_eq!(client.committed("g", "t"), 42);
+    assert_eq!(heartbeat(&mut client, "g", &member, 1), ErrorCode::None);
+    assert_eq!(client.call(8, &commit).topics[0].partitions[0].error_code, ErrorCode::None);
+    commit.generation_id_or_member_epoch = GenerationId(0);
+    assert_eq!(client.call(8, &commit).topics[0].partitions[0].error_code, ErrorCode::IllegalGeneration);
+}
+
+#[test]
+fn a_groups_records_are_in_the_partition_in_which_kafka_has_them() {
+    let broker = TestBroker::with(&[("offsets.topic.num.partitions", "7")]);
+    let mut client = broker.connect();
+    client.create_topic("t", 1, &[]);
+    // hash codes -1738392088 and 97
+    for group in ["consumer-group", "a"] {
+        assert_eq!(client.commit(group, "t", 1), ErrorCode::None);
+    }
+    let partition = |index| ListOffsetsPartition {
+        partition_index: PartitionIndex(index),
+        timestamp: TimestampMs(-1),
+        ..ListOffsetsPartition::default()
+    };
+    let topic = ListOffsetsTopic { name: "__consumer_offsets".to_owned(), partitions: (0..7).map(partition).collect() };
+    let answer = client.call(9, &ListOffsetsRequest { topics: vec![topic], ..ListOffsetsRequest::default() });
+    let ends: Vec<i64> = answer.topics[0].partitions.iter().map(|partition| partition.offset.0).collect();
+    assert_eq!(ends, [0, 0, 0, 0, 0, 0, 2], "both are 6 modulo 7");
+}
+
+#[test]
+fn a_group_has_no_more_members_than_it_may() {
+    let broker = TestBroker::with(&[("group.max.size", "3"), ("offsets.topic.num.partitions", "3")]);
+    let mut client = broker.connect();
+    let mut join = || client.call(4, &join_request("g", "")).error_code;
+    assert_eq!([join(), join(), join()], [ErrorCode::MemberIdRequired; 3], "ids that are given out count");
+    assert_eq!(join(), ErrorCode::GroupMaxSizeReached);
+}
+
+#[test]
+fn ids_that_nobody_comes_back_with_do_not_fill_the_memory() {
+    let (_broker, mut client) = broker_with_topic();
+    let mut join = join_request("g", "");
+    // the id that a static or named client gets begins with its name, here as long as a text may be
+    join.group_instance_id = None;
+    let name = "n".repeat(32_000);
+    let refused = (0..3_000).find(|_| {
+        client.send_as(4, &name, &join);
+        let answer = client.receive::<kennet_protocol::messages::join_group::JoinGroupRequest>(4, client.last_sent());
+        answer.error_code == ErrorCode::GroupMaxSizeReached
+    });
+    assert!(refused.is_some_and(|number| number > 100), "{refused:?}");
+    client.assert_alive();
+}
+
+#[test]
+fn a_members_metadata_is_bounded() {
+    let (_broker, mut client) = broker_with_topic();
+    let mut join = join_request("g", "");
+    join.protocols[0].metadata = Bytes::from(vec![0; (1 << 20) + 1]);
+    assert_eq!(client.call(3, &join).error_code, ErrorCode::InvalidRequest);
+    assert!(groups(&mut client).is_empty(), "a join that is refused makes no group");
+    join.protocols[0].metadata = Bytes::from(vec![0; 1 << 19]);
+    assert_eq!(client.call(3, &join).error_code, ErrorCode::None);
+}
+
+#[test]
+fn an_id_that_was_not_given_out_is_nobodys() {
+    let (_broker, mut client) = broker_with_topic();
+    let unknown = ErrorCode::UnknownMemberId;
+    for version in [3, 9] {
+        assert_eq!(client.call(version, &join_request("g", "forged")).error_code, unknown);
+    }
+    assert!(groups(&mut client).is_empty());
+    let member = client.become_member("g");
+    assert_eq!(client.call(3, &join_request("g", "forged")).error_code, unknown);
+    assert_eq!(client.call(5, &sync_request("g", "forged", 1)).error_code, unknown);
+    assert_eq!(heartbeat(&mut client, "g", "forged", 1), unknown);
+    let leave =
+        LeaveGroupRequest { group_id: "g".to_owned(), member_id: "forged".to_owned(), ..LeaveGroupRequest::default() };
+    assert_eq!(client.call(2, &leave).error_code, unknown);
+    let mut commit = commit_request("g", "t", 1);
+    commit.member_id = "forged".to_owned();
+    commit.generation_id_or_member_epoch = GenerationId(1);
+    assert_eq!(client.call(8, &commit).topics[0].partitions[0].error_code, unknown);
+    assert_eq!(heartbeat(&mut client, "g", &member, 1), ErrorCode::None, "the member did not notice");
+}
+
+#[test]
+fn a_member_that_joins_again_and_again_leaves_nothing_behind() {
+    let (_broker, mut client) = broker_with_topic();
+    let member = client.become_member("g");
+    for round in 2_u8..=200 {
+        let mut join = join_request("g", &member);
+        join.protocols[0].metadata = Bytes::copy_from_slice(&[round]);
+        let joined = client.call(3, &join);
+        assert_eq!((joined.error_code, joined.members.len()), (ErrorCode::None, 1));
+        assert_eq!(joined.generation_id, GenerationId(i32::from(round)), "one generation for each change");
+        let again = client.call(3, &join);
+        assert_eq!(again.generation_id, joined.generation_id, "and none where nothing changes");
+    }
+    assert_eq!(groups(&mut client), ["g"]);
+    let synced = client.call(5, &sync_request("g", &member, 200));
+    assert_eq!(synced.error_code, ErrorCode::None);
+}
+
+#[test]
+fn the_coordinators_topic_is_not_the_clients() {
+    let (_broker, mut client) = broker_with_topic();
+    assert_eq!(client.commit("g", "t", 5), ErrorCode::None);
+    assert_eq!(client.delete_topic("__consumer_offsets"), ErrorCode::InvalidRequest);
+    let topic = CreatePartitionsTopic { name: "__consumer_offsets".to_owned(), count: 60, assignments: None };
+    let request = CreatePartitionsRequest { topics: vec![topic], timeout_ms: 1_000, validate_only: false };
+    assert_eq!(client.call(3, &request).results[0].error_code, ErrorCode::InvalidTopicException);
+    assert_eq!(client.committed("g", "t"), 5);
 }
 
 #[test]

@@ -115,6 +115,33 @@ fn an_acknowledged_record_survives_sigkill() {
 }
 
 #[test]
+fn an_acknowledged_commit_survives_sigkill() {
+    let folder = bootstrapped();
+    for life in 0..3 {
+        let broker = Process::start(&folder);
+        let mut client = Client::connect(broker.address);
+        if life == 0 {
+            assert_eq!(client.create_topic("t", 1, &[]).error_code, ErrorCode::None);
+        } else {
+            assert_eq!(client.committed("g", "t"), life * 100 + 19 - 100);
+        }
+        for number in 0..20 {
+            assert_eq!(client.commit("g", "t", life * 100 + number), ErrorCode::None);
+        }
+        broker.kill();
+    }
+    let broker = Process::start(&folder);
+    let mut client = Client::connect(broker.address);
+    assert_eq!(client.committed("g", "t"), 219);
+    // what a deletion takes along is gone as surely
+    assert_eq!(client.delete_topic("t"), ErrorCode::None);
+    client.create_topic("t", 1, &[]);
+    broker.kill();
+    let broker = Process::start(&folder);
+    assert_eq!(Client::connect(broker.address).committed("g", "t"), -1);
+}
+
+#[test]
 fn sigterm_answers_who_waits_and_ends_with_success() {
     let folder = bootstrapped();
     let mut broker = Process::start(&folder);

@@ -48,8 +48,14 @@ impl Client {
 
     /// Sends a request and does not wait.
     pub fn send<R: Request>(&mut self, version: i16, request: &R) {
+        self.send_as(version, "test", request);
+    }
+
+    /// Sends a request under a client id and does not wait.
+    pub fn send_as<R: Request>(&mut self, version: i16, client_id: &str, request: &R) {
         self.correlation_id += 1;
-        let frame = encode_request(version, self.correlation_id, Some("test"), request).expect("the request encodes");
+        let frame =
+            encode_request(version, self.correlation_id, Some(client_id), request).expect("the request encodes");
         for chunk in frame {
             self.send_bytes(&chunk);
         }
