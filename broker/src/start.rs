@@ -40,7 +40,10 @@ pub struct Running {
     /// The config with the ports that were bound.
     pub config: BrokerConfig,
     directory: Arc<DataDirectory>,
+    ready: Ready,
     stop: CancellationToken,
+    /// Ends the management endpoint, which tells how far the stop has come for as long as clients are answered.
+    answered: CancellationToken,
     connections: TaskTracker,
 }
 
@@ -136,21 +139,25 @@ pub async fn start(
     serve(&broker, listeners, &limits, &budget, &stop, &connections);
     tokio::spawn(Arc::clone(&broker.groups).keep_time(Arc::clone(&broker), stop.clone()));
     tokio::spawn(retention::run(Arc::clone(&broker), stop.clone()));
-    endpoints.serve(&broker, &ready, &stop);
+    let answered = CancellationToken::new();
+    endpoints.serve(&broker, &ready, &answered);
     ready.set(BrokerState::Serving);
     announce(&config);
-    Ok(Running { broker, config, directory, stop, connections })
+    Ok(Running { broker, config, directory, ready, stop, answered, connections })
 }
 
 impl Running {
     /// Stops in order; everything that was appended is on disk, and the next start reads nothing twice.
     pub async fn stop(self) {
+        // unready first: nobody is sent here any more while who is here takes the last answers
+        self.ready.set(BrokerState::Stopping);
         self.broker.begin_stop();
         self.stop.cancel();
         self.connections.close();
         if tokio::time::timeout(DRAIN, self.connections.wait()).await.is_err() {
             tracing::warn!(seconds = DRAIN.as_secs(), "some connections did not take their last answers");
         }
+        self.answered.cancel();
         self.broker.controller.stop().await;
         let directory = Arc::clone(&self.directory);
         let closed = self.broker.reads.run(move || directory.close()).await;

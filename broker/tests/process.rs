@@ -2,11 +2,12 @@
 
 mod support;
 
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Output, Stdio};
 
 use kennet_contract::BrokerConfig;
-use kennet_protocol::ErrorCode;
+use kennet_protocol::{ErrorCode, encode_request};
 use support::client::Client;
 use support::records::{batch, values};
 use support::{TestBroker, config};
@@ -18,6 +19,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_kennet-broker");
 struct Process {
     child: Child,
     address: SocketAddr,
+    probes: SocketAddr,
 }
 
 impl Process {
@@ -26,9 +28,11 @@ impl Process {
         let port = free_port();
         config.listeners[0].port = port;
         config.listeners[0].advertised_port = port;
+        config.probes.port = free_port();
+        let probes = SocketAddr::from(([127, 0, 0, 1], config.probes.port));
         let child = command(folder, &config).stderr(Stdio::null()).spawn().expect("the program starts");
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let started = Self { child, address };
+        let started = Self { child, address, probes };
         assert!((0..500).any(|_| started.accepts()), "the broker serves after 10 seconds");
         started
     }
@@ -40,6 +44,21 @@ impl Process {
             pause(timeout);
         }
         accepted
+    }
+
+    fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
+    }
+
+    /// What a probe is answered, status line and all.
+    fn probe(&self, path: &str) -> String {
+        let mut stream = std::net::TcpStream::connect(self.probes).expect("the probes' port accepts");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("the probe is sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("the probe is answered");
+        answer
     }
 
     fn kill(mut self) {
@@ -151,12 +170,37 @@ fn sigterm_answers_who_waits_and_ends_with_success() {
     let mut waiting = support::records::fetch_request("t", 1);
     waiting.max_wait_ms = 60_000;
     client.send(12, &waiting);
-    let pid = broker.child.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
+    broker.terminate();
     // a long poll of a minute holds nobody up: the client's deadline is ten seconds
     client.frame();
     let status = broker.child.wait().expect("it ends");
     assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn a_broker_is_unready_while_clients_take_their_last_answers() {
+    let folder = bootstrapped();
+    let broker = Process::start(&folder);
+    let ready = |wanted: &str| {
+        let asked = (0..100).map(|_| {
+            pause(std::time::Duration::from_millis(20));
+            broker.probe("/readyz")
+        });
+        asked.into_iter().find(|answer| answer.starts_with(wanted)).expect("the probe changes within 2 seconds")
+    };
+    ready("HTTP/1.1 200");
+    let mut client = Client::connect(broker.address);
+    client.create_topic("t", 1, &[]);
+    client.produce("t", batch(&["x".repeat(900_000).as_str()]));
+    // requests until the broker reads no more of them, because nobody takes its answers
+    client.stream.set_write_timeout(Some(std::time::Duration::from_millis(500))).expect("a write deadline");
+    let long_name = "x".repeat(30_000);
+    let fetch = support::records::fetch_request("t", 0);
+    let fetch = encode_request(12, 1, Some(&long_name), &fetch).expect("the request encodes").concat();
+    while client.stream.write_all(&fetch).is_ok() {}
+    broker.terminate();
+    let stopping = ready("HTTP/1.1 503");
+    assert!(stopping.ends_with("Stopping\n"), "{stopping}");
 }
 
 fn fails(command: &mut Command, code: i32) -> String {
