@@ -3,7 +3,6 @@
 //! Nothing here decides; it is the place where a handler finds the parts that do.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kennet_contract::config_keys::Configs;
@@ -11,10 +10,11 @@ use kennet_contract::{BrokerConfig, ListenerConfig};
 use kennet_metadata::decisions::producer_ids;
 use kennet_metadata::{Image, Topic};
 use kennet_protocol::{BrokerId, PartitionIndex, ProducerId, Uuid};
+use tokio_util::sync::CancellationToken;
 
 use crate::controller::{ChangeError, Controller};
 use crate::fetch_session::FetchSessions;
-use crate::group::Coordinator;
+use crate::group::{Coordinator, Memory};
 use crate::identity::Identity;
 use crate::partition::{Partition, Partitions};
 use crate::read_pool::ReadPool;
@@ -32,7 +32,7 @@ pub(crate) struct Broker {
     pub(crate) answers: ByteBudget,
     pub(crate) groups: Arc<Coordinator>,
     producer_ids: Mutex<Range<i64>>,
-    stopping: AtomicBool,
+    stop: CancellationToken,
 }
 
 /// A connection, as far as handlers care.
@@ -52,14 +52,15 @@ impl Session {
 }
 
 impl Broker {
+    /// `memory` in bytes is what the process may use; answers that clients have not taken may have a quarter of it.
     pub(crate) fn new(
         config: BrokerConfig,
         identity: Identity,
         controller: Controller,
         partitions: Arc<Partitions>,
         reads: ReadPool,
-        answers: ByteBudget,
-        groups: Coordinator,
+        memory: u64,
+        stop: CancellationToken,
     ) -> Self {
         let image = controller.image();
         let slots = partitions.configs(&image, None).broker_number("max.incremental.fetch.session.cache.slots");
@@ -70,10 +71,10 @@ impl Broker {
             partitions,
             sessions: FetchSessions::new(usize::try_from(slots).unwrap_or(0)),
             reads,
-            answers,
-            groups: Arc::new(groups),
+            answers: ByteBudget::new(memory / 4),
+            groups: Arc::new(Coordinator::new(Memory::of(memory))),
             producer_ids: Mutex::new(0..0),
-            stopping: AtomicBool::new(false),
+            stop,
         }
     }
 
@@ -119,11 +120,17 @@ impl Broker {
         self.producer_ids.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn begin_stop(&self) {
-        self.stopping.store(true, Ordering::Release);
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stop.is_cancelled()
     }
 
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
+    /// What `waiting` comes to, or none once the broker stops: who waits for somebody else is answered then, not cut off.
+    pub(crate) async fn unless_stopping<T>(&self, waiting: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            // what is there already is the better answer
+            biased;
+            answer = waiting => Some(answer),
+            () = self.stop.cancelled() => None,
+        }
     }
 }

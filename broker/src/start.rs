@@ -19,7 +19,6 @@ use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
 use crate::controller::Controller;
-use crate::group::{Coordinator, Memory};
 use crate::identity::Identity;
 use crate::management::{self, Ready};
 use crate::metadata_log::FileMetadataLog;
@@ -124,15 +123,8 @@ pub async fn start(
         .map_err(system("start the controller's thread"))?;
     tokio::spawn(Arc::clone(&partitions).complete());
     let listeners = Listeners::bind(&mut config)?;
-    let broker = Arc::new(Broker::new(
-        config.clone(),
-        identity,
-        controller,
-        partitions,
-        reads,
-        ByteBudget::new(memory / 4),
-        Coordinator::new(Memory::of(memory)),
-    ));
+    let broker = Broker::new(config.clone(), identity, controller, partitions, reads, memory, stop.clone());
+    let broker = Arc::new(broker);
     let connections = TaskTracker::new();
     let (limits, budget) = connection_limits(&config, memory);
     broker.groups.start(&broker);
@@ -151,7 +143,6 @@ impl Running {
     pub async fn stop(self) {
         // unready first: nobody is sent here any more while who is here takes the last answers
         self.ready.set(BrokerState::Stopping);
-        self.broker.begin_stop();
         self.stop.cancel();
         self.connections.close();
         if tokio::time::timeout(DRAIN, self.connections.wait()).await.is_err() {

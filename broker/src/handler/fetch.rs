@@ -62,8 +62,8 @@ pub(super) async fn handle(broker: &Arc<Broker>, _: &Session, request: FetchRequ
         }
         // who waits holds no memory
         drop((round, charge));
-        // at the deadline the answer is what there is
-        let _ = timeout_at(deadline, woken.notified()).await;
+        // at the deadline, and when the broker stops, the answer is what there is
+        let _ = broker.unless_stopping(timeout_at(deadline, woken.notified())).await;
     }
 }
 

@@ -50,7 +50,12 @@ pub(super) async fn handle(
         can_skip_assignment: version >= 9,
     };
     let answer = match broker.groups.locate(broker, &group_id).await {
-        Ok(located) => located.shard.join(&group_id, join, &limits(broker), clock::monotonic_ms()).await,
+        Ok(located) => {
+            let limits = limits(broker);
+            let joined = located.shard.join(&group_id, join, &limits, clock::monotonic_ms());
+            let joined = broker.unless_stopping(joined).await;
+            joined.unwrap_or_else(|| JoinAnswer::error(&request.member_id, ErrorCode::CoordinatorNotAvailable))
+        }
         Err(error) => JoinAnswer::error(&request.member_id, error),
     };
     response(answer, version)

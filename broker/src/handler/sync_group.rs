@@ -43,7 +43,11 @@ async fn answer(broker: &Arc<Broker>, request: SyncGroupRequest, version: i16) -
         assignments: request.assignments.into_iter().map(|one| (one.member_id, one.assignment)).collect(),
     };
     match broker.groups.locate(broker, &group_id).await {
-        Ok(located) => located.shard.sync(&group_id, sync, clock::monotonic_ms()).await,
+        Ok(located) => {
+            let synced = located.shard.sync(&group_id, sync, clock::monotonic_ms());
+            let synced = broker.unless_stopping(synced).await;
+            synced.unwrap_or_else(|| SyncAnswer::error(ErrorCode::CoordinatorNotAvailable))
+        }
         Err(error) => SyncAnswer::error(error),
     }
 }

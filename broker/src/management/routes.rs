@@ -109,7 +109,8 @@ fn nothing() -> i64 {
 async fn changes(State(Serving { broker, .. }): State<Serving>, Query(After { after }): Query<After>) -> Json<Changes> {
     let mut offset = broker.controller.changes();
     // a broker that stops, or half a minute without news, is answered with what there is
-    let _ = tokio::time::timeout(CHANGES_WAIT, offset.wait_for(|offset| *offset > after)).await;
+    let news = tokio::time::timeout(CHANGES_WAIT, offset.wait_for(|offset| *offset > after));
+    let _ = broker.unless_stopping(async { news.await.is_ok() }).await;
     let metadata_offset = *offset.borrow();
     Json(Changes { metadata_offset })
 }

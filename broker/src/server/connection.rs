@@ -54,19 +54,29 @@ pub(crate) async fn run(
     let (answers, queue) = mpsc::channel(ANSWERS);
     let reading = read(broker, session, frames, answers, &stop);
     let writing = write(writer, queue);
-    tokio::pin!(reading, writing);
+    let overdue = overdue(&stop);
+    tokio::pin!(reading, writing, overdue);
     let reason = tokio::select! {
         reason = &mut reading => {
             // what was accepted is still answered
-            let _ = tokio::time::timeout(LAST_ANSWERS, writing).await;
-            reason
+            tokio::select! {
+                _ = tokio::time::timeout(LAST_ANSWERS, writing) => reason,
+                () = overdue => reason,
+            }
         }
         result = &mut writing => match result {
             Ok(()) => FrameError::Closed,
             Err(error) => FrameError::Io(error),
         },
+        () = &mut overdue => FrameError::Stopping,
     };
     report(&reason, peer);
+}
+
+/// Completes when a stopping broker has waited long enough for handlers and for a client that does not take its answers.
+async fn overdue(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(LAST_ANSWERS).await;
 }
 
 fn report(reason: &FrameError, peer: SocketAddr) {
@@ -90,6 +100,8 @@ async fn read(
     let unsent = ByteBudget::new(UNSENT_BYTES);
     loop {
         let frame = tokio::select! {
+            // requests behind the one that was answered are left to the next broker
+            biased;
             () = stop.cancelled() => return FrameError::Stopping,
             frame = frames.next() => match frame {
                 Ok(frame) => frame,
@@ -104,11 +116,8 @@ async fn read(
                 return FrameError::Closed;
             }
         };
-        // a request that waits (a long poll, a rebalance) is given up when the broker stops
-        let handled = tokio::select! {
-            () = stop.cancelled() => return FrameError::Stopping,
-            reply = handler::dispatch(&broker, &session, &header, &mut decoder) => reply,
-        };
+        // when the broker stops, a handler that waits (a long poll, a rebalance) is woken and answers
+        let handled = handler::dispatch(&broker, &session, &header, &mut decoder).await;
         let request = Some(frame.charge);
         let answer = match handled {
             Reply::Now(chunks, charge) => {

@@ -61,6 +61,18 @@ impl Client {
         }
     }
 
+    /// Sends a request and waits until a handler has it: one task reads both requests before it writes the first one's answer.
+    pub fn send_and_wait_until_handled<R: Request>(&mut self, version: i16, request: &R) {
+        let first = MetadataRequest { topics: Some(Vec::new()), ..MetadataRequest::default() };
+        let encode = |frame: Result<Vec<Bytes>, _>| frame.expect("the request encodes").concat();
+        let first_id = self.correlation_id + 1;
+        self.correlation_id += 2;
+        let mut both = encode(encode_request(12, first_id, Some("test"), &first));
+        both.extend(encode(encode_request(version, self.correlation_id, Some("test"), request)));
+        self.send_bytes(&both);
+        let _: MetadataResponse = self.receive::<MetadataRequest>(12, first_id);
+    }
+
     /// The next answer, or none if the broker closed the connection.
     pub fn frame(&mut self) -> Option<Bytes> {
         let mut length = [0; 4];
