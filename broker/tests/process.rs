@@ -24,7 +24,11 @@ struct Process {
 
 impl Process {
     fn start(folder: &TempDir) -> Self {
-        let mut config = config(folder.path(), &[]);
+        Self::with(folder, config(folder.path(), &[]))
+    }
+
+    /// The same with a config of the test's own, whose ports are chosen here.
+    fn with(folder: &TempDir, mut config: BrokerConfig) -> Self {
         let port = free_port();
         config.listeners[0].port = port;
         config.listeners[0].advertised_port = port;
@@ -201,6 +205,26 @@ fn a_broker_is_unready_while_clients_take_their_last_answers() {
     broker.terminate();
     let stopping = ready("HTTP/1.1 503");
     assert!(stopping.ends_with("Stopping\n"), "{stopping}");
+}
+
+#[test]
+fn a_listener_on_every_address_is_reached_over_ipv4_and_ipv6() {
+    let folder = bootstrapped();
+    let mut config = config(folder.path(), &[]);
+    config.listeners[0].bind = "::".to_owned();
+    let broker = Process::with(&folder, config);
+    Client::connect(broker.address).assert_alive();
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        skipped("this host has no IPv6");
+        return;
+    }
+    let v6 = SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, broker.address.port()));
+    Client::connect(v6).assert_alive();
+}
+
+#[expect(clippy::print_stderr, reason = "a test that can't run here says so")]
+fn skipped(why: &str) {
+    eprintln!("skipped: {why}");
 }
 
 fn fails(command: &mut Command, code: i32) -> String {

@@ -1,6 +1,5 @@
 //! Probes and metrics over plain HTTP.
 
-use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,7 +14,9 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
+
+/// Probes come over whichever family the cluster has.
+const EVERY_ADDRESS: &str = "::";
 
 /// Labels of a reconcile.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -56,18 +57,14 @@ impl Metrics {
 }
 
 /// Serves both ports until the process ends.
-pub(crate) async fn serve(
-    probes_port: u16,
-    metrics_port: u16,
-    context: Arc<crate::context::Context>,
-) -> std::io::Result<()> {
+pub(crate) fn serve(probes_port: u16, metrics_port: u16, context: Arc<crate::context::Context>) -> std::io::Result<()> {
     let probes = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .with_state(Arc::clone(&context));
     let metrics = Router::new().route("/metrics", get(metrics)).with_state(context);
     for (port, router) in [(probes_port, probes), (metrics_port, metrics)] {
-        let socket = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await?;
+        let socket = kennet_process::listen(EVERY_ADDRESS, port)?;
         tokio::spawn(async move {
             if let Err(error) = axum::serve(socket, router).await {
                 tracing::error!(%error, port, "an endpoint ended");

@@ -65,7 +65,7 @@ pub async fn run(arguments: Arguments) -> Result<(), StartError> {
     let (wake, woken) = mpsc::channel(WAKE_MAX);
     let context = Arc::new(Context::new(client.clone(), arguments.clone(), wake));
     let (probes, metrics) = (arguments.probes_port, arguments.metrics_port);
-    let ports = health::serve(probes, metrics, Arc::clone(&context)).await;
+    let ports = health::serve(probes, metrics, Arc::clone(&context));
     ports.map_err(|source| StartError::Port { probes, metrics, source })?;
     let leader = Leader::new(client, &arguments.pod_namespace, &arguments.pod_name);
     let act = async {

@@ -1,11 +1,9 @@
 //! Ports: bound before anything is promised, accepted from until the broker stops.
 
-use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use kennet_contract::{BrokerConfig, ListenerConfig};
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -14,9 +12,6 @@ use crate::broker::{Broker, Session};
 use crate::server::connection;
 use crate::server::limits::{ByteBudget, ConnectionLimits};
 use crate::start_error::StartError;
-
-/// Connections that may wait to be accepted.
-const BACKLOG: i32 = 1_024;
 
 /// The client ports of a broker, bound.
 pub(crate) struct Listeners(Vec<(Arc<ListenerConfig>, TcpListener)>);
@@ -40,34 +35,10 @@ impl Listeners {
     }
 }
 
-/// Binds one port. `::` takes IPv4 too, and where there is no IPv6 the same port of IPv4 is taken instead.
+/// Binds one port.
 pub(crate) fn bind(host: &str, port: u16, what: &str) -> Result<TcpListener, StartError> {
-    let refused =
-        |source: io::Error| StartError::Port { address: format!("{host}:{port}"), what: what.to_owned(), source };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let address = (host, port).to_socket_addrs().map_err(refused)?.next();
-    let address = address.ok_or_else(|| refused(io::Error::other("the host has no address")))?;
-    let socket = match open(address) {
-        Err(error) if is_without_v6(&error) && host == "::" => open(SocketAddr::from(([0, 0, 0, 0], port))),
-        other => other,
-    };
-    socket.and_then(|socket| TcpListener::from_std(socket.into())).map_err(refused)
-}
-
-fn open(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(false)?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket)
-}
-
-fn is_without_v6(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
+    let refused = |source| StartError::Port { address: format!("{host}:{port}"), what: what.to_owned(), source };
+    kennet_process::listen(host, port).map_err(refused)
 }
 
 /// Accepts connections until `stop`, each in a task of its own that `tasks` waits for.

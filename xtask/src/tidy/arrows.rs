@@ -18,12 +18,17 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
     ("crates/api", "kennet-api", &[]),
     ("crates/model", "kennet-model", &["kennet-api", "kennet-contract"]),
     ("crates/client", "kennet-client", &["kennet-protocol", "kennet-contract"]),
+    ("crates/process", "kennet-process", &["kennet-contract"]),
     (
         "broker",
         "kennet-broker",
-        &["kennet-log", "kennet-metadata", "kennet-client", "kennet-contract", "kennet-protocol"],
+        &["kennet-log", "kennet-metadata", "kennet-client", "kennet-contract", "kennet-protocol", "kennet-process"],
     ),
-    ("operator", "kennet-operator", &["kennet-api", "kennet-model", "kennet-contract", "kennet-client"]),
+    (
+        "operator",
+        "kennet-operator",
+        &["kennet-api", "kennet-model", "kennet-contract", "kennet-client", "kennet-process"],
+    ),
     ("cli", "kennet", &["kennet-api", "kennet-model", "kennet-contract", "kennet-client"]),
 ];
 
