@@ -13,8 +13,11 @@ use crate::start_error::StartError;
 pub fn load(path: &Path, id: Option<i32>) -> Result<BrokerConfig, StartError> {
     let text =
         std::fs::read_to_string(path).map_err(|source| StartError::ReadConfig { path: path.to_owned(), source })?;
-    let config: BrokerConfig = toml::from_str(&text)
-        .map_err(|error| StartError::ParseConfig { path: path.to_owned(), what: one_line(&error) })?;
+    let config: BrokerConfig = toml::from_str(&text).map_err(|error| StartError::ParseConfig {
+        path: path.to_owned(),
+        line: line(&text, &error),
+        what: one_line(&error),
+    })?;
     config.resolve(id.or_else(ordinal_of_pod)).map_err(|source| StartError::Config { path: path.to_owned(), source })
 }
 
@@ -26,6 +29,12 @@ fn ordinal_of_pod() -> Option<i32> {
 
 fn ordinal(pod: &str) -> Option<i32> {
     pod.rsplit_once('-').and_then(|(_, ordinal)| ordinal.parse().ok())
+}
+
+/// The line that the parser points at, counted from 1.
+fn line(text: &str, error: &toml::de::Error) -> Option<usize> {
+    let before = text.get(..error.span()?.start)?;
+    Some(before.matches('\n').count() + 1)
 }
 
 /// The parser points into the file over several lines; what went wrong fits one.

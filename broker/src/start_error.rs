@@ -4,13 +4,16 @@ use std::io;
 use std::path::PathBuf;
 
 use kennet_contract::{ClusterId, ConfigError, ExitCode};
+use kennet_log::OpenError;
 use kennet_metadata::MetadataLogError;
 
 /// Why a broker does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The config file can't be read.
-    #[error("cannot read config file {path}: {source}")]
+    #[error(
+        "cannot read config file {path}: {source}; expected a file that this process may read: mount it or name another with --config"
+    )]
     ReadConfig {
         /// The file.
         path: PathBuf,
@@ -18,10 +21,12 @@ pub enum StartError {
         source: io::Error,
     },
     /// The config file is not TOML, or has a field too many or too few.
-    #[error("config file {path} is wrong: {what}")]
+    #[error("config file {path} is wrong{}: {what}; correct it and try it with check-config", at_line(*line))]
     ParseConfig {
         /// The file.
         path: PathBuf,
+        /// Where in it, if it is one place.
+        line: Option<usize>,
         /// The parser's words, in one line.
         what: String,
     },
@@ -34,7 +39,9 @@ pub enum StartError {
         source: ConfigError,
     },
     /// The management certificates can't be used.
-    #[error("cannot use certificate {path}: {what}")]
+    #[error(
+        "cannot use {path} for mutual TLS: {what}; expected CA, certificate and its key in PEM: mount the cluster's Secret or correct management.certificates"
+    )]
     Certificate {
         /// The file.
         path: PathBuf,
@@ -42,10 +49,10 @@ pub enum StartError {
         what: String,
     },
     /// The data directory can't be opened.
-    #[error("{}", with_source(.0))]
-    DataDirectory(#[from] kennet_log::OpenError),
+    #[error("{}", data_directory(.0))]
+    DataDirectory(#[from] OpenError),
     /// The data directory can't be used.
-    #[error("cannot use data directory {path}: {source}")]
+    #[error("cannot use data directory {path}: {source}; {FOLDER_EXPECTED}")]
     Io {
         /// The directory.
         path: PathBuf,
@@ -89,7 +96,9 @@ pub enum StartError {
         expected: u32,
     },
     /// The identity file is damaged.
-    #[error("{path} is damaged: {what}; restore it, or start with an empty data directory")]
+    #[error(
+        "{path} is damaged: {what}; expected the JSON that was written when the directory was formatted: restore it, or start with an empty data directory"
+    )]
     Identity {
         /// The file.
         path: PathBuf,
@@ -110,7 +119,7 @@ pub enum StartError {
     #[error("the broker was stopped while it waited for its bootstrap record")]
     Stopped,
     /// The metadata log can't be used.
-    #[error("{}", with_source(.0))]
+    #[error("{}", metadata_log(.0))]
     MetadataLog(#[from] MetadataLogError),
     /// A port is taken or not allowed.
     #[error("cannot listen on {address} for {what}: {source}; free the port or choose another")]
@@ -123,7 +132,9 @@ pub enum StartError {
         source: io::Error,
     },
     /// The system refuses something that every process needs.
-    #[error("cannot {what}: {source}")]
+    #[error(
+        "cannot {what}: {source}; expected a system that allows it: raise the limits on threads, memory and open files"
+    )]
     System {
         /// What was tried.
         what: &'static str,
@@ -154,6 +165,34 @@ impl StartError {
     }
 }
 
+const FOLDER_EXPECTED: &str =
+    "expected a folder that this process may read and write: mount a volume there or change data_directory";
+
+fn at_line(line: Option<usize>) -> String {
+    line.map_or_else(String::new, |line| format!(" at line {line}"))
+}
+
+/// The log crate does not know what is configured, so what to do is said here.
+fn data_directory(error: &OpenError) -> String {
+    let said = with_source(error);
+    match error {
+        OpenError::Locked { .. } => said,
+        OpenError::Io { .. } => format!("{said}; {FOLDER_EXPECTED}"),
+    }
+}
+
+/// The same for the metadata log. What is damaged says so itself, with file and place.
+fn metadata_log(error: &MetadataLogError) -> String {
+    let said = with_source(error);
+    match error {
+        MetadataLogError::Damaged { .. } => said,
+        MetadataLogError::Io { .. } => format!("{said}; {FOLDER_EXPECTED}"),
+        MetadataLogError::Record(_) | MetadataLogError::Apply(_) => format!(
+            "the metadata log can't be replayed: {said}; expected records of this version in order: use the version of Kennet that wrote it, or restore the folder quorum"
+        ),
+    }
+}
+
 /// An error and its causes in one sentence.
 pub(crate) fn with_source(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -164,4 +203,31 @@ pub(crate) fn with_source(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use kennet_log::OpenError;
+    use kennet_metadata::MetadataLogError;
+
+    use super::StartError;
+
+    /// Those that a test can't make a process run into; `tests/process.rs` has the others.
+    #[test]
+    fn errors_of_the_system_say_what_to_do() {
+        let refused = || io::Error::from_raw_os_error(11);
+        let said = [
+            StartError::System { what: "start the runtime", source: refused() },
+            StartError::DataDirectory(OpenError::Io { path: "/data/topics".into(), source: refused() }),
+            StartError::MetadataLog(MetadataLogError::Io {
+                path: "/data/quorum/metadata.log".into(),
+                source: refused(),
+            }),
+            StartError::Stopped,
+        ]
+        .map(|error| format!("{} {error}", error.exit_code() as u8));
+        insta::assert_snapshot!(said.join("\n"));
+    }
 }

@@ -228,7 +228,15 @@ fn skipped(why: &str) {
 }
 
 fn fails(command: &mut Command, code: i32) -> String {
-    let Output { status, stderr, .. } = command.stdout(Stdio::null()).output().expect("the program runs");
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program runs");
+    let ended = (0..500).any(|_| {
+        pause(std::time::Duration::from_millis(20));
+        child.try_wait().expect("the process is ours").is_some()
+    });
+    if !ended {
+        child.kill().expect("the process is ours");
+    }
+    let Output { status, stderr, .. } = child.wait_with_output().expect("the program ran");
     let said = String::from_utf8_lossy(&stderr).into_owned();
     assert_eq!(status.code(), Some(code), "{said}");
     let last = said.lines().last().unwrap_or_default().to_owned();
@@ -258,6 +266,8 @@ fn a_config_that_is_wrong_is_one_sentence_and_code_3() {
         good.replace("contract = 1", "contract = 99"),
         format!("{good}\n[kafka]\n\"log.retention.ms\" = \"soon\"\n"),
         "not toml".to_owned(),
+        good.replace("port = 0", "port = 70000"),
+        format!("{good}\nno value here\n"),
     ] {
         std::fs::write(&file, text).expect("the config is written");
         let mut check = Command::new(PROGRAM);
@@ -284,6 +294,56 @@ fn a_data_directory_of_somebody_else_is_one_sentence_and_code_4() {
         said.push(fails(&mut command(&folder, &config), 4));
     }
     let _holder = Process::start(&folder);
+    said.push(fails(&mut command(&folder, &good), 4));
+    let said: Vec<_> = said.iter().map(|line| without_paths(line, &folder)).collect();
+    insta::assert_snapshot!(said.join("\n"));
+}
+
+#[test]
+fn a_certificate_that_can_not_be_used_is_one_sentence_and_code_3() {
+    let folder = bootstrapped();
+    let good = config(folder.path(), &[]);
+    let certificates = &good.management.certificates;
+    let mut said = Vec::new();
+    for (path, text) in [(&certificates.key, "nothing"), (&certificates.certificate, ""), (&certificates.ca, "nothing")]
+    {
+        let kept = std::fs::read(path).expect("the file is there");
+        std::fs::write(path, text).expect("the file is written");
+        said.push(fails(&mut command(&folder, &good), 3));
+        std::fs::write(path, kept).expect("the file is written");
+    }
+    std::fs::remove_file(&certificates.certificate).expect("the file is there");
+    said.push(fails(&mut command(&folder, &good), 3));
+    let said: Vec<_> = said.iter().map(|line| without_paths(line, &folder)).collect();
+    insta::assert_snapshot!(said.join("\n"));
+}
+
+#[test]
+fn a_data_directory_that_is_damaged_is_one_sentence_and_code_4() {
+    let broker = TestBroker::start();
+    let mut client = broker.connect();
+    client.create_topic("t", 1, &[]);
+    client.produce("t", batch(&["a"]));
+    let folder = broker.stop();
+    let good = config(folder.path(), &[]);
+    let identity = good.data_directory.join("identity.json");
+    let written = std::fs::read_to_string(&identity).expect("the identity is there");
+    let mut said = Vec::new();
+    for text in [written.replace("\"formatVersion\": 1", "\"formatVersion\": 9"), "{".to_owned()] {
+        std::fs::write(&identity, text).expect("the identity is written");
+        said.push(fails(&mut command(&folder, &good), 4));
+    }
+    std::fs::write(&identity, written).expect("the identity is written");
+    let quorum = good.data_directory.join("quorum");
+    let log = quorum.join("metadata.log");
+    let mut bytes = std::fs::read(&log).expect("the metadata log is there");
+    bytes[12] ^= 1;
+    std::fs::write(&log, bytes).expect("the metadata log is written");
+    said.push(fails(&mut command(&folder, &good), 4));
+    std::fs::remove_dir_all(&quorum).expect("the folder is there");
+    said.push(fails(&mut command(&folder, &good), 4));
+    std::fs::remove_dir_all(&quorum).expect("the folder is there again");
+    std::fs::write(&quorum, "a file").expect("the file is written");
     said.push(fails(&mut command(&folder, &good), 4));
     let said: Vec<_> = said.iter().map(|line| without_paths(line, &folder)).collect();
     insta::assert_snapshot!(said.join("\n"));
