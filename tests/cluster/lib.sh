@@ -8,9 +8,9 @@ h() { "$KUBERNETES/in" helm "$@"; }
 cluster_images() {
     local root client=$1/client
     root=$(cd "$KUBERNETES/../.." && pwd)
-    "$root/images/build" "$1"
-    (cd "$root/tests/cluster/client" && CGO_ENABLED=0 GOFLAGS="-buildvcs=false -modcacherw -trimpath" go build -ldflags "-s -w" -o "$client" .)
-    "$root/images/mkimage" localhost/kennet-tests/client:1 "$1/client.tar" "$client:/client"
+    "$root/images/build" "$1" &&
+        (cd "$root/tests/cluster/client" && CGO_ENABLED=0 GOFLAGS="-buildvcs=false -modcacherw -trimpath" go build -ldflags "-s -w" -o "$client" .) &&
+        "$root/images/mkimage" localhost/kennet-tests/client:1 "$1/client.tar" "$client:/client"
 }
 
 ready() { k wait --for=condition=Ready --timeout="${2:-90s}" "$1"; }

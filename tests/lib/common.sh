@@ -58,18 +58,28 @@ have() {
     done
 }
 
-# python_with PACKAGE==VERSION...: prints a python that has them, from a cached environment named after them.
+# python_with PACKAGE==VERSION...: prints a python that has them, from a cached environment named after them; fails when there can't be one.
+# Only what is complete is marked so: `set -e` holds in no function that is called from a condition.
 python_with() {
     local key environment
     key=$(printf '%s\n' "$@" "$(python3 --version)" | sha256sum | cut -c1-16)
     environment=$KENNET_CACHE/python-$key
     if [ ! -f "$environment/complete" ]; then
+        python_venv || return 1
         rm -rf "$environment"
-        python3 -m venv "$environment" >&2
-        "$environment/bin/pip" install --quiet "$@" >&2
-        touch "$environment/complete"
+        python3 -m venv "$environment" >&2 && "$environment/bin/pip" install --quiet "$@" >&2 && touch "$environment/complete" || return 1
     fi
     echo "$environment/bin/python"
+}
+
+# Whether python3 can make environments, after trying Debian's package.
+python_venv() {
+    python3 -c 'import ensurepip, venv' 2> /dev/null && return 0
+    if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
+        apt-get update -qq > /dev/null 2>&1 || true
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3 python3-venv > /dev/null 2>&1 || true
+    fi
+    python3 -c 'import ensurepip, venv' 2> /dev/null || { echo "python3 can't make environments: install python3-venv" >&2; return 1; }
 }
 
 # Builds the programs that are tested, and prints their folder. Static, as they are in the images. KENNET_PROGRAMS=folder takes those there.
