@@ -58,6 +58,15 @@ have() {
     done
 }
 
+# kafka_jars NAME: whether Apache Kafka can run here. Without Java or Maven it is skipped, with them it must be there.
+kafka_jars() {
+    if ! command -v java > /dev/null || { [ ! -f "$KAFKA_HOME/complete" ] && ! command -v mvn > /dev/null; }; then
+        skip "$1: Apache Kafka needs Java and Maven"
+        return 1
+    fi
+    "$(dirname "${BASH_SOURCE[0]}")/../kafka/fetch" || { fail "$1: Apache Kafka's jars can't be fetched"; return 1; }
+}
+
 # python_with PACKAGE==VERSION...: prints a python that has them, from a cached environment named after them; fails when there can't be one.
 # Only what is complete is marked so: `set -e` holds in no function that is called from a condition.
 python_with() {
