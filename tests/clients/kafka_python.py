@@ -22,7 +22,12 @@ def consumer(*topics, **settings):
 
 def create():
     admin.create_topics([NewTopic(name, 3, 1, topic_configs={"retention.ms": "-1"})])
-    assert name in admin.list_topics()
+    # the controller answers before every broker has the topic in its metadata
+    for _ in range(100):
+        if name in admin.list_topics():
+            return
+        time.sleep(0.1)
+    raise AssertionError("the topic is not listed after 10 s")
 
 
 def awkward(codec):
@@ -33,7 +38,7 @@ def awkward(codec):
         for key, value, headers in AWKWARD:
             producer.send(topic, key=key, value=value, headers=headers, timestamp_ms=1_700_000_000_000).get(20)
         producer.close()
-        with_assignment = consumer()
+        with_assignment = consumer(consumer_timeout_ms=20_000)
         with_assignment.assign([TopicPartition(topic, 0)])
         with_assignment.seek_to_beginning()
         found = []

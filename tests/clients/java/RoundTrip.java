@@ -97,6 +97,8 @@ public class RoundTrip {
     static Void create() throws Exception {
         NewTopic topic = new NewTopic(name, 3, (short) -1).configs(Collections.singletonMap("retention.ms", "-1"));
         admin.createTopics(Collections.singletonList(topic)).all().get();
+        // the controller answers before every broker has the topic in its metadata
+        for (int turn = 0; turn < 100 && !admin.listTopics().names().get().contains(name); turn++) Thread.sleep(100);
         equal(admin.listTopics().names().get().contains(name), true, "listed");
         return null;
     }

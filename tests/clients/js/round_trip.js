@@ -44,6 +44,8 @@ async function main () {
   await admin.connect()
   await step('create a topic', async () => {
     await admin.createTopics({topics: [{topic: name, numPartitions: 3, configEntries: [{name: 'retention.ms', value: '-1'}]}]})
+    // the controller answers before every broker has the topic in its metadata
+    for (let turn = 0; turn < 100 && !(await admin.listTopics()).includes(name); turn++) await new Promise(resolve => setTimeout(resolve, 100))
     equal((await admin.listTopics()).includes(name), true, 'listed')
   })
   for (const [codec, compression] of [['none', CompressionTypes.None], ['gzip', CompressionTypes.GZIP]]) {
