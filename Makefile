@@ -1,6 +1,6 @@
 # The commands of the README. Each is one line; what is longer lives in xtask or tests/.
 .DEFAULT_GOAL := help
-.PHONY: help build check test demo demo-kubernetes bench cache cache-clear
+.PHONY: help build check test demo demo-kubernetes images cache cache-clear
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -20,8 +20,8 @@ demo: ## a broker here, this repository's history through it, read back and comp
 demo-kubernetes: ## the same on a throw-away Kubernetes, or on CONTEXT=name REGISTRY=prefix
 	bash tests/demo/kubernetes
 
-bench: ## Kennet and Apache Kafka side by side
-	bash bench/run
+images: ## broker's and operator's, as archives under target/images
+	bash images/build
 
 cache: ## what the tests keep outside the checkout
 	cargo xtask cache
