@@ -185,7 +185,7 @@ fn data_directory(error: &OpenError) -> String {
 fn metadata_log(error: &MetadataLogError) -> String {
     let said = with_source(error);
     match error {
-        MetadataLogError::Damaged { .. } => said,
+        MetadataLogError::Damaged { .. } | MetadataLogError::Full { .. } => said,
         MetadataLogError::Io { .. } => format!("{said}; {FOLDER_EXPECTED}"),
         MetadataLogError::Record(_) | MetadataLogError::Apply(_) => format!(
             "the metadata log can't be replayed: {said}; expected records of this version in order: use the version of Kennet that wrote it, or restore the folder quorum"
