@@ -78,6 +78,8 @@ pub(crate) enum Topics {
         /// Kafka's own topics too
         #[arg(long)]
         internal: bool,
+        #[command(flatten)]
+        orphaned: Orphaned,
     },
     /// Show partitions and configs of topics
     Describe {
@@ -108,6 +110,21 @@ pub(crate) enum Topics {
         #[arg(required = true)]
         names: Vec<String>,
     },
+}
+
+/// Topics that nobody looks after, and where to ask for them.
+#[derive(Debug, Args)]
+pub(crate) struct Orphaned {
+    /// Only topics without a Topic object in Kubernetes: retained when it was deleted, about to be deleted, or never declared
+    #[arg(long, conflicts_with = "internal")]
+    pub(crate) orphaned: bool,
+    /// With --orphaned: a broker's management endpoint, host:port as its certificate names it; found by itself for a cluster of `kennet dev` in
+    /// this directory
+    #[arg(long, value_name = "ADDRESS", requires_all = ["orphaned", "certificates"])]
+    pub(crate) management: Option<String>,
+    /// With --management: a folder with ca.crt, and cli.crt and cli.key or another such pair; /etc/kennet-tls in a broker's pod
+    #[arg(long, value_name = "FOLDER", requires = "management")]
+    pub(crate) certificates: Option<std::path::PathBuf>,
 }
 
 #[derive(Debug, Args)]

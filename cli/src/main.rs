@@ -8,6 +8,7 @@ mod consume;
 mod dev;
 mod error;
 mod groups;
+mod management;
 mod output;
 mod produce;
 mod progress;
@@ -21,7 +22,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches};
 use kennet_client::{Client, ClientOptions};
 
-use crate::command_line::{Arguments, Command, Connection};
+use crate::command_line::{Arguments, Command, Connection, Topics};
 use crate::error::CliError;
 use crate::output::Output;
 
@@ -65,6 +66,9 @@ async fn run(arguments: Arguments) -> Result<(), CliError> {
     let output = Output::new(arguments.output);
     let connection = &arguments.connection;
     match arguments.command {
+        Command::Topics(Topics::List { orphaned, .. }) if orphaned.orphaned => {
+            topics::orphaned::run(connection, &output, &orphaned).await
+        }
         Command::Topics(command) => topics::run(&connect(connection).await?, &output, command).await,
         Command::Groups(command) => groups::run(&connect(connection).await?, &output, command).await,
         Command::Produce(options) => produce::run(connect(connection).await?, &output, options).await,

@@ -160,6 +160,53 @@ def an_offline_partition():
     os.rename(log + ".kept", log)
 
 
+def curl(state, *arguments):
+    """The management endpoint, as the operator calls it: changes of ownership are its alone."""
+    tls = os.path.join(folder, state["folder"], "tls")
+    port = int(state["bootstrap"].rsplit(":", 1)[1]) + 7
+    certificates = ["--cacert", f"{tls}/ca.crt", "--cert", f"{tls}/cli.crt", "--key", f"{tls}/cli.key"]
+    command = ["curl", "-sS", "-f", "--max-time", "10", *certificates, *arguments, f"https://127.0.0.1:{port}/v1/topic-owners"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+def own(state, topic, action, **more):
+    owner = {"namespace": "n", "name": "object", "uid": "u"}
+    change = {"topic": topic, "action": action, "owner": owner} | more
+    curl(state, "-X", "POST", "-H", "content-type: application/json", "-d", json.dumps(change))
+
+
+def orphans():
+    up()
+    [state] = status()
+    kennet.environment["KENNET_BOOTSTRAP"] = state["bootstrap"]
+    for topic in ("claimed", "retained", "doomed"):
+        kennet.run("topics", "create", topic)
+        own(state, topic, "claim")
+    own(state, "retained", "release")
+    own(state, "doomed", "scheduleDeletion", deleteAtMs=4_000_000_000_000)
+    expected = {"events": (None, None), "retained": (None, None), "doomed": ("object", "2096-10-02T07:06:40Z")}
+    shape = lambda rows: {one["topic"]: (one["owner"] and one["owner"]["name"], one["deleteAt"]) for one in rows}
+    listed = kennet.json("topics", "list", "--orphaned")
+    equal(shape(listed), expected)
+    ids = {one["topic"]: one["topicId"] for one in kennet.json("topics", "list")}
+    equal({one["topic"]: one["topicId"] for one in listed}, {name: ids[name] for name in expected})
+    port = int(state["bootstrap"].rsplit(":", 1)[1]) + 7
+    asked = ["topics", "list", "--orphaned", "--management", f"localhost:{port}", "--certificates"]
+    equal(shape(kennet.json(*asked, os.path.join(state["folder"], "tls"))), expected)
+    # a broker may look too: its certificates are what there is in a pod
+    pod = os.path.join(folder, "pod")
+    os.makedirs(pod)
+    for own_name, name in (("ca.crt", "ca.crt"), ("broker.crt", "0.crt"), ("broker.key", "0.key")):
+        shutil.copy(os.path.join(folder, state["folder"], "tls", own_name), os.path.join(pod, name))
+    equal(shape(kennet.json(*asked, pod)), expected)
+    kennet.refused(2, "--management", "topics", "list", "--orphaned", "--bootstrap", "127.0.0.1:1")
+    kennet.refused(2, "--certificates", *asked[:5])
+    kennet.refused(1, "none-such", *asked, "none-such")
+    kennet.run("topics", "delete", "claimed", "retained", "doomed")
+    kennet.run("dev", "down")
+    kennet.refused(2, "--management", "topics", "list", "--orphaned")
+
+
 def a_broker_that_hangs():
     """The first Ctrl-C waits for acknowledgements, the second does not."""
     up()
@@ -224,6 +271,7 @@ try:
     step("a wrong file is refused with its field", wrong_manifests)
     step("a taken port is refused", taken_ports)
     step("the data of another cluster is refused", foreign_data)
+    step("topics without an owner are listed", orphans)
     step("an offline partition does not hide the others", an_offline_partition)
     step("a second Ctrl-C does not wait for a broker that hangs", a_broker_that_hangs)
     step("a slow start shows on a terminal", slow_start)

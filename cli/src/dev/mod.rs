@@ -4,7 +4,6 @@
 //! `.kennet/<cluster>/`. What a manifest means is decided by the operator's own model; only the place is another one.
 
 mod certificates;
-mod management;
 mod manifest;
 mod place;
 mod state;
@@ -14,11 +13,13 @@ mod topics;
 use std::path::Path;
 use std::time::Duration;
 
+use kennet_contract::management::Status;
 use serde_json::{Value, json};
 
 use crate::command_line::Dev;
 use crate::dev::state::State;
 use crate::error::CliError;
+use crate::management::Management;
 use crate::output::Output;
 
 /// Where clusters live, below the current directory.
@@ -40,7 +41,7 @@ async fn status(output: &Output, only: Option<&str>) -> Result<(), CliError> {
     for state in State::load_all(Path::new(HOME), only)? {
         let running = state.supervisor.is_some_and(|process| process.is_alive());
         let said = match running {
-            true => management::status(&state).await.map(|status| format!("{:?}", status.state)),
+            true => reachable(&state).await.map(|status| format!("{:?}", status.state)),
             false => Ok("Stopped".to_owned()),
         };
         let word = said.unwrap_or_else(|_| "Unreachable".to_owned());
@@ -52,6 +53,20 @@ async fn status(output: &Output, only: Option<&str>) -> Result<(), CliError> {
         }));
     }
     output.list(&["cluster", "state", "bootstrap", "folder"], &rows, &all.into())
+}
+
+async fn reachable(state: &State) -> Result<Status, CliError> {
+    state.management()?.status().await
+}
+
+/// The management endpoint of the running cluster of this directory that is reached at `bootstrap`, if there is one.
+pub(crate) fn management_of(bootstrap: &[String]) -> Result<Option<Management>, CliError> {
+    let local = |address: &str| address.replacen("localhost:", "127.0.0.1:", 1);
+    let wanted: Vec<String> = bootstrap.iter().map(|address| local(address)).collect();
+    let states = State::load_all(Path::new(HOME), None)?;
+    let running = states.iter().filter(|state| state.supervisor.is_some_and(|process| process.is_alive()));
+    let mut found = running.filter(|state| wanted.contains(&state.bootstrap()));
+    found.next().map(State::management).transpose()
 }
 
 async fn down(output: &Output, only: Option<&str>) -> Result<(), CliError> {

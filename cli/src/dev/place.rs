@@ -11,8 +11,8 @@ use kennet_model::cluster::{Placement, ValidatedCluster, render};
 
 use crate::error::CliError;
 
-const HOST: &str = "127.0.0.1";
-const MANAGEMENT: u16 = 7;
+pub(super) const HOST: &str = "127.0.0.1";
+pub(super) const MANAGEMENT: u16 = 7;
 const PROBES: u16 = 8;
 const METRICS: u16 = 9;
 /// Bases that `--base-port auto` tries.

@@ -7,7 +7,9 @@ use kennet_contract::ClusterId;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
+use crate::dev::place;
 use crate::error::CliError;
+use crate::management::Management;
 
 const FILE: &str = "dev.json";
 
@@ -109,6 +111,12 @@ impl State {
     /// Where clients connect.
     pub(super) fn bootstrap(&self) -> String {
         format!("127.0.0.1:{}", self.base_port)
+    }
+
+    /// The broker's management endpoint, with the certificates that it was started with.
+    pub(super) fn management(&self) -> Result<Management, CliError> {
+        let address = format!("{}:{}", place::HOST, self.base_port + place::MANAGEMENT);
+        Management::new(&address, &self.folder.join("tls"))
     }
 }
 

@@ -15,8 +15,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::dev::manifest::{self, Manifest};
 use crate::dev::state::{Process, State};
-use crate::dev::{HOME, certificates, management, place, topics};
+use crate::dev::{HOME, certificates, place, topics};
 use crate::error::CliError;
+use crate::management::Management;
 use crate::output::{Output, note};
 use crate::progress::Progress;
 
@@ -117,12 +118,13 @@ fn find_broker() -> Result<PathBuf, CliError> {
 /// Waits until the broker serves, applies the Topics, says so, and then waits for ever.
 async fn serve(output: &Output, manifest: &Manifest, state: &State) -> Result<(), CliError> {
     let progress = Progress::waiting("the broker starts");
+    let endpoint = state.management()?;
     let ready = async {
-        let status = wait_for(state, &progress, |_| true).await;
+        let status = wait_for(&endpoint, &progress, |_| true).await;
         if status.state == BrokerState::AwaitingBootstrap {
-            management::bootstrap(state, &status.directory_id).await?;
+            endpoint.bootstrap(state.cluster_id, &status.directory_id).await?;
         }
-        wait_for(state, &progress, |status| status.state == BrokerState::Serving).await;
+        wait_for(&endpoint, &progress, |status| status.state == BrokerState::Serving).await;
         Ok::<(), CliError>(())
     };
     let late = |_| {
@@ -143,9 +145,9 @@ async fn serve(output: &Output, manifest: &Manifest, state: &State) -> Result<()
     std::future::pending().await
 }
 
-async fn wait_for(state: &State, progress: &Progress, wanted: impl Fn(&Status) -> bool) -> Status {
+async fn wait_for(endpoint: &Management, progress: &Progress, wanted: impl Fn(&Status) -> bool) -> Status {
     loop {
-        if let Ok(status) = management::status(state).await {
+        if let Ok(status) = endpoint.status().await {
             if wanted(&status) {
                 return status;
             }

@@ -1,6 +1,7 @@
 //! `kennet topics`: create, list, change and delete; describing has a file of its own.
 
 mod describe;
+pub(crate) mod orphaned;
 
 use kennet_client::{Client, ConfigResource, NewTopic, TopicMetadata, Uuid};
 use kennet_contract::ClusterId;
@@ -19,7 +20,7 @@ pub(crate) async fn run(client: &Client, output: &Output, command: Topics) -> Re
             let topic = NewTopic { name, partitions, replication_factor, config, validate_only: dry_run };
             create(client, output, &topic).await
         }
-        Topics::List { internal } => list(client, output, internal).await,
+        Topics::List { internal, .. } => list(client, output, internal).await,
         Topics::Describe { names } => describe::run(client, output, &names).await,
         Topics::Alter { name, partitions, config, delete_config, dry_run } => {
             let set = config.into_iter().map(|(key, value)| (key, Some(value)));
