@@ -302,3 +302,16 @@ async fn groups_and_offsets_are_bounded_together_and_give_back_what_they_took() 
     let joined = world.shard.join("h", big(), &LIMITS, 0).await;
     assert_eq!(joined.error, ErrorCode::None);
 }
+
+#[tokio::test]
+async fn an_offset_that_is_on_its_way_when_its_topic_goes_is_never_seen() {
+    let world = World::new();
+    assert!(world.commit("", -1, 7).now_or_never().is_none());
+    world.shard.forget_topic("t");
+    world.directory.flush();
+    world.partition.advance(Offset(1));
+    world.settle().await;
+    assert_eq!((world.committed("g"), world.partition.log.log_end()), (None, Offset(2)));
+    world.acknowledge().await;
+    assert_eq!(world.committed("g"), None);
+}
