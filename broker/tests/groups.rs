@@ -76,6 +76,43 @@ fn members_and_offsets_are_there_after_a_restart() {
 }
 
 #[test]
+fn groups_that_can_not_be_read_say_so_and_the_others_are_listed() {
+    let broker = TestBroker::with(&[("offsets.topic.num.partitions", "2")]);
+    let mut client = broker.connect();
+    client.create_topic("t", 1, &[]);
+    // hash codes 97 and 98
+    for group in ["a", "b"] {
+        for offset in 0..3 {
+            assert_eq!(client.commit(group, "t", offset), ErrorCode::None);
+        }
+    }
+    drop(client);
+    let folder = broker.stop();
+    damage_first_batch(&folder.path().join("data").join("topics"), "0001");
+    let broker = TestBroker::on(folder, &[]);
+    let mut client = broker.connect();
+    assert_eq!(client.committed("b", "t"), 2);
+    while client.commit("a", "t", 5) == ErrorCode::CoordinatorLoadInProgress {}
+    assert_eq!(client.commit("a", "t", 5), ErrorCode::CoordinatorNotAvailable);
+    assert_eq!(client.call(3, &join_request("a", "")).error_code, ErrorCode::CoordinatorNotAvailable);
+    assert_eq!(groups(&mut client), ["b"]);
+}
+
+/// Flips a byte of the first batch in the partition of that index, in every topic that has one.
+fn damage_first_batch(topics: &std::path::Path, partition: &str) {
+    for topic in std::fs::read_dir(topics).expect("the folder of topics").flatten() {
+        let folder = topic.path().join(partition);
+        for file in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            if file.path().extension().is_some_and(|extension| extension == "log") {
+                let mut bytes = std::fs::read(file.path()).expect("the segment");
+                bytes[70] ^= 0x55;
+                std::fs::write(file.path(), bytes).expect("the segment is written");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_groups_records_are_in_the_partition_in_which_kafka_has_them() {
     let broker = TestBroker::with(&[("offsets.topic.num.partitions", "7")]);
     let mut client = broker.connect();

@@ -1,4 +1,4 @@
-//! JoinGroup and LeaveGroup: who is a member, and when a rebalance starts and ends.
+//! JoinGroup: who is a member, and when a rebalance starts and ends.
 
 use std::collections::BTreeMap;
 
@@ -326,10 +326,7 @@ impl Group {
         for member_id in &absent {
             self.remove_member(member_id, ErrorCode::UnknownMemberId, actions);
         }
-        let is_abandoned = self.members.values().all(|member| member.awaiting_join.is_none());
-        if is_abandoned && !self.members.is_empty() {
-            // Only static members are left and none came: a generation would have an absent leader, and nobody to assign. As in Kafka the
-            // rebalance goes on until somebody comes or their sessions end.
+        if self.is_abandoned() {
             let deadline = now + self.rebalance_ms().max(POSTPONE_MS_MIN);
             let again = Rebalance { deadline, initial_left: None, initial_delay: 0, joined_meanwhile: false };
             self.rebalance = Some(again);
@@ -369,6 +366,12 @@ impl Group {
         }
     }
 
+    /// Only static members are left and none came: a generation would have an absent leader, and nobody to assign. As in Kafka the rebalance
+    /// goes on until somebody comes or their sessions end.
+    fn is_abandoned(&self) -> bool {
+        !self.members.is_empty() && self.members.values().all(|member| member.awaiting_join.is_none())
+    }
+
     /// The protocol that every member supports and most prefer.
     fn select_protocol(&self) -> Option<String> {
         let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
@@ -400,29 +403,5 @@ impl Group {
             skip_assignment: false,
             members,
         }
-    }
-
-    /// LeaveGroup of one member, by id or by instance.
-    pub(crate) fn leave(&mut self, member_id: &str, instance: Option<&str>, now: Millis) -> (ErrorCode, Vec<Action>) {
-        let mut actions = Vec::new();
-        if self.state == State::Dead {
-            return (ErrorCode::CoordinatorNotAvailable, actions);
-        }
-        if self.pending.remove(member_id).is_some() {
-            self.complete_if_all_joined(now, &mut actions);
-            return (ErrorCode::None, actions);
-        }
-        let leaving = match instance {
-            // an administrator names the instance only
-            Some(instance) if member_id.is_empty() => self.instances.get(instance).cloned(),
-            _ => Some(member_id.to_owned()),
-        };
-        let Some(leaving) = leaving else { return (ErrorCode::UnknownMemberId, actions) };
-        if let Err(error) = self.check_member(&leaving, instance) {
-            return (error, actions);
-        }
-        self.remove_member(&leaving, ErrorCode::UnknownMemberId, &mut actions);
-        self.after_removal(now, &mut actions);
-        (ErrorCode::None, actions)
     }
 }

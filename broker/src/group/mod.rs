@@ -1,11 +1,14 @@
 //! The group coordinator: classic consumer groups and committed offsets.
 //!
-//! `state`, `member`, `join`, `sync` are the pure group; `records` its form in `__consumer_offsets`; `shard` is one partition of that topic
-//! with its groups, `offsets` their offsets, `topics` those of topics that are gone, `writes` its records on their way to the disk, `load` the way back, `memory` its bounds; `coordinator` finds the shard of a group. A change is answered after its record is acknowledged, and what is read is only what was.
+//! `state`, `member`, `join`, `leave`, `sync` are the pure group, and `records` its form in `__consumer_offsets`. `shard` is one partition of
+//! that topic with its groups: `held` one of them, `offsets` their offsets, `topics` those of topics that are gone, `writes` its records on
+//! their way to the disk, `load` the way back, `memory` its bounds. `coordinator` finds the shard of a group. A change is answered after its
+//! record is acknowledged, and what is read is only what was.
 
 mod coordinator;
 mod held;
 mod join;
+mod leave;
 mod load;
 mod member;
 mod memory;
