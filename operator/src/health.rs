@@ -14,6 +14,9 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+
+use crate::start::StartError;
 
 /// Probes come over whichever family the cluster has.
 const EVERY_ADDRESS: &str = "::";
@@ -56,22 +59,36 @@ impl Metrics {
     }
 }
 
+/// The ports, bound.
+pub(crate) struct Ports {
+    probes: TcpListener,
+    metrics: TcpListener,
+}
+
+impl Ports {
+    /// Binds both.
+    pub(crate) fn bind(probes: u16, metrics: u16) -> Result<Self, StartError> {
+        let bind = |what: &'static str, port| {
+            kennet_process::listen(EVERY_ADDRESS, port).map_err(|source| StartError::Port { what, port, source })
+        };
+        Ok(Self { probes: bind("probes", probes)?, metrics: bind("metrics", metrics)? })
+    }
+}
+
 /// Serves both ports until the process ends.
-pub(crate) fn serve(probes_port: u16, metrics_port: u16, context: Arc<crate::context::Context>) -> std::io::Result<()> {
+pub(crate) fn serve(ports: Ports, context: Arc<crate::context::Context>) {
     let probes = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .with_state(Arc::clone(&context));
     let metrics = Router::new().route("/metrics", get(metrics)).with_state(context);
-    for (port, router) in [(probes_port, probes), (metrics_port, metrics)] {
-        let socket = kennet_process::listen(EVERY_ADDRESS, port)?;
+    for (endpoint, socket, router) in [("probes", ports.probes, probes), ("metrics", ports.metrics, metrics)] {
         tokio::spawn(async move {
             if let Err(error) = axum::serve(socket, router).await {
-                tracing::error!(%error, port, "an endpoint ended");
+                tracing::error!(%error, endpoint, "an endpoint ended");
             }
         });
     }
-    Ok(())
 }
 
 async fn readyz(State(context): State<Arc<crate::context::Context>>) -> (StatusCode, &'static str) {

@@ -10,7 +10,7 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let result = match runtime {
         Ok(runtime) => runtime.block_on(kennet_operator::run(arguments)),
-        Err(source) => Err(kennet_operator::StartError::Runtime { source }),
+        Err(source) => Err(kennet_operator::StartError::System { what: "start the runtime", source }),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -22,5 +22,5 @@ fn main() -> ExitCode {
 #[expect(clippy::print_stderr, reason = "said even when logging has not started")]
 fn fail(error: &kennet_operator::StartError) -> ExitCode {
     eprintln!("error: {error}");
-    ExitCode::FAILURE
+    error.exit_code().into()
 }

@@ -1,6 +1,6 @@
 //! From settings to running controllers, and from a signal to a released lease.
 //!
-//! Order: probes, definitions at least as new as this operator, lease, controllers. An operator that lost its lease ends, and its pod starts
+//! Order: ports, definitions at least as new as this operator, lease, controllers. An operator that lost its lease ends, and its pod starts
 //! again as a candidate.
 
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kennet_api::{KafkaCluster, OffsetReset, SCHEMA_REVISION, SCHEMA_REVISION_ANNOTATION, Topic};
+use kennet_contract::ExitCode;
 use kube::{Api, Client, CustomResourceExt};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{broadcast, mpsc};
@@ -24,33 +25,48 @@ const WAKE_MAX: usize = 1024;
 /// Why the operator ends.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// No threads.
-    #[error("the runtime could not be started: {source}")]
-    Runtime {
+    /// No threads, no signals.
+    #[error(
+        "cannot {what}: {source}; expected a system that allows it: raise the limits on threads, memory and open files"
+    )]
+    System {
+        /// What was tried.
+        what: &'static str,
         /// What the system said.
         source: std::io::Error,
     },
     /// No way to the API server.
-    #[error("the Kubernetes API can't be used: {source}; run in a pod, or set KUBECONFIG")]
+    #[error(
+        "cannot use the Kubernetes API: {source}; expected a service account or a kubeconfig: run in a pod, or set KUBECONFIG"
+    )]
     Client {
         /// What is wrong.
         source: Box<kube::Error>,
     },
-    /// A port is taken.
-    #[error(
-        "port {probes} or {metrics} can't be opened: {source}; choose others with --probes-port and --metrics-port"
-    )]
+    /// A port is taken or not allowed.
+    #[error("cannot listen on port {port} for {what}: {source}; free the port or choose another with --{what}-port")]
     Port {
-        /// Of the probes.
-        probes: u16,
-        /// Of the metrics.
-        metrics: u16,
+        /// Which endpoint.
+        what: &'static str,
+        /// The port.
+        port: u16,
         /// What the system said.
         source: std::io::Error,
     },
     /// Somebody else has the lease.
-    #[error("the lease was lost, so another operator acts now")]
+    #[error("the lease was lost and another operator acts now; started again, this one waits for its turn")]
     LeaseLost,
+}
+
+impl StartError {
+    /// The exit code by the contract.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Port { .. } => ExitCode::Port,
+            Self::System { .. } | Self::Client { .. } | Self::LeaseLost => ExitCode::Failed,
+        }
+    }
 }
 
 /// Runs the operator until SIGTERM.
@@ -59,14 +75,14 @@ pub enum StartError {
 /// Why it does not start, or that it lost its lease.
 pub async fn run(arguments: Arguments) -> Result<(), StartError> {
     log(&arguments);
-    let mut term = signal(SignalKind::terminate()).map_err(|source| StartError::Runtime { source })?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(|source| StartError::Runtime { source })?;
+    let system = |source| StartError::System { what: "wait for signals", source };
+    let mut term = signal(SignalKind::terminate()).map_err(system)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
+    let ports = health::Ports::bind(arguments.probes_port, arguments.metrics_port)?;
     let client = Client::try_default().await.map_err(|source| StartError::Client { source: Box::new(source) })?;
     let (wake, woken) = mpsc::channel(WAKE_MAX);
     let context = Arc::new(Context::new(client.clone(), arguments.clone(), wake));
-    let (probes, metrics) = (arguments.probes_port, arguments.metrics_port);
-    let ports = health::serve(probes, metrics, Arc::clone(&context));
-    ports.map_err(|source| StartError::Port { probes, metrics, source })?;
+    health::serve(ports, Arc::clone(&context));
     let leader = Leader::new(client, &arguments.pod_namespace, &arguments.pod_name);
     let act = async {
         definitions(&context).await;
@@ -155,4 +171,18 @@ fn log(arguments: &Arguments) {
         if arguments.log_format == "json" { builder.json().flatten_event(true).try_init() } else { builder.try_init() };
     // only a second start in one process, as in tests, fails here
     drop(started);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::StartError;
+
+    /// Those that a test can't make a process run into; `tests/process.rs` has the others.
+    #[test]
+    fn errors_of_the_system_say_what_to_do() {
+        let source = std::io::Error::from_raw_os_error(11);
+        let said = [StartError::System { what: "start the runtime", source }, StartError::LeaseLost]
+            .map(|error| format!("{} {error}", error.exit_code() as u8));
+        insta::assert_snapshot!(said.join("\n"));
+    }
 }
