@@ -21,6 +21,7 @@ mod retention;
 mod server;
 mod start;
 mod start_error;
+mod system;
 mod telemetry;
 
 pub use config::load;

@@ -26,10 +26,8 @@ use crate::partition::Partitions;
 use crate::read_pool::ReadPool;
 use crate::server::{ByteBudget, ConnectionLimits, Listeners, serve};
 use crate::start_error::StartError;
-use crate::{retention, telemetry};
+use crate::{retention, system, telemetry};
 
-/// Without a limit of our own or of the cgroup, budgets assume a small pod.
-const MEMORY_ASSUMED: u64 = 512 << 20;
 /// Open connections get so long to take their last answers.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -52,7 +50,7 @@ pub struct Running {
 /// Why it does not start.
 pub async fn run(config: BrokerConfig) -> Result<(), StartError> {
     telemetry::start(config.log_format);
-    raise_file_limit();
+    system::raise_file_limit();
     let stop = CancellationToken::new();
     let signal = stop_signal()?;
     let starting = start(config, None, stop.clone());
@@ -79,7 +77,7 @@ pub async fn start(
     let root = config.data_directory.clone();
     let io = |source| StartError::Io { path: root.clone(), source };
     std::fs::create_dir_all(&root).map_err(io)?;
-    let memory = config.memory_bytes.unwrap_or_else(memory_limit);
+    let memory = config.memory_bytes.unwrap_or_else(system::memory_limit);
     let fs: Arc<dyn FileSystem> = Arc::new(RealFileSystem::new(&root));
     let limits = Limits { pending_bytes_max: usize::try_from(memory / 4).unwrap_or(64 << 20), ..Limits::default() };
     // the lock comes first: nothing is read or written in a directory that another process has
@@ -110,8 +108,8 @@ pub async fn start(
     }
     log.append(&registration)?;
     let partitions = Partitions::new(BrokerId(config.id()), config.kafka.clone(), Arc::clone(&directory));
-    let system = |what| move |source| StartError::System { what, source };
-    let reads = ReadPool::start().map_err(system("start threads for reading"))?;
+    let refused = |what| move |source| StartError::System { what, source };
+    let reads = ReadPool::start().map_err(refused("start threads for reading"))?;
     ready.recovering(image.partition_count());
     let recovery = {
         let (partitions, image, ready) = (Arc::clone(&partitions), image.clone(), ready.clone());
@@ -120,7 +118,7 @@ pub async fn start(
     let opened = endpoints.serve_during(&identity, &ready, recovery).await;
     opened.map_err(|error| StartError::System { what: "open the logs", source: std::io::Error::other(error) })?;
     let controller = Controller::start(Box::new(log), image, Arc::clone(&partitions) as Arc<_>)
-        .map_err(system("start the controller's thread"))?;
+        .map_err(refused("start the controller's thread"))?;
     tokio::spawn(Arc::clone(&partitions).complete());
     let listeners = Listeners::bind(&mut config)?;
     let broker = Broker::new(config.clone(), identity, controller, partitions, reads, memory, stop.clone());
@@ -179,25 +177,6 @@ fn announce(config: &BrokerConfig) {
             advertised = format!("{}:{}", listener.advertised_host, listener.advertised_port),
             "serving"
         );
-    }
-}
-
-/// The smallest memory limit of the cgroups that this process is in.
-fn memory_limit() -> u64 {
-    const NONE: u64 = 1 << 60;
-    let read = |path: &str| std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<u64>().ok());
-    let v2 = read("/sys/fs/cgroup/memory.max");
-    let v1 = read("/sys/fs/cgroup/memory/memory.limit_in_bytes");
-    v2.or(v1).filter(|limit| *limit < NONE).unwrap_or(MEMORY_ASSUMED)
-}
-
-/// A log has a file per segment: the soft limit of 1024 is for programs that use select.
-fn raise_file_limit() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!(%error, "the limit on open files could not be raised");
     }
 }
 
