@@ -35,6 +35,44 @@ pub(crate) struct ClusterLabels {
     pub(crate) cluster: String,
 }
 
+const PREFIX: &str = "kennet_operator";
+
+/// A line of the one table that makes `/metrics` and the operator's part of the page in docs.
+struct Metric {
+    name: &'static str,
+    /// What the exposition adds to the name.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only the page in docs says it"))]
+    suffix: &'static str,
+    #[cfg_attr(not(test), expect(dead_code, reason = "only the page in docs says it"))]
+    labels: &'static str,
+    help: &'static str,
+    register: fn(&mut Metrics, &Metric),
+}
+
+const METRICS: &[Metric] = &[
+    Metric {
+        name: "reconciles",
+        suffix: "_total",
+        labels: "kind, reason",
+        help: "Reconciles by kind and what became of them",
+        register: |all, metric| all.registry.register(metric.name, metric.help, all.reconciles.clone()),
+    },
+    Metric {
+        name: "topics_retained",
+        suffix: "",
+        labels: "namespace, cluster",
+        help: "Topics whose object is gone and that were kept",
+        register: |all, metric| all.registry.register(metric.name, metric.help, all.topics_retained.clone()),
+    },
+    Metric {
+        name: "leader",
+        suffix: "",
+        labels: "",
+        help: "1 while this operator holds the lease",
+        register: |all, metric| all.registry.register(metric.name, metric.help, all.leader.clone()),
+    },
+];
+
 /// Counters of the operator.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -50,12 +88,17 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn new() -> Self {
-        let mut registry = Registry::with_prefix("kennet_operator");
-        let (reconciles, topics_retained, leader) = (Family::default(), Family::default(), Gauge::default());
-        registry.register("reconciles", "Reconciles by kind and what became of them", reconciles.clone());
-        registry.register("topics_retained", "Topics whose object is gone and that were kept", topics_retained.clone());
-        registry.register("leader", "1 while this operator holds the lease", leader.clone());
-        Self { registry, reconciles, topics_retained, leader, ready: AtomicBool::new(false) }
+        let mut made = Self {
+            registry: Registry::with_prefix(PREFIX),
+            reconciles: Family::default(),
+            topics_retained: Family::default(),
+            leader: Gauge::default(),
+            ready: AtomicBool::new(false),
+        };
+        for metric in METRICS {
+            (metric.register)(&mut made, metric);
+        }
+        made
     }
 }
 
@@ -106,4 +149,55 @@ async fn metrics(State(context): State<Arc<crate::context::Context>>) -> impl In
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR,
     };
     (status, [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+    use std::path::Path;
+
+    use prometheus_client::encoding::text::encode;
+
+    use super::{ClusterLabels, METRICS, Metrics, PREFIX, ReconcileLabels};
+
+    const HEADING: &str = "\n## Operator\n";
+
+    fn section() -> String {
+        let mut section = format!(
+            "{HEADING}\n<!-- made from operator/src/health.rs: KENNET_WRITE_DOCS=1 cargo test -p kennet-operator health -->\n\n\
+             `GET /metrics` on the operator's metrics port (9193) answers these in OpenMetrics text.\n\n\
+             | metric | labels | meaning |\n|---|---|---|\n"
+        );
+        for metric in METRICS {
+            writeln!(section, "| `{PREFIX}_{}{}` | {} | {} |", metric.name, metric.suffix, metric.labels, metric.help)
+                .unwrap();
+        }
+        section
+    }
+
+    #[test]
+    fn the_page_in_docs_lists_the_metrics_that_are_served() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let (broker, present) = text.split_at(text.find(HEADING).unwrap_or(text.len()));
+        if std::env::var_os("KENNET_WRITE_DOCS").is_some() {
+            std::fs::write(&file, broker.to_owned() + &section()).unwrap();
+            return;
+        }
+        assert_eq!(present, section());
+    }
+
+    #[test]
+    fn every_metric_of_the_table_is_served_under_its_name() {
+        let metrics = Metrics::new();
+        metrics.reconciles.get_or_create(&ReconcileLabels { kind: "Topic", reason: "Ready".to_owned() }).inc();
+        let cluster = ClusterLabels { namespace: "n".to_owned(), cluster: "c".to_owned() };
+        metrics.topics_retained.get_or_create(&cluster).set(1);
+        let mut text = String::new();
+        encode(&mut text, &metrics.registry).unwrap();
+        for metric in METRICS {
+            let name = format!("\n{PREFIX}_{}{}", metric.name, metric.suffix);
+            assert!(text.contains(&format!("{name} ")) || text.contains(&format!("{name}{{")), "{name}: {text}");
+        }
+    }
 }
