@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kennet_api::Quantity;
 use kennet_api::names::FIELD_OWNER;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
@@ -42,6 +42,31 @@ pub(crate) fn check_owner<K: Object>(live: Option<&K>, owner_uid: &str) -> Resul
 /// Whether this owner is among those of an object.
 pub(crate) fn owned_by(meta: &ObjectMeta, owner_uid: &str) -> bool {
     meta.owner_references.iter().flatten().any(|reference| reference.uid == owner_uid)
+}
+
+/// Makes `wanted` an object's only owners of our kind; those that somebody else added stay. By a patch of the object that was read and not
+/// by apply, because apply leaves what another field manager has set, and garbage collection asks nobody who set it.
+pub(crate) async fn set_owners<K: Object>(api: &Api<K>, live: &K, wanted: &Value) -> Result<(), ReconcileError> {
+    let meta = live.meta();
+    let Some(owners) = changed_owners(meta, wanted) else { return Ok(()) };
+    let name = meta.name.as_deref().unwrap_or_default();
+    let patch = serde_json::json!({"metadata": {
+        "uid": meta.uid, "resourceVersion": meta.resource_version, "ownerReferences": owners,
+    }});
+    let parameters = PatchParams { field_manager: Some(FIELD_OWNER.to_owned()), ..PatchParams::default() };
+    let action = format!("set the owner of {} {name}", K::kind(&()));
+    api.patch(name, &parameters, &Patch::Merge(&patch)).await.map(drop).map_err(ReconcileError::api(action))
+}
+
+/// All owners that an object should have, if it has others of our kind than `wanted`.
+fn changed_owners(live: &ObjectMeta, wanted: &Value) -> Option<Vec<Value>> {
+    let ours = |owner: &&OwnerReference| owner.kind == "KafkaCluster" && owner.api_version.starts_with("kennet.dev/");
+    let live = live.owner_references.as_deref().unwrap_or_default();
+    let wanted = wanted.as_array().map(Vec::as_slice).unwrap_or_default();
+    let has: Vec<&str> = live.iter().filter(ours).map(|owner| owner.uid.as_str()).collect();
+    let should: Vec<&str> = wanted.iter().filter_map(|owner| owner["uid"].as_str()).collect();
+    let others = live.iter().filter(|owner| !ours(owner)).map(|owner| serde_json::json!(owner));
+    (has != should).then(|| others.chain(wanted.iter().cloned()).collect())
 }
 
 /// Makes an object what `desired` says, unless it is already. Returns whether it wrote.
@@ -131,7 +156,24 @@ fn same_quantity(left: &str, right: &str) -> bool {
 mod tests {
     use serde_json::json;
 
-    use super::covers;
+    use super::{changed_owners, covers};
+
+    #[test]
+    fn a_volume_that_is_to_stay_loses_our_owner_whoever_set_it_and_is_then_left_alone() {
+        let owner =
+            |kind: &str, uid: &str| json!({"apiVersion": "kennet.dev/v1alpha1", "kind": kind, "name": "a", "uid": uid});
+        let meta = |owners: serde_json::Value| serde_json::from_value(json!({"ownerReferences": owners})).unwrap();
+        let ours = owner("KafkaCluster", "1");
+        let other = owner("Backup", "2");
+        assert_eq!(changed_owners(&meta(json!([ours])), &json!([])), Some(vec![]));
+        assert_eq!(changed_owners(&meta(json!([])), &json!([])), None);
+        assert_eq!(changed_owners(&meta(json!([])), &json!([ours])), Some(vec![ours.clone()]));
+        assert_eq!(changed_owners(&meta(json!([ours])), &json!([ours])), None);
+        assert_eq!(changed_owners(&meta(json!([other, ours])), &json!([])), Some(vec![other.clone()]));
+        assert_eq!(changed_owners(&meta(json!([other])), &json!([])), None);
+        let reborn = owner("KafkaCluster", "3");
+        assert_eq!(changed_owners(&meta(json!([ours])), &json!([reborn])), Some(vec![reborn]));
+    }
 
     #[test]
     fn what_the_api_server_adds_or_rewrites_is_no_difference() {

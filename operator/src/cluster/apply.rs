@@ -1,5 +1,6 @@
 //! All writes of a KafkaCluster's pass. Each step may be the last before a crash.
 
+mod claims;
 mod roll;
 mod secrets;
 
@@ -42,7 +43,7 @@ pub(crate) async fn apply(
             Ok(())
         }
         Step::ApplyBudget => budget(desired, observed, context, namespace).await,
-        Step::ApplyClaims => claims(desired, observed, context, namespace).await,
+        Step::ApplyClaims => claims::apply(desired, observed, context, namespace).await,
         Step::CreateConfig => config(desired, observed, context, namespace).await,
         Step::ApplyStatefulSet(template) => roll::stateful_set(*template, desired, observed, context, namespace).await,
         Step::Evict { pod, uid } => {
@@ -78,47 +79,6 @@ async fn budget(
         (None, Some(live)) => delete(context, namespace, live).await,
         (None, None) => Ok(()),
     }
-}
-
-/// Claims are made once and grow; a smaller size was refused by the plan, and nothing of it is written.
-async fn claims(
-    desired: &Desired,
-    observed: &Observed,
-    context: &Context,
-    namespace: &str,
-) -> Result<(), ReconcileError> {
-    let api = context.api::<PersistentVolumeClaim>(namespace);
-    for (_, claim) in &desired.claims {
-        let name = claim["metadata"]["name"].as_str().unwrap_or_default();
-        let Some(live) = observed.claims.iter().find(|one| one.name_any() == name) else {
-            objects::create::<PersistentVolumeClaim>(&api, claim).await?;
-            continue;
-        };
-        let mut wanted = json!({
-            "apiVersion": "v1", "kind": "PersistentVolumeClaim",
-            "metadata": claim["metadata"],
-            "spec": {"resources": claim["spec"]["resources"]},
-        });
-        let bytes = |text: &str| kennet_api::Quantity::new(text).units().unwrap_or(0);
-        let has = live
-            .spec
-            .as_ref()
-            .and_then(|spec| Some(spec.resources.as_ref()?.requests.as_ref()?.get("storage")?.0.clone()));
-        let has = has.unwrap_or_default();
-        let asked = claim["spec"]["resources"]["requests"]["storage"].as_str().unwrap_or_default();
-        if bytes(asked) < bytes(&has) {
-            wanted["spec"]["resources"]["requests"]["storage"] = json!(has);
-        }
-        if let Some(directory) = live.annotations().get(DIRECTORY_ID_ANNOTATION) {
-            wanted["metadata"]["annotations"][DIRECTORY_ID_ANNOTATION] = json!(directory);
-        }
-        let kept = live.owner_references().len();
-        let owners = wanted["metadata"]["ownerReferences"].as_array().map_or(0, Vec::len);
-        // an absent list of owners is covered by any, so a list that has to go is written in any case
-        let live = (kept == owners).then_some(live);
-        objects::apply(&api, live, &wanted).await?;
-    }
-    Ok(())
 }
 
 async fn config(

@@ -22,8 +22,8 @@ pub(crate) struct Desired {
     pub(crate) claims: Vec<(i32, Value)>,
     /// What depends on the cluster's id; none before it has one.
     pub(crate) pool: Option<Pool>,
-    /// Owners of Secrets that otherwise outlive the object.
-    pub(crate) secret_owners: Value,
+    /// Owners of volumes and of the Secrets of their data, which otherwise outlive the object.
+    pub(crate) volume_owners: Value,
     pub(crate) labels: Value,
 }
 
@@ -67,7 +67,7 @@ pub(crate) fn build(
         budget: parts.budget(),
         claims: (0..valid.brokers).map(|id| (id, parts.claim(id, observed))).collect(),
         pool,
-        secret_owners: parts.volume_owners(),
+        volume_owners: parts.volume_owners(),
         labels: parts.labels(),
     })
 }

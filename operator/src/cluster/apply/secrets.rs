@@ -6,7 +6,6 @@ use k8s_openapi::api::core::v1::Secret;
 use kennet_contract::ClusterId;
 use kennet_contract::management::BootstrapRecord;
 use kennet_model::cluster::ValidatedCluster;
-use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use crate::cluster::build::Desired;
@@ -53,7 +52,7 @@ async fn create(
         "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
         "metadata": {
             "name": name, "namespace": valid.namespace, "labels": desired.labels,
-            "ownerReferences": desired.secret_owners,
+            "ownerReferences": desired.volume_owners,
         },
         "stringData": data,
     });
@@ -67,20 +66,9 @@ pub(super) async fn own(
     context: &Context,
     namespace: &str,
 ) -> Result<(), ReconcileError> {
+    let api = context.api::<Secret>(namespace);
     for secret in &observed.secrets {
-        let owned = objects::owned_by(&secret.metadata, &observed.uid);
-        let wanted = desired.secret_owners.as_array().is_some_and(|owners| !owners.is_empty());
-        if owned == wanted && (wanted || secret.owner_references().is_empty()) {
-            continue;
-        }
-        let patch = json!({"metadata": {"ownerReferences": desired.secret_owners}});
-        let name = secret.name_any();
-        let parameters = kube::api::PatchParams::default();
-        context
-            .api::<Secret>(namespace)
-            .patch(&name, &parameters, &kube::api::Patch::Merge(&patch))
-            .await
-            .map_err(ReconcileError::api(format!("set the owner of Secret {name}")))?;
+        objects::set_owners(&api, secret, &desired.volume_owners).await?;
     }
     Ok(())
 }
