@@ -45,13 +45,17 @@ pub(crate) async fn apply(
         Step::ApplyBudget => budget(desired, observed, context, namespace).await,
         Step::ApplyClaims => claims::apply(desired, observed, context, namespace).await,
         Step::CreateConfig => config(desired, observed, context, namespace).await,
-        Step::ApplyStatefulSet(template) => roll::stateful_set(*template, desired, observed, context, namespace).await,
+        Step::ApplyStatefulSet(template) => roll::stateful_set(template, desired, observed, context, namespace).await,
         Step::Evict { pod, uid } => {
-            context
-                .event(cluster, false, "Rolling", &format!("pod {pod} is evicted to restart with the new spec"))
-                .await;
-            roll::evict(context, namespace, pod, uid).await
+            // one event per restart, not one per refused eviction
+            if roll::evict(context, namespace, pod, uid).await? {
+                let note = format!("pod {pod} is evicted to restart with the new spec");
+                context.event(cluster, false, "Rolling", &note).await;
+            }
+            Ok(())
         }
+        Step::RemovePod { pod, uid } => roll::remove(context, namespace, pod, uid).await,
+        Step::ForgetRoll => roll::forget(observed, context, namespace).await,
         Step::Revert { pod, uid, message } => {
             context.event(cluster, true, "RolloutReverted", message).await;
             roll::revert(desired, observed, context, namespace, (pod, uid, message)).await

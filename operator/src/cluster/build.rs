@@ -64,7 +64,7 @@ pub(crate) fn build(
         version,
         available_version,
         services: parts.services(),
-        budget: parts.budget(),
+        budget: parts.budget(observed),
         claims: (0..valid.brokers).map(|id| (id, parts.claim(id, observed))).collect(),
         pool,
         volume_owners: parts.volume_owners(),

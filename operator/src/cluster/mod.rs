@@ -6,6 +6,8 @@
 mod apply;
 mod build;
 mod fetch;
+#[cfg(test)]
+mod fixture;
 mod follow;
 mod health;
 mod plan;
@@ -139,7 +141,7 @@ async fn pass(
     if plan.serving {
         follow::start(cluster, &valid, context);
     }
-    let report = status::report(&valid, &desired, &observed);
+    let report = status::report(&valid, &desired, &observed, plan.held_by);
     Ok((plan.outcome, Some(report)))
 }
 

@@ -3,6 +3,9 @@
 //! The pod template is written only when a roll is admitted, because a pod that is evicted meanwhile would take it.
 
 mod roll;
+#[cfg(test)]
+mod tests;
+pub(crate) mod unprotected;
 mod volumes;
 
 use k8s_openapi::jiff::Timestamp;
@@ -14,7 +17,7 @@ use kube::ResourceExt;
 use crate::cluster::build::Desired;
 use crate::cluster::fetch::Observed;
 use crate::cluster::health;
-use crate::conditions::Outcome;
+use crate::conditions::{Outcome, Progress};
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +54,15 @@ pub(crate) enum Step {
         /// What it said.
         message: String,
     },
+    /// Remove the pod that failed: the rest of a revert that was interrupted.
+    RemovePod {
+        /// Its name.
+        pod: String,
+        /// Its uid.
+        uid: String,
+    },
+    /// Take away what a roll that has ended well left for its revert.
+    ForgetRoll,
     /// Write down who forms the first quorum.
     CreateIdentity(BootstrapRecord),
     /// Tell the first broker.
@@ -67,10 +79,13 @@ pub(crate) enum Step {
 }
 
 /// Which template a StatefulSet gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Template {
-    /// The new one; the old one is kept beside it.
-    New,
+    /// The new one.
+    New {
+        /// The one to go back to, as JSON; it is kept beside.
+        anchor: Option<String>,
+    },
     /// The one that it has.
     Live,
 }
@@ -81,6 +96,8 @@ pub(crate) struct Plan {
     pub(crate) outcome: Outcome,
     /// Whether the cluster answers, so that its topics can be looked after.
     pub(crate) serving: bool,
+    /// What a restart waits for.
+    pub(crate) held_by: Option<&'static str>,
 }
 
 /// The port of the listener that the operator itself uses.
@@ -90,7 +107,7 @@ pub(crate) fn first_port(cluster: &ValidatedCluster) -> u16 {
 
 /// Makes a plan.
 pub(crate) fn plan(valid: &ValidatedCluster, desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
-    let held = |outcome| Plan { steps: Vec::new(), outcome, serving: false };
+    let held = |outcome| Plan { steps: Vec::new(), outcome, serving: false, held_by: None };
     let serving = serves(observed);
     match (volumes::cluster_id(observed), &observed.authority) {
         (Err(conflict), _) => return held(Outcome::stalled(serving, "IdentityConflict", conflict)),
@@ -100,6 +117,7 @@ pub(crate) fn plan(valid: &ValidatedCluster, desired: &Desired, observed: &Obser
                 steps,
                 outcome: Outcome::reconciling(false, "Creating", "the cluster's CA is made"),
                 serving,
+                held_by: None,
             };
         }
         (Ok(_), Some(_)) => {}
@@ -110,18 +128,21 @@ pub(crate) fn plan(valid: &ValidatedCluster, desired: &Desired, observed: &Obser
     }
     steps.extend([Step::ApplyServices, Step::ApplyBudget, Step::ApplyClaims, Step::CreateConfig]);
     let roll = roll::plan(valid, desired, observed, now);
+    let held_by = roll.held_by;
     steps.push(Step::ApplyStatefulSet(roll.template));
     steps.extend(roll.step);
     let identity = identity(valid, observed, &mut steps);
     steps.push(Step::PruneConfigs);
-    let outcome = roll
-        .outcome
-        .filter(|outcome| outcome.progress == crate::conditions::Progress::Stalled)
+    let (stalled, going) = match roll.outcome {
+        Some(outcome) if outcome.progress == Progress::Stalled => (Some(outcome), None),
+        other => (None, other),
+    };
+    let outcome = stalled
         .or_else(|| volumes::refusal(valid, observed, serving))
         .or(identity)
-        .or_else(|| roll::plan(valid, desired, observed, now).outcome)
+        .or(going)
         .unwrap_or_else(|| settle(valid, observed, serving));
-    Plan { steps, outcome, serving }
+    Plan { steps, outcome, serving, held_by }
 }
 
 /// Whether the broker answers and serves.
@@ -165,7 +186,8 @@ fn identity(valid: &ValidatedCluster, observed: &Observed, steps: &mut Vec<Step>
 fn settle(valid: &ValidatedCluster, observed: &Observed, serving: bool) -> Outcome {
     if valid.brokers == 0 {
         return match observed.pods.is_empty() {
-            true => Outcome { ready: false, ..Outcome::settled("Stopped", "spec.brokers is 0; the data is kept") },
+            // as wished, so ready: tools that wait for it need not wait for a broker
+            true => Outcome::settled("Stopped", "spec.brokers is 0; the data is kept"),
             false => Outcome::reconciling(false, "Stopping", "the broker stops"),
         };
     }

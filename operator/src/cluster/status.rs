@@ -19,7 +19,12 @@ use crate::{clock, objects};
 pub(crate) type Report = KafkaClusterStatus;
 
 /// What was observed.
-pub(crate) fn report(valid: &ValidatedCluster, desired: &Desired, observed: &Observed) -> Report {
+pub(crate) fn report(
+    valid: &ValidatedCluster,
+    desired: &Desired,
+    observed: &Observed,
+    held_by: Option<&'static str>,
+) -> Report {
     let available = observed.pods.iter().filter(|pod| health::is_ready(pod)).count();
     let available = i32::try_from(available).unwrap_or(i32::MAX);
     let wanted = desired.pool.as_ref().map(|pool| pool.restart_inputs.as_str());
@@ -49,7 +54,11 @@ pub(crate) fn report(valid: &ValidatedCluster, desired: &Desired, observed: &Obs
             updated: Some(updated),
         }]),
         brokers: Some(brokers(valid, observed)),
-        rollout: (updated < total).then(|| RolloutStatus { pending: Some(vec![0]), ..RolloutStatus::default() }),
+        rollout: (updated < total).then(|| RolloutStatus {
+            pending: Some(vec![0]),
+            current: None,
+            held_by: held_by.map(str::to_owned),
+        }),
         ..KafkaClusterStatus::default()
     }
 }

@@ -2,14 +2,13 @@
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
-use kennet_api::names::{PREVIOUS_TEMPLATE_ANNOTATION, RESTART_INPUTS_ANNOTATION, REVERTED_ANNOTATION};
+use kennet_api::names::{FIELD_OWNER, PREVIOUS_TEMPLATE_ANNOTATION, REVERTED_ANNOTATION};
 use kube::ResourceExt;
-use kube::api::{DeleteParams, EvictParams, Preconditions};
+use kube::api::{DeleteParams, EvictParams, Patch, PatchParams, Preconditions};
 use serde_json::{Value, json};
 
-use crate::cluster::build::Desired;
+use crate::cluster::build::{Desired, Pool};
 use crate::cluster::fetch::Observed;
-use crate::cluster::health;
 use crate::cluster::plan::Template;
 use crate::context::Context;
 use crate::error::{ReconcileError, has_code};
@@ -17,64 +16,64 @@ use crate::objects;
 
 /// Applies the StatefulSet.
 pub(super) async fn stateful_set(
-    template: Template,
+    template: &Template,
     desired: &Desired,
     observed: &Observed,
     context: &Context,
     namespace: &str,
 ) -> Result<(), ReconcileError> {
     let Some(pool) = &desired.pool else { return Ok(()) };
-    let mut wanted = pool.stateful_set.clone();
     let live = observed.stateful_set.as_ref();
-    if let Some(set) = live {
-        let live_template = template_of(set)?;
-        let live_inputs = live_template["metadata"]["annotations"][RESTART_INPUTS_ANNOTATION].as_str();
-        let changes = live_inputs != Some(pool.restart_inputs.as_str());
-        let annotations = set.annotations();
-        match template {
-            Template::New if changes => {
-                wanted["metadata"]["annotations"] = json!({PREVIOUS_TEMPLATE_ANNOTATION: live_template.to_string()});
-            }
-            Template::New => {
-                // the same inputs: whatever else differs would only wait for the next restart, so the live one stays
-                wanted["spec"]["template"] = live_template;
-                if let Some(previous) = annotations.get(PREVIOUS_TEMPLATE_ANNOTATION)
-                    && !observed.pods.iter().all(health::is_ready)
-                {
-                    wanted["metadata"]["annotations"] = json!({PREVIOUS_TEMPLATE_ANNOTATION: previous});
-                }
-            }
-            Template::Live => {
-                wanted["spec"]["template"] = live_template;
-                keep(&mut wanted, set, &[PREVIOUS_TEMPLATE_ANNOTATION, REVERTED_ANNOTATION]);
-            }
-        }
-    }
+    let wanted = match live {
+        Some(set) => beside(pool, set, template)?,
+        None => pool.stateful_set.clone(),
+    };
     objects::apply(&context.api(namespace), live, &wanted).await.map(drop)
 }
 
-fn keep(wanted: &mut Value, live: &StatefulSet, annotations: &[&str]) {
-    for name in annotations {
-        if let Some(value) = live.annotations().get(*name) {
-            wanted["metadata"]["annotations"][*name] = json!(value);
+/// The StatefulSet to apply where one lives: its template is replaced only by a roll, and what is remembered of a roll is repeated until
+/// it is forgotten, because an apply drops what it leaves out.
+fn beside(pool: &Pool, set: &StatefulSet, template: &Template) -> Result<Value, ReconcileError> {
+    let mut wanted = pool.stateful_set.clone();
+    match template {
+        Template::New { anchor: Some(anchor) } => {
+            wanted["metadata"]["annotations"] = json!({PREVIOUS_TEMPLATE_ANNOTATION: anchor});
+        }
+        Template::New { anchor: None } => {}
+        Template::Live => {
+            wanted["spec"]["template"] = serde_json::to_value(set.spec.as_ref().map(|spec| &spec.template))?;
+            for name in [PREVIOUS_TEMPLATE_ANNOTATION, REVERTED_ANNOTATION] {
+                if let Some(value) = set.annotations().get(name) {
+                    wanted["metadata"]["annotations"][name] = json!(value);
+                }
+            }
         }
     }
+    Ok(wanted)
 }
 
-fn template_of(set: &StatefulSet) -> Result<Value, ReconcileError> {
-    Ok(serde_json::to_value(set.spec.as_ref().map(|spec| &spec.template))?)
+/// Forgets a roll that has ended well. Explicitly: an apply without the annotations would find them covered and write nothing.
+pub(super) async fn forget(observed: &Observed, context: &Context, namespace: &str) -> Result<(), ReconcileError> {
+    let Some(set) = &observed.stateful_set else { return Ok(()) };
+    let name = set.name_any();
+    let patch = json!({"metadata": {
+        "uid": set.uid(), "annotations": {PREVIOUS_TEMPLATE_ANNOTATION: null, REVERTED_ANNOTATION: null},
+    }});
+    let parameters = PatchParams { field_manager: Some(FIELD_OWNER.to_owned()), ..PatchParams::default() };
+    let patched = context.api::<StatefulSet>(namespace).patch(&name, &parameters, &Patch::Merge(&patch)).await;
+    patched.map(drop).map_err(ReconcileError::api(format!("forget the roll of StatefulSet {name}")))
 }
 
-/// Evicts a pod through the disruption budget; a refusal is tried again by the next pass.
-pub(super) async fn evict(context: &Context, namespace: &str, pod: &str, uid: &str) -> Result<(), ReconcileError> {
+/// Evicts a pod through the disruption budget; whether it goes. A refusal is tried again by the next pass.
+pub(super) async fn evict(context: &Context, namespace: &str, pod: &str, uid: &str) -> Result<bool, ReconcileError> {
     let only_this = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
     let delete = DeleteParams { preconditions: Some(only_this), ..DeleteParams::default() };
     let parameters = EvictParams { delete_options: Some(delete), ..EvictParams::default() };
     match context.api::<Pod>(namespace).evict(pod, &parameters).await {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(true),
         Err(error) if has_code(&error, 404) || has_code(&error, 409) || has_code(&error, 429) => {
             tracing::info!(pod, %error, "the eviction waits");
-            Ok(())
+            Ok(false)
         }
         Err(error) => Err(ReconcileError::api(format!("evict pod {pod}"))(error)),
     }
@@ -95,11 +94,40 @@ pub(super) async fn revert(
     let reverted = format!("{}\n{message}", pool.restart_inputs);
     wanted["metadata"]["annotations"] = json!({REVERTED_ANNOTATION: reverted});
     objects::apply::<StatefulSet>(&context.api(namespace), None, &wanted).await?;
+    remove(context, namespace, pod, uid).await
+}
+
+/// Removes a failed pod, if it still is this one.
+pub(super) async fn remove(context: &Context, namespace: &str, pod: &str, uid: &str) -> Result<(), ReconcileError> {
     let only_this = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
     let parameters = DeleteParams { preconditions: Some(only_this), ..DeleteParams::default() };
     match context.api::<Pod>(namespace).delete(pod, &parameters).await {
         Ok(_) => Ok(()),
         Err(error) if has_code(&error, 404) || has_code(&error, 409) => Ok(()),
         Err(error) => Err(ReconcileError::api(format!("delete pod {pod}"))(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kennet_api::names::{PREVIOUS_TEMPLATE_ANNOTATION, REVERTED_ANNOTATION};
+    use serde_json::json;
+
+    use super::beside;
+    use crate::cluster::fixture;
+    use crate::cluster::plan::Template;
+
+    #[test]
+    fn what_is_remembered_of_a_roll_is_repeated_until_a_new_one_begins() {
+        let (old, new) = (fixture::cluster("version: a"), fixture::cluster("version: b"));
+        let remembered = json!({PREVIOUS_TEMPLATE_ANNOTATION: "p", REVERTED_ANNOTATION: "r"});
+        let set = fixture::stateful_set(&old, &remembered);
+        let pool = fixture::desired(&new, &fixture::observed()).pool.unwrap();
+        let live = beside(&pool, &set, &Template::Live).unwrap();
+        assert_eq!(live["metadata"]["annotations"], remembered);
+        assert_ne!(live["spec"]["template"], pool.stateful_set["spec"]["template"]);
+        let rolled = beside(&pool, &set, &Template::New { anchor: Some("q".to_owned()) }).unwrap();
+        assert_eq!(rolled["metadata"]["annotations"], json!({PREVIOUS_TEMPLATE_ANNOTATION: "q"}));
+        assert_eq!(rolled["spec"]["template"], pool.stateful_set["spec"]["template"]);
     }
 }

@@ -1,12 +1,13 @@
 //! Services, disruption budget, config and volume claims of a cluster.
 
 use kennet_api::names::{CLUSTER_ID_ANNOTATION, CLUSTER_LABEL, MAIN_POOL, POOL_LABEL};
-use kennet_api::{DisruptionBudget, UnprotectedPartitions, WhenDeleted};
+use kennet_api::{DisruptionBudget, WhenDeleted};
 use kennet_contract::ports;
 use kennet_model::cluster::ValidatedCluster;
 use serde_json::{Value, json};
 
 use crate::cluster::fetch::Observed;
+use crate::cluster::plan::unprotected;
 
 /// What all objects of a cluster share.
 pub(super) struct Parts<'a> {
@@ -68,12 +69,11 @@ impl Parts<'_> {
         vec![headless, bootstrap]
     }
 
-    pub(super) fn budget(&self) -> Option<Value> {
+    pub(super) fn budget(&self, observed: &Observed) -> Option<Value> {
         if self.cluster.disruption_budget == DisruptionBudget::Disabled {
             return None;
         }
-        // with one broker every partition has one replica
-        let unavailable = i32::from(self.cluster.unprotected_partitions == UnprotectedPartitions::Restart);
+        let unavailable = i32::from(!unprotected::held(self.cluster, observed));
         Some(json!({
             "apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
             "metadata": self.metadata(&self.cluster.name.disruption_budget()),

@@ -1,6 +1,7 @@
 //! Restarts: when a new template may be written, which pod is evicted, and when a roll is taken back.
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use k8s_openapi::jiff::Timestamp;
 use kennet_api::names::{PREVIOUS_TEMPLATE_ANNOTATION, RESTART_INPUTS_ANNOTATION, REVERTED_ANNOTATION};
 use kennet_model::cluster::ValidatedCluster;
@@ -9,7 +10,7 @@ use kube::ResourceExt;
 use crate::cluster::build::Desired;
 use crate::cluster::fetch::Observed;
 use crate::cluster::health;
-use crate::cluster::plan::{Step, Template, serves};
+use crate::cluster::plan::{Step, Template, serves, unprotected};
 use crate::conditions::Outcome;
 
 /// A new broker that is not ready after this has failed, even if it does not crash.
@@ -22,64 +23,118 @@ pub(super) struct Roll {
     pub(super) step: Option<Step>,
     /// What to say, if there is anything to.
     pub(super) outcome: Option<Outcome>,
+    /// What a restart waits for.
+    pub(super) held_by: Option<&'static str>,
+}
+
+impl Roll {
+    /// The live template stays.
+    fn keep(step: Option<Step>, outcome: Option<Outcome>) -> Self {
+        Self { template: Template::Live, step, outcome, held_by: None }
+    }
 }
 
 pub(super) fn plan(valid: &ValidatedCluster, desired: &Desired, observed: &Observed, now: Timestamp) -> Roll {
-    let keep = |outcome| Roll { template: Template::Live, step: None, outcome };
-    let renew = |step, outcome| Roll { template: Template::New, step, outcome };
-    let Some(wanted) = desired.pool.as_ref().map(|pool| pool.restart_inputs.as_str()) else { return keep(None) };
-    let Some(set) = &observed.stateful_set else {
-        return renew(None, Some(Outcome::reconciling(false, "Creating", "the broker's StatefulSet is made")));
+    let Some(wanted) = desired.pool.as_ref().map(|pool| pool.restart_inputs.as_str()) else {
+        return Roll::keep(None, None);
     };
-    let live = set.spec.as_ref().and_then(|spec| inputs(spec.template.metadata.as_ref()?.annotations.as_ref()));
-    let reverted = set.annotations().get(REVERTED_ANNOTATION);
+    let Some(set) = &observed.stateful_set else {
+        let outcome = Outcome::reconciling(false, "Creating", "the broker's StatefulSet is made");
+        return Roll { template: Template::New { anchor: None }, ..Roll::keep(None, Some(outcome)) };
+    };
+    let live = template_inputs(set);
     let pod = observed.pods.iter().find(|pod| pod.name_any() == valid.name.pod(0));
+    let standing = pod.filter(|pod| pod.metadata.deletion_timestamp.is_none());
     let serving = serves(observed);
     if live.as_deref() != Some(wanted) {
+        let reverted = set.annotations().get(REVERTED_ANNOTATION);
         if let Some(message) = reverted.and_then(|text| said_of(text, wanted)) {
-            let message = format!(
-                "the broker did not start with this spec and runs with the one before: {message}; change the spec"
-            );
-            return keep(Some(Outcome::stalled(serving, "RolloutReverted", message)));
+            return taken_back(standing, live.as_deref(), serving, &message);
         }
-        if valid.paused {
-            let outcome = Outcome::reconciling(serving, "RolloutPaused", "spec.rollout.paused holds a restart");
-            return keep(pod.is_some().then_some(outcome));
+        if let Some(held) = pod.and_then(|pod| held(valid, observed, pod, serving)) {
+            return held;
         }
-        return renew(None, Some(Outcome::reconciling(serving, "Rolling", "broker 0 will restart")));
+        let outcome = Outcome::reconciling(serving, "Rolling", "broker 0 will restart");
+        let template = Template::New { anchor: anchor(set, standing, wanted) };
+        return Roll { template, ..Roll::keep(None, Some(outcome)) };
     }
-    let Some(pod) = pod.filter(|pod| pod.metadata.deletion_timestamp.is_none()) else { return renew(None, None) };
+    let Some(pod) = standing else { return Roll::keep(None, None) };
     if inputs(Some(pod.annotations())).as_deref() == Some(wanted) {
-        return renew_or_revert(pod, set.annotations().contains_key(PREVIOUS_TEMPLATE_ANNOTATION), serving, now);
+        return settle_or_revert(pod, set, serving, now);
     }
-    if valid.paused {
-        let outcome = Outcome::reconciling(serving, "RolloutPaused", "spec.rollout.paused holds a restart");
-        return renew(None, Some(outcome));
+    if let Some(held) = held(valid, observed, pod, serving) {
+        return held;
     }
     let step = Step::Evict { pod: pod.name_any(), uid: pod.uid().unwrap_or_default() };
-    renew(Some(step), Some(Outcome::reconciling(serving, "Rolling", "broker 0 restarts")))
+    Roll::keep(Some(step), Some(Outcome::reconciling(serving, "Rolling", "broker 0 restarts")))
+}
+
+/// A spec that failed and runs no more. Its pod may still be there, if the operator ended between the two writes of the revert.
+fn taken_back(pod: Option<&Pod>, live: Option<&str>, serving: bool, message: &str) -> Roll {
+    let failed = pod.filter(|pod| inputs(Some(pod.annotations())).as_deref() != live);
+    let step = failed.map(|pod| Step::RemovePod { pod: pod.name_any(), uid: pod.uid().unwrap_or_default() });
+    let message =
+        format!("the broker did not start with this spec and runs with the one before: {message}; change the spec");
+    Roll::keep(step, Some(Outcome::stalled(serving, "RolloutReverted", message)))
+}
+
+/// What holds a restart of a pod that runs.
+fn held(valid: &ValidatedCluster, observed: &Observed, pod: &Pod, serving: bool) -> Option<Roll> {
+    let (held_by, reason, message) = if valid.paused {
+        ("Paused", "RolloutPaused", "spec.rollout.paused holds a restart".to_owned())
+    } else if let Some(count) = unprotected::count(valid, observed, pod) {
+        let message = format!(
+            "spec.rollout.unprotectedPartitions is Block, and {count} would be unavailable during a restart; set Restart to allow it"
+        );
+        ("UnprotectedPartitions", "RolloutHeld", message)
+    } else {
+        return None;
+    };
+    let outcome = Outcome::reconciling(serving, reason, message);
+    Some(Roll { held_by: Some(held_by), ..Roll::keep(None, Some(outcome)) })
+}
+
+/// The template to go back to: the live one if a broker is ready with it; else the one that was kept, because what is being replaced has
+/// not worked yet.
+fn anchor(set: &StatefulSet, pod: Option<&Pod>, wanted: &str) -> Option<String> {
+    let live = serde_json::to_string(&set.spec.as_ref()?.template).ok()?;
+    let works = pod.is_some_and(|pod| health::is_ready(pod) && inputs(Some(pod.annotations())) == template_inputs(set));
+    let kept = set.annotations().get(PREVIOUS_TEMPLATE_ANNOTATION).filter(|_| !works).cloned();
+    // who goes back by hand to what worked has nothing further to go back to
+    kept.or(Some(live)).filter(|anchor| anchored_inputs(anchor).as_deref() != Some(wanted))
+}
+
+fn anchored_inputs(template: &str) -> Option<String> {
+    let template: PodTemplateSpec = serde_json::from_str(template).ok()?;
+    inputs(template.metadata?.annotations.as_ref())
 }
 
 /// A pod with the new template: it serves, it still starts, or it has failed.
-fn renew_or_revert(pod: &Pod, can_revert: bool, serving: bool, now: Timestamp) -> Roll {
-    let roll = |step, outcome| Roll { template: Template::New, step, outcome };
+fn settle_or_revert(pod: &Pod, set: &StatefulSet, serving: bool, now: Timestamp) -> Roll {
+    let remembers = |name: &str| set.annotations().contains_key(name);
     if health::is_ready(pod) {
-        return roll(None, None);
+        let over = remembers(PREVIOUS_TEMPLATE_ANNOTATION) || remembers(REVERTED_ANNOTATION);
+        return Roll::keep(over.then_some(Step::ForgetRoll), None);
     }
     let started = pod.metadata.creation_timestamp.as_ref().map_or(now, |time| time.0);
     let late = now.as_second() - started.as_second() > START_S_MAX;
     let failed = health::failure(pod).or_else(|| late.then(|| format!("not ready after {START_S_MAX} s")));
     match failed {
-        Some(message) if can_revert => {
+        Some(message) if remembers(PREVIOUS_TEMPLATE_ANNOTATION) => {
             let step = Step::Revert { pod: pod.name_any(), uid: pod.uid().unwrap_or_default(), message };
-            roll(Some(step), Some(Outcome::reconciling(false, "Reverting", "the restart failed and is taken back")))
+            let outcome = Outcome::reconciling(false, "Reverting", "the restart failed and is taken back");
+            Roll::keep(Some(step), Some(outcome))
         }
         Some(message) => {
             let message = format!("pod {} does not start: {message}", pod.name_any());
-            roll(None, Some(Outcome::stalled(serving, "BrokerFailed", message)))
+            Roll::keep(None, Some(Outcome::stalled(serving, "BrokerFailed", message)))
         }
-        None => roll(None, None),
+        None => Roll::keep(None, None),
     }
+}
+
+fn template_inputs(set: &StatefulSet) -> Option<String> {
+    inputs(set.spec.as_ref()?.template.metadata.as_ref()?.annotations.as_ref())
 }
 
 fn inputs(annotations: Option<&std::collections::BTreeMap<String, String>>) -> Option<String> {

@@ -1,0 +1,122 @@
+//! Tests of plans: rolls, what they leave behind, what holds them, and a cluster that is stopped.
+
+use kennet_api::names::{PREVIOUS_TEMPLATE_ANNOTATION, REVERTED_ANNOTATION};
+use kennet_model::cluster::ValidatedCluster;
+use serde_json::{Value, json};
+
+use crate::cluster::fetch::Observed;
+use crate::cluster::fixture::{self, planned, template};
+use crate::cluster::plan::{Step, Template};
+use crate::conditions::{Outcome, Progress};
+
+fn version(version: &str) -> ValidatedCluster {
+    fixture::cluster(&format!("version: {version}"))
+}
+
+fn template_json(valid: &ValidatedCluster) -> String {
+    let set = fixture::stateful_set(valid, &json!({}));
+    serde_json::to_string(&set.spec.unwrap().template).unwrap()
+}
+
+fn live(set: &ValidatedCluster, annotations: &Value, pod: Option<(&ValidatedCluster, &str)>) -> Observed {
+    let stateful_set = Some(fixture::stateful_set(set, annotations));
+    let pods = pod.map(|(made_by, state)| fixture::pod(made_by, state)).into_iter().collect();
+    Observed { stateful_set, pods, ..fixture::observed() }
+}
+
+#[test]
+fn a_roll_is_forgotten_once_the_pod_with_its_inputs_is_ready_and_not_before() {
+    let (old, new) = (version("a"), version("b"));
+    let kept = json!({PREVIOUS_TEMPLATE_ANNOTATION: template_json(&old)});
+    let forgets = |observed: &Observed| planned(&new, observed).steps.contains(&Step::ForgetRoll);
+    assert!(forgets(&live(&new, &kept, Some((&new, "ready")))));
+    assert!(forgets(&live(&new, &json!({REVERTED_ANNOTATION: "x\ny"}), Some((&new, "ready")))));
+    assert!(!forgets(&live(&new, &json!({}), Some((&new, "ready")))));
+    assert!(!forgets(&live(&new, &kept, Some((&old, "ready")))));
+    assert!(!forgets(&live(&new, &kept, Some((&new, "starting")))));
+    assert!(!forgets(&live(&new, &kept, None)));
+}
+
+#[test]
+fn a_broker_that_fails_long_after_its_roll_is_not_taken_back() {
+    let new = version("b");
+    let plan = planned(&new, &live(&new, &json!({}), Some((&new, "failed"))));
+    assert_eq!(plan.outcome.reason, "BrokerFailed");
+    let kept = json!({PREVIOUS_TEMPLATE_ANNOTATION: template_json(&version("a"))});
+    let plan = planned(&new, &live(&new, &kept, Some((&new, "failed"))));
+    assert!(plan.steps.iter().any(|step| matches!(step, Step::Revert { .. })));
+}
+
+#[test]
+fn what_a_roll_goes_back_to_is_the_last_template_that_worked() {
+    let (a, b, c) = (version("a"), version("b"), version("c"));
+    let anchor = |observed: &Observed| match template(&planned(&c, observed)) {
+        Template::New { anchor } => anchor.clone(),
+        Template::Live => panic!("the roll is not admitted"),
+    };
+    let kept = json!({PREVIOUS_TEMPLATE_ANNOTATION: template_json(&a)});
+    assert_eq!(anchor(&live(&a, &json!({}), Some((&a, "ready")))), Some(template_json(&a)));
+    assert_eq!(anchor(&live(&b, &kept, Some((&b, "failed")))), Some(template_json(&a)));
+    assert_eq!(anchor(&live(&b, &kept, Some((&a, "ready")))), Some(template_json(&a)));
+    assert_eq!(anchor(&live(&b, &kept, Some((&b, "ready")))), Some(template_json(&b)));
+    let back = json!({PREVIOUS_TEMPLATE_ANNOTATION: template_json(&c)});
+    assert_eq!(anchor(&live(&b, &back, Some((&b, "failed")))), None);
+}
+
+#[test]
+fn a_revert_that_was_interrupted_removes_the_failed_pod() {
+    let (old, new) = (version("a"), version("b"));
+    let inputs = fixture::desired(&new, &fixture::observed()).pool.unwrap().restart_inputs;
+    let reverted = json!({REVERTED_ANNOTATION: format!("{inputs}\nno")});
+    let removed = Step::RemovePod { pod: "orders-main-0".to_owned(), uid: "p".to_owned() };
+    let plan = planned(&new, &live(&old, &reverted, Some((&new, "failed"))));
+    assert!(plan.steps.contains(&removed));
+    assert_eq!((plan.outcome.reason.as_str(), template(&plan)), ("RolloutReverted", &Template::Live));
+    let plan = planned(&new, &live(&old, &reverted, Some((&old, "ready"))));
+    assert!(!plan.steps.contains(&removed));
+}
+
+#[test]
+fn unprotected_partitions_hold_template_and_eviction_whoever_keeps_the_budget() {
+    for budget in ["Managed", "Disabled"] {
+        let spec = |version: &str| {
+            let rollout = "rollout: {unprotectedPartitions: Block}";
+            fixture::cluster(&format!("version: {version}, disruptionBudget: {budget}, {rollout}"))
+        };
+        let (old, new) = (spec("a"), spec("b"));
+        let with = |set: &ValidatedCluster, state: &str, partitions: Option<u32>| {
+            let broker = Some(partitions.map(fixture::serving).ok_or_else(|| "silence".to_owned()));
+            let identity = serde_json::from_value(json!({"clusterId": "AQEBAQEBAQEBAQEBAQEBAQ", "voters": ["d"]}));
+            Observed { broker, identity: identity.ok(), ..live(set, &json!({}), Some((&old, state))) }
+        };
+        for (set, partitions) in [(&old, Some(3)), (&old, None), (&new, Some(3))] {
+            let plan = planned(&new, &with(set, "ready", partitions));
+            assert_eq!((template(&plan), plan.held_by), (&Template::Live, Some("UnprotectedPartitions")));
+            assert!(!plan.steps.iter().any(|step| matches!(step, Step::Evict { .. })));
+            assert_eq!(plan.outcome.reason, "RolloutHeld");
+        }
+        assert!(matches!(template(&planned(&new, &with(&old, "ready", Some(0)))), Template::New { .. }));
+        // what is down already may be mended
+        assert!(matches!(template(&planned(&new, &with(&old, "failed", None))), Template::New { .. }));
+    }
+}
+
+#[test]
+fn the_budget_allows_an_eviction_when_there_is_nothing_to_protect() {
+    let valid = fixture::cluster("rollout: {unprotectedPartitions: Block}");
+    let allowed = |partitions: u32| {
+        let observed = Observed { broker: Some(Ok(fixture::serving(partitions))), ..fixture::observed() };
+        fixture::desired(&valid, &observed).budget.unwrap()["spec"]["maxUnavailable"].clone()
+    };
+    assert_eq!((allowed(0), allowed(1)), (json!(1), json!(0)));
+}
+
+#[test]
+fn a_cluster_that_is_stopped_as_wished_is_ready() {
+    let mut valid = fixture::cluster("");
+    valid.brokers = 0;
+    let plan = planned(&valid, &live(&valid, &json!({}), None));
+    assert_eq!(plan.outcome, Outcome::settled("Stopped", "spec.brokers is 0; the data is kept"));
+    let plan = planned(&valid, &live(&valid, &json!({}), Some((&valid, "ready"))));
+    assert_eq!((plan.outcome.ready, plan.outcome.progress), (false, Progress::Reconciling));
+}
