@@ -95,8 +95,11 @@ async fn config(
     let name = pool.config_map["metadata"]["name"].as_str().unwrap_or_default();
     let live = observed.config_maps.iter().find(|one| one.name_any() == name);
     objects::check_owner(live, &observed.uid)?;
-    if live.is_none() {
-        objects::create::<ConfigMap>(&context.api(namespace), &pool.config_map).await?;
+    let api = context.api(namespace);
+    if live.is_none() && !objects::create::<ConfigMap>(&api, &pool.config_map).await? {
+        // somebody has one of that name without our label: another leader's is ours, any other is not
+        let found: Option<ConfigMap> = objects::get(&api, name).await?;
+        objects::check_owner(found.as_ref(), &observed.uid)?;
     }
     Ok(())
 }
@@ -155,4 +158,33 @@ async fn bootstrap(
 ) -> Result<(), ReconcileError> {
     let link = context.link(&valid.namespace, &valid.name, super::first_port(valid)).await?;
     Ok(link.management.bootstrap(record).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::config;
+    use crate::cluster::fixture;
+
+    #[tokio::test]
+    async fn a_config_map_of_somebody_else_is_a_collision_and_not_used() {
+        let owned_by = |uid: &'static str| {
+            fixture::answering(move |method, _| match method {
+                "POST" => (
+                    409,
+                    json!({"kind": "Status", "status": "Failure", "code": 409, "message": "", "reason": "AlreadyExists"}),
+                ),
+                _ => {
+                    let owner = json!({"apiVersion": "v1", "kind": "A", "name": "a", "uid": uid});
+                    (200, json!({"metadata": {"name": "a", "ownerReferences": [owner]}}))
+                }
+            })
+        };
+        let observed = fixture::observed();
+        let desired = fixture::desired(&fixture::cluster(""), &observed);
+        assert!(config(&desired, &observed, &owned_by("1"), "ns").await.is_ok());
+        let error = config(&desired, &observed, &owned_by("2"), "ns").await.unwrap_err();
+        assert_eq!(error.reason(), "NameCollision");
+    }
 }

@@ -24,6 +24,8 @@ pub(crate) struct Desired {
     pub(crate) pool: Option<Pool>,
     /// Owners of volumes and of the Secrets of their data, which otherwise outlive the object.
     pub(crate) volume_owners: Value,
+    /// Owners of what can be made again without loss.
+    pub(crate) owners: Value,
     pub(crate) labels: Value,
 }
 
@@ -68,6 +70,7 @@ pub(crate) fn build(
         claims: (0..valid.brokers).map(|id| (id, parts.claim(id, observed))).collect(),
         pool,
         volume_owners: parts.volume_owners(),
+        owners: json!([parts.owner]),
         labels: parts.labels(),
     })
 }

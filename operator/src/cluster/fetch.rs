@@ -5,6 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::jiff::Timestamp;
 use kennet_api::KafkaCluster;
 use kennet_api::names::CLUSTER_LABEL;
 use kennet_contract::management::{BootstrapRecord, Status};
@@ -14,6 +15,7 @@ use kube::ResourceExt;
 
 use crate::context::{Context, operator_client, read_ca, secret_text};
 use crate::error::ReconcileError;
+use crate::objects::Object;
 use crate::pki::{self, Pair};
 use crate::{clock, objects};
 
@@ -58,6 +60,14 @@ pub(crate) async fn fetch(
         objects::check_owner(found.as_ref(), &uid)?;
         services.extend(found);
     }
+    let claims: Vec<PersistentVolumeClaim> = objects::list(&context.api(namespace), &labels).await?;
+    for claim in (0..valid.brokers).map(|id| valid.name.claim(id)) {
+        if claims.iter().all(|one| one.name_any() != claim) {
+            // one without our label would be mounted by its name all the same
+            let found: Option<PersistentVolumeClaim> = objects::get(&context.api(namespace), &claim).await?;
+            check_labelled(found.as_ref(), name.as_str())?;
+        }
+    }
     let budget: Option<PodDisruptionBudget> = objects::get(&context.api(namespace), &name.disruption_budget()).await?;
     objects::check_owner(budget.as_ref(), &uid)?;
     let mut secrets = Vec::new();
@@ -72,7 +82,7 @@ pub(crate) async fn fetch(
         uid,
         stateful_set,
         pods: objects::list(&context.api(namespace), &labels).await?,
-        claims: objects::list(&context.api(namespace), &labels).await?,
+        claims,
         services,
         budget,
         config_maps: objects::list(&context.api(namespace), &labels).await?,
@@ -83,16 +93,16 @@ pub(crate) async fn fetch(
         new_leaves: Vec::new(),
         broker: None,
     };
-    observed.new_leaves = new_leaves(valid, &observed)?;
+    observed.new_leaves = new_leaves(valid, &observed, clock::now())?;
     observed.broker = ask_broker(valid, &observed).await?;
     Ok(observed)
 }
 
-/// Secrets of a cluster outlive its object, so they are known by their label.
-fn check_labelled(secret: Option<&Secret>, cluster: &str) -> Result<(), ReconcileError> {
-    match secret {
-        Some(secret) if secret.labels().get(CLUSTER_LABEL).map(String::as_str) != Some(cluster) => {
-            Err(ReconcileError::NameCollision { object: format!("Secret {}", secret.name_any()) })
+/// Secrets and volumes of a cluster outlive its object, so they are known by their label.
+fn check_labelled<K: Object>(live: Option<&K>, cluster: &str) -> Result<(), ReconcileError> {
+    match live {
+        Some(live) if live.labels().get(CLUSTER_LABEL).map(String::as_str) != Some(cluster) => {
+            Err(ReconcileError::NameCollision { object: format!("{} {}", K::kind(&()), live.name_any()) })
         }
         _ => Ok(()),
     }
@@ -106,20 +116,25 @@ fn read_identity(secret: &Secret) -> Result<BootstrapRecord, ReconcileError> {
     Ok(BootstrapRecord { cluster_id, voters })
 }
 
-/// Certificates that are missing or end soon. Broker 0 has one even while it is stopped.
-fn new_leaves(valid: &ValidatedCluster, observed: &Observed) -> Result<Vec<(i32, Pair)>, ReconcileError> {
+/// Certificates that are missing, of another CA or end soon. Broker 0 has one even while it is stopped.
+fn new_leaves(
+    valid: &ValidatedCluster,
+    observed: &Observed,
+    now: Timestamp,
+) -> Result<Vec<(i32, Pair)>, ReconcileError> {
     let Some((cluster_id, ca)) = &observed.authority else { return Ok(Vec::new()) };
-    let now = clock::now();
+    let stored = |key: &str| observed.tls.as_ref().and_then(|tls| secret_text(tls, key));
+    let trusted = stored("ca.crt").as_ref() == Some(&ca.certificate);
     let mut fresh = Vec::new();
     for id in 0..valid.brokers.max(1) {
-        let present = observed.tls.as_ref().and_then(|tls| secret_text(tls, &format!("{id}.crt")));
-        let good = match present {
-            Some(leaf) => !pki::needs_renewal(&leaf, &ca.certificate, now)?,
-            None => false,
+        let peer = PeerIdentity::Broker { cluster: *cluster_id, id };
+        let host = valid.name.host(&valid.namespace, &id.to_string());
+        let good = match (stored(&format!("{id}.crt")), stored(&format!("{id}.key"))) {
+            (Some(leaf), Some(_)) => trusted && pki::serves(&leaf, &ca.certificate, peer, &host, now)?,
+            _ => false,
         };
         if !good {
-            let hosts = [valid.name.host(&valid.namespace, &id.to_string())];
-            fresh.push((id, pki::new_leaf(ca, PeerIdentity::Broker { cluster: *cluster_id, id }, &hosts, now)?));
+            fresh.push((id, pki::new_leaf(ca, peer, &[host], now)?));
         }
     }
     Ok(fresh)
@@ -141,4 +156,49 @@ async fn ask_broker(
         Ok(answer) => answer.map_err(|error| error.to_string()),
         Err(_) => Err(format!("{host} does not answer")),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
+    use k8s_openapi::jiff::Timestamp;
+    use kennet_contract::ClusterId;
+    use serde_json::json;
+
+    use super::{Observed, check_labelled, new_leaves};
+    use crate::cluster::fixture;
+    use crate::pki;
+
+    #[test]
+    fn a_claim_without_our_label_is_somebody_elses() {
+        let claim = |labels: serde_json::Value| -> PersistentVolumeClaim {
+            serde_json::from_value(json!({"metadata": {"name": "data-orders-main-0", "labels": labels}})).unwrap()
+        };
+        assert!(check_labelled(Some(&claim(json!({"kennet.dev/cluster": "orders"}))), "orders").is_ok());
+        assert!(check_labelled(Some(&claim(json!({"kennet.dev/cluster": "other"}))), "orders").is_err());
+        let error = check_labelled(Some(&claim(json!({}))), "orders").unwrap_err();
+        assert_eq!((error.reason(), error.stalls()), ("NameCollision", true));
+        assert!(check_labelled::<PersistentVolumeClaim>(None, "orders").is_ok());
+    }
+
+    #[test]
+    fn a_ca_that_was_made_again_has_its_leaves_made_again() {
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let valid = fixture::cluster("");
+        let under = |ca: &pki::Pair, tls: Option<Secret>| {
+            let authority = Some((ClusterId::from_bytes([1; 16]), ca.clone()));
+            new_leaves(&valid, &Observed { authority, tls, ..fixture::observed() }, now).unwrap()
+        };
+        let (first, second) = (pki::new_ca("orders", now).unwrap(), pki::new_ca("orders", now).unwrap());
+        let leaf = under(&first, None).remove(0).1;
+        let tls = |ca: &pki::Pair| -> Option<Secret> {
+            let text = |text: &str| k8s_openapi::ByteString(text.as_bytes().to_vec());
+            let data = [("ca.crt", &ca.certificate), ("0.crt", &leaf.certificate), ("0.key", &leaf.key)];
+            let data = data.map(|(key, value)| (key.to_owned(), text(value))).into();
+            Some(Secret { data: Some(data), ..Secret::default() })
+        };
+        assert!(under(&first, tls(&first)).is_empty());
+        assert_eq!(under(&second, tls(&first)).len(), 1);
+        assert_eq!(under(&first, tls(&second)).len(), 1);
+    }
 }

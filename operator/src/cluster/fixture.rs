@@ -14,6 +14,7 @@ use crate::arguments::Arguments;
 use crate::cluster::build::{self, Desired};
 use crate::cluster::fetch::Observed;
 use crate::cluster::plan::{Plan, Step, Template, plan};
+use crate::context::Context;
 use crate::pki::Pair;
 
 /// The cluster `orders` with one broker and more of a spec.
@@ -98,4 +99,16 @@ pub(crate) fn template(plan: &Plan) -> &Template {
         _ => None,
     });
     applied.unwrap()
+}
+
+/// A context whose API server answers by method and path.
+pub(crate) fn answering(answer: impl Fn(&str, &str) -> (u16, Value) + Clone + Send + 'static) -> Context {
+    let service = tower::service_fn(move |request: hyper::Request<kube::client::Body>| {
+        let (code, body) = answer(request.method().as_str(), request.uri().path());
+        let response =
+            hyper::Response::builder().status(code).body(kube::client::Body::from(body.to_string().into_bytes()));
+        async move { response }
+    });
+    let (wake, _) = tokio::sync::mpsc::channel(1);
+    Context::new(kube::Client::new(service, "ns"), Arguments::parse_from(["kennet-operator"]), wake)
 }

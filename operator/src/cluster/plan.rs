@@ -162,10 +162,11 @@ fn identity(valid: &ValidatedCluster, observed: &Observed, steps: &mut Vec<Step>
     {
         let message = format!(
             "broker 0 has the data directory {}, and the cluster's data is in {voter}: bring the volume of claim {claim} back; \
-             to begin again without that data, delete the KafkaCluster, its claims and the Secrets {} and {}",
+             to begin again without that data, delete the KafkaCluster, its claims and the Secrets {}, {} and {}",
             status.directory_id,
             valid.name.identity_secret(),
-            valid.name.ca_secret()
+            valid.name.ca_secret(),
+            valid.name.tls_secret()
         );
         return Some(Outcome::stalled(false, "DirectoryUnavailable", message));
     }

@@ -19,6 +19,10 @@ pub(super) async fn apply(
     namespace: &str,
 ) -> Result<(), ReconcileError> {
     let api = context.api::<PersistentVolumeClaim>(namespace);
+    // before they grow, which would outdate what was read; those of a stopped broker too: they hold the data that Retain is about
+    for live in &observed.claims {
+        objects::set_owners(&api, live, &desired.volume_owners).await?;
+    }
     for (_, claim) in &desired.claims {
         let name = claim["metadata"]["name"].as_str().unwrap_or_default();
         let Some(live) = observed.claims.iter().find(|one| one.name_any() == name) else {
@@ -26,10 +30,6 @@ pub(super) async fn apply(
             continue;
         };
         objects::apply(&api, Some(live), &grown(claim, live)).await?;
-    }
-    // those of a stopped broker too: they hold the data that Retain is about
-    for live in &observed.claims {
-        objects::set_owners(&api, live, &desired.volume_owners).await?;
     }
     Ok(())
 }

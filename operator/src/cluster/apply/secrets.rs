@@ -70,6 +70,10 @@ pub(super) async fn own(
     for secret in &observed.secrets {
         objects::set_owners(&api, secret, &desired.volume_owners).await?;
     }
+    // certificates are made again from the CA, so nothing is lost with them, and a later cluster of this name finds none
+    if let Some(tls) = &observed.tls {
+        objects::set_owners(&api, tls, &desired.owners).await?;
+    }
     Ok(())
 }
 
@@ -97,5 +101,6 @@ pub(super) async fn write_leaves(
         "metadata": {"name": valid.name.tls_secret(), "namespace": valid.namespace, "labels": desired.labels},
         "stringData": data,
     });
+    // its owner is set by the pass that sees it: were it applied, two managers would hold it
     objects::apply::<Secret>(&context.api(&valid.namespace), None, &secret).await.map(drop)
 }
