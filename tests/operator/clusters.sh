@@ -1,0 +1,141 @@
+# Sourced by the run of this folder: steps about KafkaClusters and OffsetResets.
+# shellcheck shell=bash
+
+refused_clusters() {
+    refused "more than one broker comes with replication; set brokers to 0 or 1" apply "$(cluster two 'brokers: 2, storage: {size: 1Gi}')" &&
+        refused "at most 36 characters" apply "$(cluster a-name-of-more-than-thirty-six-letters)" &&
+        refused "ports 9190 to 9199 are Kennet's own" \
+            apply "$(cluster port 'brokers: 1, storage: {size: 1Gi}, listeners: [{name: plain, port: 9191}]')"
+}
+
+unknown_config() {
+    local before
+    before=$(pod_uid)
+    spec kafkacluster/c '{"config":{"no.such.key":"1"}}' && stalled kafkacluster/c InvalidSpec no.such.key || return 1
+    spec kafkacluster/c '{"config":null}' && ready_generation kafkacluster/c && [ "$(pod_uid)" = "$before" ]
+}
+
+refused_resets() {
+    local earliest='target: {type: Earliest}'
+    apply "$(offset_reset fixed "topics: [{name: records}], $earliest")" &&
+        refused "only approvedPlan can change" spec offsetreset/fixed '{"groupId":"others"}' &&
+        refused "approval: Automatic requires notAfter" apply "$(offset_reset auto "$earliest, approval: Automatic")" &&
+        refused "offset: set it for type Offset, and only then" apply "$(offset_reset odd 'target: {type: Earliest, offset: 3}')" &&
+        k delete offsetreset fixed
+}
+
+# group_offsets: the sum of what the group has committed
+group_offsets() {
+    kafka --output json groups describe readers |
+        python3 -c 'import json, sys; print(sum(one["offset"] for one in json.load(sys.stdin)[0]["offsets"]))'
+}
+
+group_read() {
+    seq 300 | kafka produce records && kafka consume records --group readers --from-beginning --max 300 | wc -l | grep -qx 300 &&
+        [ "$(group_offsets)" = 300 ]
+}
+
+job_pod() { k get pods -l kennet.dev/offset-reset="$1" -o name | grep -m 1 .; }
+
+# job_killed NAME DELAY: an approved reset whose Job loses its pod; what the status says in the end is what the offsets are
+job_killed() {
+    apply "$(offset_reset "$1" "topics: [{name: records}], target: {type: Earliest}, approval: Automatic, notAfter: \"2099-01-01T00:00:00Z\"")" &&
+        eventually 30 job_pod "$1" || return 1
+    sleep "$2"
+    k delete "$(job_pod "$1")" --grace-period=0 --force --wait=false
+    local found offsets
+    for _ in $(seq 400); do
+        found=$(k get offsetreset "$1" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].reason}')
+        case $found in Applied | ApplyFailed | OffsetsMoved) break ;; esac
+        sleep 0.2
+    done
+    offsets=$(group_offsets)
+    case $found:$offsets in
+        Applied:0 | ApplyFailed:300) echo "$found" ;;
+        *) echo "the status says '$found', and the group is at $offsets"; return 1 ;;
+    esac
+}
+
+killed_at_once() { job_killed soon 0; }
+killed_later() { kafka groups reset-offsets readers --topic records --to-latest --execute && [ "$(group_offsets)" = 300 ] && job_killed late 0.6; }
+
+undecodable() {
+    local any='{"x-kubernetes-preserve-unknown-fields":true}' spec=/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties
+    k patch crd kafkaclusters.kennet.dev --type json -p "[{\"op\":\"replace\",\"path\":\"$spec/brokers\",\"value\":$any}]" &&
+        k patch crd topics.kennet.dev --type json -p "[{\"op\":\"replace\",\"path\":\"$spec/partitions\",\"value\":$any}]" || return 1
+    eventually 20 apply "$(cluster strange 'brokers: many, storage: {size: 1Gi}')" && eventually 20 apply "$(topic strange 'partitions: three')" &&
+        stalled kafkacluster/strange Undecodable "can't read the object" && stalled topic/strange Undecodable "can't read the object"
+}
+
+others_live() {
+    apply "$(cluster d)" && ready kafkacluster/d 90s && apply "$(topic after 'partitions: 1')" && ready topic/after &&
+        spec topic/records '{"config":{"retention.ms":"700000"}}' && ready_generation topic/records && topic_has records '"retention.ms":"700000"'
+}
+
+# also under an operator that starts with such objects
+restarted() {
+    k -n kennet rollout restart deploy/kennet && k -n kennet rollout status deploy/kennet --timeout=60s &&
+        apply "$(topic again 'partitions: 1')" && ready topic/again
+}
+
+corrected() {
+    k delete topic strange && spec kafkacluster/strange '{"brokers":0}' && definitions && k delete kafkacluster strange
+}
+
+volume_goes() {
+    apply "$(cluster e 'brokers: 1, storage: {size: 1Gi, whenDeleted: Delete}')" && ready kafkacluster/e 90s && k get pvc data-e-main-0 &&
+        k delete kafkacluster e --wait && eventually 60 object_gone pvc/data-e-main-0 && eventually 20 object_gone secret/e-identity
+}
+
+volume_stays() {
+    k delete kafkacluster d --wait && k wait --for=delete pod/d-main-0 --timeout=60s && sleep 2 && k get pvc data-d-main-0 secret/d-identity
+}
+
+wipe() { k patch "$1" --subresource status --type json -p '[{"op":"replace","path":"/status","value":{"observedGeneration":-1}}]'; }
+
+statuses_wiped() {
+    local object objects before pod described
+    objects=$(k get kafkaclusters,topics,offsetresets -o name)
+    described=$(kafka --output json topics describe records) pod=$(pod_uid)
+    before=$(writes | wc -l)
+    [ "$before" -gt 0 ] || { echo "the audit log knows no write of the operator"; return 1; }
+    for object in $objects; do wipe "$object" || return 1; done
+    for object in $objects; do eventually 60 observed "$object" || { k get "$object" -o yaml; return 1; }; done
+    sleep 3
+    if writes | tail -n +$((before + 1)) | grep -v '^[a-z]* [a-z]* status '; then echo "was written"; return 1; fi
+    [ "$(pod_uid)" = "$pod" ] && [ "$(kafka --output json topics describe records)" = "$described" ]
+}
+
+observed() { k get "$1" -o 'jsonpath={.metadata.generation} {.status.observedGeneration}' | grep -qE '^([0-9]+) \1$'; }
+
+all_judged() {
+    local found
+    found=$(k get kafkaclusters,topics,offsetresets -o json | kstatus) && [ -n "$found" ] || return 1
+    # a Job that was killed for good is the only failure that may be there
+    ! grep -v '^Current ' <<< "$found" | grep -v '^Failed OffsetReset/'
+}
+
+namespace_made() {
+    k create namespace gone && apply "$(cluster c)" -n gone && apply "$(topic one 'partitions: 1')" -n gone &&
+        apply "$(topic two 'partitions: 1, onDelete: Delete, deletionDelay: 0s')" -n gone &&
+        k -n gone wait --for=condition=Ready --timeout=90s kafkacluster/c topic/one topic/two
+}
+
+clusters_steps() {
+    step "operator: clusters that can't be are refused with the remedy" refused_clusters
+    step "operator: an unknown broker config stalls, leaves the broker alone and heals" unknown_config
+    step "operator: what may not be in an OffsetReset is refused" refused_resets
+    step "operator: a group reads everything" group_read
+    step "operator: a reset's Job that is killed at once ends in a true status" killed_at_once
+    step "operator: a reset's Job that is killed later ends in a true status" killed_later
+    step "operator: objects that do not decode are stalled" undecodable
+    step "operator: they stop nobody else" others_live
+    step "operator: nor an operator that finds them when it starts" restarted
+    step "operator: they can be corrected and deleted" corrected
+    step "operator: whenDeleted Delete takes volume and identity along" volume_goes
+    step "operator: whenDeleted Retain keeps them" volume_stays
+    step "operator: wiped statuses come back, and nothing else is written" statuses_wiped
+    step "operator: kstatus calls every object current" all_judged
+    step "operator: a namespace gets a cluster and Topics" namespace_made
+    step "operator: the namespace is deleted completely" k delete namespace gone --wait --timeout=110s
+}

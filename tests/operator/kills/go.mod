@@ -1,0 +1,3 @@
+module tests/operator/kills
+
+go 1.26.0
