@@ -11,3 +11,9 @@ pub(crate) fn now() -> Timestamp {
 pub(crate) fn now_ms() -> i64 {
     now().as_millisecond()
 }
+
+/// A time as people and the API write it.
+pub(crate) fn text(at_ms: i64) -> String {
+    let at = Timestamp::from_millisecond(at_ms).unwrap_or(Timestamp::MAX);
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}

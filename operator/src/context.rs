@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::api::core::v1::{ObjectReference, Pod, Secret};
 use kennet_contract::{ClusterId, PeerIdentity, ports};
 use kennet_model::cluster::ClusterName;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
@@ -57,12 +57,25 @@ impl Context {
 
     /// Tells people what happened; an event that can't be written is only logged.
     pub(crate) async fn event<K: Resource<DynamicType = ()>>(&self, object: &K, warn: bool, reason: &str, note: &str) {
+        self.event_about(object, None, warn, reason, note).await;
+    }
+
+    /// An event that is about a second object too. Within a few minutes, events of one reason about the same objects become one, which
+    /// keeps the first note.
+    pub(crate) async fn event_about<K: Resource<DynamicType = ()>>(
+        &self,
+        object: &K,
+        secondary: Option<ObjectReference>,
+        warn: bool,
+        reason: &str,
+        note: &str,
+    ) {
         let event = Event {
             type_: if warn { EventType::Warning } else { EventType::Normal },
             reason: reason.to_owned(),
             note: Some(note.chars().take(1000).collect()),
             action: reason.to_owned(),
-            secondary: None,
+            secondary,
         };
         if let Err(error) = self.events.publish(&event, &object.object_ref(&())).await {
             tracing::warn!(%error, reason, "an event could not be written");

@@ -65,6 +65,13 @@ const METRICS: &[Metric] = &[
         register: |all, metric| all.registry.register(metric.name, metric.help, all.topics_retained.clone()),
     },
     Metric {
+        name: "topic_deletions_held",
+        suffix: "",
+        labels: "namespace, cluster",
+        help: "Topics that wait for their deletion because too many would go in one hour",
+        register: |all, metric| all.registry.register(metric.name, metric.help, all.topic_deletions_held.clone()),
+    },
+    Metric {
         name: "leader",
         suffix: "",
         labels: "",
@@ -80,6 +87,8 @@ pub(crate) struct Metrics {
     pub(crate) reconciles: Family<ReconcileLabels, Counter>,
     /// Topics that nobody looks after any more.
     pub(crate) topics_retained: Family<ClusterLabels, Gauge>,
+    /// Topics that would be deleted already if not so many were.
+    pub(crate) topic_deletions_held: Family<ClusterLabels, Gauge>,
     /// Whether this operator holds the lease.
     pub(crate) leader: Gauge,
     /// Whether the definitions are there and the lease is held or waited for.
@@ -92,6 +101,7 @@ impl Metrics {
             registry: Registry::with_prefix(PREFIX),
             reconciles: Family::default(),
             topics_retained: Family::default(),
+            topic_deletions_held: Family::default(),
             leader: Gauge::default(),
             ready: AtomicBool::new(false),
         };

@@ -4,6 +4,7 @@
 
 mod apply;
 mod audit;
+mod deletions;
 mod fetch;
 mod status;
 
