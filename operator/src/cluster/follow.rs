@@ -8,7 +8,7 @@ use kennet_api::KafkaCluster;
 use kennet_model::cluster::{ClusterName, ValidatedCluster};
 use kube::{Resource, ResourceExt};
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::cluster::first_port;
 use crate::context::{ClusterKey, Context};
@@ -17,6 +17,8 @@ use crate::topic;
 
 /// Between attempts at a cluster that does not answer.
 const PAUSE: Duration = Duration::from_secs(5);
+/// Between audits that fail again and again.
+const PAUSE_MAX: Duration = Duration::from_mins(1);
 /// Even if nothing seems to change.
 const AUDIT: Duration = Duration::from_hours(1);
 
@@ -47,24 +49,65 @@ pub(super) fn start(cluster: &KafkaCluster, valid: &ValidatedCluster, context: &
     });
 }
 
+/// When a cluster's owners are audited. An audit stays owed until one succeeds, since the news that asked for it are not told twice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Schedule {
+    due: Instant,
+    failures: u32,
+}
+
+impl Schedule {
+    fn new(now: Instant) -> Self {
+        Self { due: now, failures: 0 }
+    }
+
+    /// There are news. They do not cut a pause after a failure short, or a busy cluster would be asked without any.
+    fn news(&mut self, now: Instant) {
+        if self.failures == 0 {
+            self.due = self.due.min(now);
+        }
+    }
+
+    fn audited(&mut self, succeeded: bool, now: Instant) {
+        self.failures = if succeeded { 0 } else { self.failures.saturating_add(1) };
+        let pause = match self.failures {
+            0 => AUDIT,
+            failures => PAUSE.saturating_mul(1 << failures.min(10).saturating_sub(1)).min(PAUSE_MAX),
+        };
+        self.due = now + pause;
+    }
+}
+
 async fn follow(followed: &Followed, context: &Arc<Context>, audit: &Notify) {
     let mut after = -1;
+    let mut schedule = Schedule::new(Instant::now());
     loop {
         match exists(followed, context).await {
             Ok(true) => {}
             Ok(false) => return,
             Err(error) => tracing::warn!(cluster = %followed.name, %error, "a cluster could not be read"),
         }
-        match wait(followed, context, audit, after).await {
-            Ok(Some(offset)) => {
+        match wait(followed, context, audit, after, schedule.due).await {
+            Ok(News::Metadata(offset)) => {
                 after = offset;
-                look(followed, context).await;
+                // a full channel means that everything is about to be looked at anyway
+                let _ = context.wake.try_send(followed.key.clone());
+                schedule.news(Instant::now());
             }
-            Ok(None) => {}
+            Ok(News::Deleted) => schedule.news(Instant::now()),
+            Ok(News::None) => {}
             Err(error) => {
                 tracing::debug!(cluster = %followed.name, %error, "a cluster does not answer");
                 sleep(PAUSE).await;
+                continue;
             }
+        }
+        if schedule.due <= Instant::now() {
+            let audited = topic::audit(context, &followed.key, &followed.name, followed.port).await;
+            if let Err(error) = &audited {
+                tracing::warn!(cluster = %followed.name, %error, "the owners of topics could not be audited");
+            }
+            schedule.audited(audited.is_ok(), Instant::now());
         }
     }
 }
@@ -77,30 +120,76 @@ async fn exists(followed: &Followed, context: &Context) -> Result<bool, Reconcil
     }))
 }
 
-/// Waits for news: the offset up to which there are any, or none when there are not.
+/// Why it was waited no longer.
+enum News {
+    /// The metadata has come this far.
+    Metadata(i64),
+    /// A Topic was deleted.
+    Deleted,
+    /// Nothing happened, or an audit is due.
+    None,
+}
+
+/// Waits for news until an audit is due.
 async fn wait(
     followed: &Followed,
     context: &Context,
     audit: &Notify,
     after: i64,
-) -> Result<Option<i64>, ReconcileError> {
+    due: Instant,
+) -> Result<News, ReconcileError> {
     let link = context.link(&followed.key.0, &followed.name, followed.port).await?;
     tokio::select! {
+        // a notification is not lost to news that come at the same time
+        biased;
+        () = audit.notified() => Ok(News::Deleted),
         changes = link.management.changes(after) => {
             let offset = changes?.metadata_offset;
-            Ok((offset != after).then_some(offset))
+            Ok(if offset == after { News::None } else { News::Metadata(offset) })
         }
-        () = audit.notified() => Ok(Some(after)),
-        () = sleep(AUDIT) => Ok(Some(after)),
+        () = sleep_until(due) => Ok(News::None),
     }
 }
 
-async fn look(followed: &Followed, context: &Arc<Context>) {
-    // a full channel means that everything is about to be looked at anyway
-    let _ = context.wake.try_send(followed.key.clone());
-    let audited = topic::audit(context, &followed.key, &followed.name, followed.port).await;
-    if let Err(error) = audited {
-        tracing::warn!(cluster = %followed.name, %error, "the owners of topics could not be audited");
-        sleep(PAUSE).await;
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::{AUDIT, PAUSE, PAUSE_MAX, Schedule};
+
+    #[test]
+    fn polls_without_news_do_not_put_the_audit_off() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(start);
+        schedule.audited(true, start);
+        assert_eq!(schedule.due, start + AUDIT);
+    }
+
+    #[test]
+    fn a_failed_audit_is_owed_until_one_succeeds() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(start);
+        schedule.audited(false, start);
+        assert_eq!(schedule.due, start + PAUSE);
+        schedule.news(start);
+        schedule.audited(false, start);
+        assert_eq!(schedule.due, start + 2 * PAUSE);
+        for _ in 0..100 {
+            schedule.audited(false, start);
+            assert!(schedule.due <= start + PAUSE_MAX);
+        }
+        schedule.audited(true, start);
+        assert_eq!(schedule.due, start + AUDIT);
+    }
+
+    #[test]
+    fn news_are_audited_at_once() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(start);
+        schedule.audited(true, start);
+        schedule.news(start + Duration::from_secs(1));
+        assert_eq!(schedule.due, start + Duration::from_secs(1));
     }
 }
