@@ -6,6 +6,7 @@ mod apply;
 mod audit;
 mod deletions;
 mod fetch;
+mod refusal;
 mod status;
 
 use std::sync::Arc;
@@ -156,10 +157,12 @@ async fn pass(topic: &Topic, context: &Context) -> Result<(Outcome, Option<statu
         let plan = plan(&valid, &me, generation, observed.as_ref());
         rounds += 1;
         if plan.steps.is_empty() || rounds > ROUNDS {
-            return Ok(status::report(&valid, &plan, observed.as_ref()));
+            return Ok(status::report(&valid, &me, &plan, observed.as_ref()));
         }
         for step in &plan.steps {
-            apply::apply(step, &valid, &me, &access).await?;
+            let Err(error) = apply::apply(step, &valid, &me, &access).await else { continue };
+            let Some((reason, message)) = refusal::refusal(&valid, &error) else { return Err(error) };
+            return Ok((Outcome::stalled(status::serves(&me, observed.as_ref()), reason, message), None));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The status of a Topic: what the cluster has, written only when it differs.
 
 use kennet_api::{DriftedKey, Topic, TopicStatus};
+use kennet_contract::management::TopicOwner;
 use kennet_model::topic::{Observed, TopicPlan, ValidatedTopic};
 use kube::ResourceExt;
 
@@ -18,6 +19,7 @@ const DRIFT_MAX: usize = 20;
 /// What a plan that has nothing more to do, or can't go on, means.
 pub(crate) fn report(
     topic: &ValidatedTopic,
+    me: &TopicOwner,
     plan: &TopicPlan,
     observed: Option<&Observed>,
 ) -> (Outcome, Option<Report>) {
@@ -36,11 +38,7 @@ pub(crate) fn report(
         ..TopicStatus::default()
     };
     let outcome = match (&plan.stall, observed) {
-        (Some(stall), _) => {
-            // a topic that is ours serves on; one that is not was never this object's
-            let ours = matches!(stall.reason, "PartitionDecreaseRefused" | "ReplicationFactorChangeRefused");
-            Outcome::stalled(ours, stall.reason, stall.message.clone())
-        }
+        (Some(stall), _) => Outcome::stalled(serves(me, observed), stall.reason, stall.message.clone()),
         (None, Some(_)) if plan.steps.is_empty() => {
             let drifted = plan.drift.iter().any(|one| one.desired.is_some());
             if drifted {
@@ -55,6 +53,12 @@ pub(crate) fn report(
         _ => Outcome::reconciling(false, "Applying", "somebody else changes the topic at the same time"),
     };
     (outcome, Some(status))
+}
+
+/// Whether the topic is this object's, and so serves on; one that is not was never.
+pub(crate) fn serves(me: &TopicOwner, observed: Option<&Observed>) -> bool {
+    let owner = observed.and_then(|topic| topic.ownership.owner.as_ref());
+    owner.is_some_and(|owner| owner.namespace == me.namespace && owner.name == me.name)
 }
 
 /// Whether the last status said Ready; only for what is shown while the cluster does not answer.
@@ -83,4 +87,29 @@ pub(crate) async fn write(
     let (live, status) = (serde_json::to_value(&live)?, serde_json::to_value(&status)?);
     let namespace = topic.namespace().unwrap_or_default();
     objects::apply_status::<Topic>(&context.api(&namespace), &topic.name_any(), &live, &status).await
+}
+
+#[cfg(test)]
+mod tests {
+    use kennet_contract::management::TopicOwner;
+    use kennet_model::topic::{Observed, Ownership, plan, validate};
+
+    use super::report;
+
+    #[test]
+    fn a_topic_that_was_never_claimed_is_not_ready() {
+        let spec = serde_saphyr::from_str("{clusterRef: {name: c}, partitions: 1, adoption: Always}").unwrap();
+        let topic = validate("t", &spec).unwrap();
+        let me = TopicOwner { namespace: "n".into(), name: "t".into(), uid: "1".into() };
+        let ready = |owner: Option<TopicOwner>| {
+            let ownership = Ownership { owner, ..Ownership::default() };
+            let config = std::collections::BTreeMap::new();
+            let observed = Observed { id: "id".into(), partitions: 6, replication_factor: 1, config, ownership };
+            let (outcome, _) = report(&topic, &me, &plan(&topic, &me, 1, Some(&observed)), Some(&observed));
+            assert_eq!(outcome.reason, "PartitionDecreaseRefused");
+            outcome.ready
+        };
+        assert!(!ready(None));
+        assert!(ready(Some(me.clone())));
+    }
 }
