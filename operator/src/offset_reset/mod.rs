@@ -33,6 +33,9 @@ use crate::offset_reset::decide::{Decision, State};
 /// A group's members and offsets come and go without news on the management endpoint.
 const OPEN: Duration = Duration::from_secs(10);
 const BUSY: Duration = Duration::from_secs(2);
+/// A target that names what is not there.
+const INVALID: Duration = Duration::from_secs(30);
+const INVALID_TARGET: &str = "InvalidTarget";
 
 type Guarded = DeserializeGuard<OffsetReset>;
 
@@ -66,11 +69,18 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
     status::write(reset, &context, &decision).await?;
     let labels = ReconcileLabels { kind: "OffsetReset", reason: decision.state.reason().to_owned() };
     context.metrics.reconciles.get_or_create(&labels).inc();
-    Ok(match &decision.state {
-        State::Applied { .. } | State::Expired | State::Stalled { .. } => Action::await_change(),
-        State::Applying => Action::requeue(BUSY),
-        _ => Action::requeue(OPEN),
-    })
+    Ok(pause(&decision.state).map_or_else(Action::await_change, Action::requeue))
+}
+
+/// When an object is looked at again without news; none when it is over.
+fn pause(state: &State) -> Option<Duration> {
+    match state {
+        // what the target names may appear later, such as a topic of the same sync
+        State::Stalled { reason: INVALID_TARGET, .. } => Some(INVALID),
+        State::Applied { .. } | State::Expired | State::Stalled { .. } => None,
+        State::Applying => Some(BUSY),
+        _ => Some(OPEN),
+    }
 }
 
 async fn pass(reset: &OffsetReset, context: &Context) -> Result<Decision, ReconcileError> {
@@ -88,11 +98,11 @@ async fn pass(reset: &OffsetReset, context: &Context) -> Result<Decision, Reconc
     let access = crate::topic::access(context, &namespace, &name, port).await?;
     let request = match target::request(reset, context).await? {
         Ok(request) => request,
-        Err(message) => return Ok(Decision::only(State::Stalled { reason: "InvalidTarget", message })),
+        Err(message) => return Ok(Decision::only(State::Stalled { reason: INVALID_TARGET, message })),
     };
     let group = match fetch::group(reset, &request, &records, &access).await? {
         Ok(group) => group,
-        Err(message) => return Ok(Decision::only(State::Stalled { reason: "InvalidTarget", message })),
+        Err(message) => return Ok(Decision::only(State::Stalled { reason: INVALID_TARGET, message })),
     };
     let decision = decide::decide(reset, &records, &group, clock::now());
     apply::apply(&decision, reset, &name, port, context).await?;
@@ -104,4 +114,17 @@ fn retry(object: Arc<Guarded>, error: &ReconcileError, context: Arc<Context>) ->
     context.metrics.reconciles.get_or_create(&labels).inc();
     tracing::warn!(offset_reset = %object.name_any(), %error, "a pass failed and is tried again");
     Action::requeue(Duration::from_secs(5))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{INVALID, INVALID_TARGET, State, pause};
+
+    #[test]
+    fn a_target_that_is_not_there_is_looked_for_again_and_what_is_over_is_not() {
+        let stalled = |reason| State::Stalled { reason, message: String::new() };
+        assert_eq!(pause(&stalled(INVALID_TARGET)), Some(INVALID));
+        assert_eq!(pause(&stalled("OffsetsMoved")), None);
+        assert_eq!(pause(&State::Expired), None);
+    }
 }
