@@ -120,19 +120,25 @@ pub(super) fn decide(reset: &OffsetReset, records: &[Record], group: &Group, now
     if let Some(record) = records.iter().find(|record| record.job.is_some()) {
         return judge_job(record, group, now);
     }
-    let latest = records.first();
     if group.state == GroupState::Active {
         let preview = Shown { hash: None, config_map: None, plan: group.fresh.clone(), started: false };
         return Decision { state: State::GroupNotEmpty, act: Act::Nothing, shown: Some(preview) };
     }
-    // a plan that still fits stays, so that new records at the end do not take an approval away
-    let fits = latest.filter(|record| !matches!(next_step(&record.plan, &group.committed), Step::Moved { .. }));
-    let Some(record) = fits else { return record_fresh(reset, group) };
+    let Some(record) = fitting(reset, records, group) else { return record_fresh(reset, group) };
     if reset.spec.approved_plan.as_ref() == Some(&record.hash) || reset.spec.approval == Some(Approval::Automatic) {
         let act = Act::Start { hash: record.hash.clone(), config_map: record.config_map.clone() };
         return Decision { state: State::Applying, act, shown: shown(record) };
     }
     Decision { state: awaiting(reset, &record.hash), act: Act::Nothing, shown: shown(record) }
+}
+
+/// The plan that still fits, so that new records at the end do not take an approval away: the approved one, or the newest. Not only the
+/// newest can: offsets that moved and came back fit an older one.
+fn fitting<'a>(reset: &OffsetReset, records: &'a [Record], group: &Group) -> Option<&'a Record> {
+    let fits =
+        || records.iter().filter(|record| !matches!(next_step(&record.plan, &group.committed), Step::Moved { .. }));
+    let approved = fits().find(|record| reset.spec.approved_plan.as_ref() == Some(&record.hash));
+    approved.or_else(|| fits().next())
 }
 
 fn record_fresh(reset: &OffsetReset, group: &Group) -> Decision {

@@ -74,6 +74,29 @@ fn offsets_that_moved_need_a_new_plan() {
 }
 
 #[test]
+fn offsets_that_came_back_fit_the_plan_that_was_made_for_them() {
+    let mut second = record("u", None);
+    second.plan.moves[0].current = Some(11);
+    second.hash = second.plan.hash("u");
+    let records = [second, record("u", None)];
+    let decide = |spec: &str| decide(&reset("u", spec), &records, &group(GroupState::Empty, 9), now());
+    let first = plan().hash("u");
+    assert_eq!(decide("").shown.unwrap().hash, Some(first.clone()));
+    assert!(matches!(decide(&format!("approvedPlan: {first}")).act, Act::Start { hash, .. } if hash == first));
+}
+
+#[test]
+fn of_two_plans_that_fit_the_approved_one_counts() {
+    let mut newer = record("u", None);
+    newer.plan.moves[0].target = 5;
+    newer.hash = newer.plan.hash("u");
+    let (approved, records) = (plan().hash("u"), [newer, record("u", None)]);
+    let spec = format!("approvedPlan: {approved}");
+    let decision = decide(&reset("u", &spec), &records, &group(GroupState::Empty, 9), now());
+    assert!(matches!(decision.act, Act::Start { hash, .. } if hash == approved));
+}
+
+#[test]
 fn a_job_that_was_killed_is_judged_by_the_offsets() {
     assert!(matches!(with_record("", Some(JobState::Failed), 4).state, State::Applied { .. }));
     assert_eq!(with_record("", Some(JobState::Failed), 9).state.reason(), "ApplyFailed");
