@@ -1,5 +1,7 @@
 //! The ConfigMap that holds a plan and the Job that applies it.
 
+use k8s_openapi::api::core::v1::PodSpec;
+use k8s_openapi::jiff::Timestamp;
 use kennet_api::OffsetReset;
 use kennet_api::names::CLUSTER_LABEL;
 use kennet_contract::paths;
@@ -16,6 +18,11 @@ pub(super) const RESET_LABEL: &str = "kennet.dev/offset-reset";
 pub(super) const HASH_ANNOTATION: &str = "kennet.dev/plan-hash";
 /// Annotation with the time at which the new offsets were seen.
 pub(super) const APPLIED_ANNOTATION: &str = "kennet.dev/applied-at";
+
+/// Annotation with the time at which the Job was let go, written before it was: from then on no other Job is, whatever became of it.
+pub(super) const STARTED_ANNOTATION: &str = "kennet.dev/started-at";
+/// A Job's longest time.
+const DEADLINE_S: i64 = 600;
 
 /// A name as a label's value, which has at most 63 characters.
 pub(super) fn label_value(name: &str) -> String {
@@ -60,12 +67,30 @@ pub(super) fn config_map(reset: &OffsetReset, hash: &str, plan: &Plan) -> Result
     }))
 }
 
-/// The Job. It only applies what its ConfigMap says, once, and may be killed at any time.
+/// How long a Job that is let go now may take, seconds: it must have ended when the OffsetReset's time is over. None when that is now.
+pub(super) fn deadline(limit: Option<Timestamp>, now: Timestamp) -> Option<i64> {
+    let left = limit.map_or(DEADLINE_S, |limit| limit.as_second() - now.as_second());
+    (left > 0).then(|| left.min(DEADLINE_S))
+}
+
+/// What a Job's pod takes over from the cluster's: the image and where it comes from, and the nodes that it may run on.
+pub(super) fn pod_spec(cluster: Option<&PodSpec>, default_image: &str) -> Value {
+    let image = cluster.and_then(|pod| pod.containers.first()?.image.clone());
+    let mut spec = json!({"containers": [{"image": image.unwrap_or_else(|| default_image.to_owned())}]});
+    if let Some(pod) = cluster {
+        spec["imagePullSecrets"] = json!(pod.image_pull_secrets);
+        spec["tolerations"] = json!(pod.tolerations);
+        spec["nodeSelector"] = json!(pod.node_selector);
+    }
+    spec
+}
+
+/// The Job. It only applies what its ConfigMap says, once, and may be killed at any time. It does nothing until it is let go.
 pub(super) fn job(
     reset: &OffsetReset,
     hash: &str,
     config_map: &str,
-    image: &str,
+    pod: &Value,
     pull_policy: &str,
     (cluster, port): (&ClusterName, u16),
 ) -> Value {
@@ -74,20 +99,24 @@ pub(super) fn job(
     json!({
         "apiVersion": "batch/v1", "kind": "Job", "metadata": metadata(reset, &job_name(reset, hash), hash),
         "spec": {
+            "suspend": true,
             "backoffLimit": 2,
             // never two at a time, not even while one is ending
             "podReplacementPolicy": "Failed",
-            "activeDeadlineSeconds": 600,
+            "activeDeadlineSeconds": DEADLINE_S,
             "template": {
                 "metadata": {"labels": labels},
                 "spec": {
+                    "imagePullSecrets": pod["imagePullSecrets"],
+                    "tolerations": pod["tolerations"],
+                    "nodeSelector": pod["nodeSelector"],
                     "restartPolicy": "Never",
                     "automountServiceAccountToken": false,
                     "enableServiceLinks": false,
                     "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
                     "containers": [{
                         "name": "reset-apply",
-                        "image": image,
+                        "image": pod["containers"][0]["image"],
                         "imagePullPolicy": pull_policy,
                         "command": [paths::CLI_PROGRAM, "reset-apply", "--plan", "/plan/plan.json"],
                         "env": [{"name": "KENNET_BOOTSTRAP", "value": bootstrap}],
@@ -108,18 +137,55 @@ pub(super) fn job(
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::batch::v1::Job;
+    use k8s_openapi::api::core::v1::PodSpec;
+    use k8s_openapi::jiff::Timestamp;
     use kennet_api::OffsetReset;
+    use kennet_model::cluster::ClusterName;
+    use serde_json::json;
 
-    use super::{job_name, label_value};
+    use super::{deadline, job, job_name, label_value, pod_spec};
+
+    fn reset(name: &str) -> OffsetReset {
+        let text = format!(
+            "{{metadata: {{name: {name}}}, apiVersion: a, kind: b, spec: {{clusterRef: {{name: c}}, groupId: g, target: {{type: Latest}}}}}}",
+        );
+        serde_saphyr::from_str(&text).unwrap()
+    }
 
     #[test]
     fn a_long_name_still_gives_legal_names() {
-        let text = format!(
-            "{{metadata: {{name: {}}}, apiVersion: a, kind: b, spec: {{clusterRef: {{name: c}}, groupId: g, target: {{type: Latest}}}}}}",
-            "a".repeat(200)
-        );
-        let reset: OffsetReset = serde_saphyr::from_str(&text).unwrap();
-        assert!(job_name(&reset, "sha256-01234567").len() <= 52);
+        assert!(job_name(&reset(&"a".repeat(200)), "sha256-01234567").len() <= 52);
         assert!(label_value(&"a".repeat(200)).len() <= 63);
+    }
+
+    #[test]
+    fn a_job_ends_before_its_time_is_over() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        assert_eq!(deadline(None, at(100)), Some(600));
+        assert_eq!(deadline(Some(at(130)), at(100)), Some(30));
+        assert_eq!(deadline(Some(at(100)), at(100)), None);
+    }
+
+    #[test]
+    fn a_job_runs_where_the_cluster_s_pods_run_and_only_when_it_is_let_go() {
+        let pod: PodSpec = serde_json::from_value(json!({
+            "containers": [{"name": "broker", "image": "registry/kennet:1"}], "imagePullSecrets": [{"name": "pull"}],
+            "tolerations": [{"key": "kafka"}], "nodeSelector": {"pool": "kafka"},
+        }))
+        .unwrap();
+        let make = |pod: Option<&PodSpec>| -> Job {
+            let (cluster, pod) = (ClusterName::new("c").unwrap(), pod_spec(pod, "default"));
+            serde_json::from_value(job(&reset("r"), "sha256-1", "map", &pod, "Always", (&cluster, 9092))).unwrap()
+        };
+        let spec = make(Some(&pod)).spec.unwrap();
+        assert_eq!(spec.suspend, Some(true));
+        let made = spec.template.spec.unwrap();
+        assert_eq!(made.containers[0].image, pod.containers[0].image);
+        assert_eq!(made.image_pull_secrets, pod.image_pull_secrets);
+        assert_eq!(made.tolerations, pod.tolerations);
+        assert_eq!(made.node_selector, pod.node_selector);
+        let made = make(None).spec.unwrap().template.spec.unwrap();
+        assert_eq!(made.containers[0].image.as_deref(), Some("default"));
     }
 }

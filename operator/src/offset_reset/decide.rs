@@ -92,7 +92,7 @@ fn shown(record: &Record) -> Option<Shown> {
         hash: Some(record.hash.clone()),
         config_map: Some(record.config_map.clone()),
         plan: record.plan.clone(),
-        started: record.job.is_some() || record.applied_at.is_some(),
+        started: record.under_way() || record.applied_at.is_some(),
     })
 }
 
@@ -104,21 +104,34 @@ pub(super) fn settled(reset: &OffsetReset, records: &[Record], now: Timestamp) -
             return Some(Decision { state, act: Act::Nothing, shown: shown(record) });
         }
     }
-    if records.iter().any(|record| record.job.is_some()) {
+    if records.iter().any(Record::under_way) {
         return None;
     }
-    let limit: Option<Timestamp> = reset.spec.not_after.as_ref().and_then(|text| text.parse().ok());
-    limit.filter(|limit| now > *limit).map(|_| Decision {
-        state: State::Expired,
-        act: Act::Nothing,
-        shown: records.first().and_then(shown),
-    })
+    let state = match limit(reset) {
+        Ok(limit) => limit.filter(|limit| now >= *limit).map(|_| State::Expired)?,
+        Err(message) => State::Stalled { reason: "InvalidSpec", message },
+    };
+    Some(Decision { state, act: Act::Nothing, shown: records.first().and_then(shown) })
+}
+
+/// The instant after which nothing may be applied; an error for a text that is none, because it must not mean that there is no limit.
+pub(super) fn limit(reset: &OffsetReset) -> Result<Option<Timestamp>, String> {
+    let Some(text) = &reset.spec.not_after else { return Ok(None) };
+    let parsed: Result<Timestamp, _> = text.parse();
+    let wrong = |error| {
+        format!("spec.notAfter is '{text}': {error}; create a new OffsetReset with a time such as 2026-01-31T12:00:00Z")
+    };
+    parsed.map(Some).map_err(wrong)
 }
 
 /// Decides, for an OffsetReset that [`settled`] left open.
 pub(super) fn decide(reset: &OffsetReset, records: &[Record], group: &Group, now: Timestamp) -> Decision {
-    if let Some(record) = records.iter().find(|record| record.job.is_some()) {
-        return judge_job(record, group, now);
+    if let Some(record) = records.iter().find(|record| record.under_way()) {
+        let expired = match limit(reset) {
+            Ok(limit) => limit.is_some_and(|limit| now >= limit),
+            Err(_) => true,
+        };
+        return judge_job(record, group, expired, now);
     }
     if group.state == GroupState::Active {
         let preview = Shown { hash: None, config_map: None, plan: group.fresh.clone(), started: false };
@@ -159,41 +172,52 @@ fn awaiting(reset: &OffsetReset, hash: &str) -> State {
     State::AwaitingApproval { message }
 }
 
-/// A Job's own word counts only when it succeeded; otherwise the offsets themselves say what happened.
-fn judge_job(record: &Record, group: &Group, now: Timestamp) -> Decision {
+/// A Job's own word is not enough: the offsets themselves say what happened.
+fn judge_job(record: &Record, group: &Group, expired: bool, now: Timestamp) -> Decision {
     let at = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let applied = || Decision {
-        state: State::Applied { at: at.clone() },
-        act: Act::Applied { hash: record.hash.clone(), config_map: record.config_map.clone(), at: at.clone() },
-        shown: shown(record),
+    let (hash, config_map) = (record.hash.clone(), record.config_map.clone());
+    let (state, act) = match (record.job, next_step(&record.plan, &group.committed)) {
+        // it was to be let go when the operator was cut off
+        (Some(JobState::Suspended), _) if expired => (State::Expired, Act::Nothing),
+        (Some(JobState::Suspended), _) => (State::Applying, Act::Start { hash, config_map }),
+        (Some(JobState::Running), _) => (State::Applying, Act::Nothing),
+        // consumers may have gone on since a Job ended well
+        (_, Step::Done) | (Some(JobState::Complete), Step::Moved { .. }) => {
+            (State::Applied { at: at.clone() }, Act::Applied { hash, config_map, at })
+        }
+        (Some(JobState::Failed), Step::Commit(_)) if expired => (State::Expired, Act::Nothing),
+        (job, step) => (stalled(job, &step), Act::Nothing),
     };
-    let stalled = |reason, message: String| Decision {
-        state: State::Stalled { reason, message },
-        act: Act::Nothing,
-        shown: shown(record),
+    Decision { state, act, shown: shown(record) }
+}
+
+/// Why a person has to look at what became of a Job.
+fn stalled(job: Option<JobState>, step: &Step) -> State {
+    let (reason, message) = match (job, step) {
+        (None, _) => (
+            "JobDeleted",
+            "the Job was deleted before its end was seen, so whether it moved offsets is not known; look at the group's offsets, then \
+             create a new OffsetReset"
+                .to_owned(),
+        ),
+        (_, Step::Moved { partition, found, expected }) => {
+            let text = |offset: Option<i64>| offset.map_or("none".to_owned(), |offset| offset.to_string());
+            let (found, expected) = (text(*found), text(*expected));
+            let message = format!(
+                "{partition} is at {found} and the plan saw {expected}: consumers ran meanwhile; stop them and create a new OffsetReset"
+            );
+            ("OffsetsMoved", message)
+        }
+        (Some(JobState::Complete), _) => (
+            "NotInPlace",
+            "the Job succeeded, and the group's offsets are those from before; read its log, then create a new OffsetReset".to_owned(),
+        ),
+        _ => (
+            "ApplyFailed",
+            "the Job failed and no offset was changed; read its log, then create a new OffsetReset".to_owned(),
+        ),
     };
-    match record.job {
-        Some(JobState::Complete) => applied(),
-        Some(JobState::Failed) => match next_step(&record.plan, &group.committed) {
-            Step::Done => applied(),
-            Step::Commit(_) => stalled(
-                "ApplyFailed",
-                "the Job failed and no offset was changed; read its log, then create a new OffsetReset".to_owned(),
-            ),
-            Step::Moved { partition, found, expected } => {
-                let text = |offset: Option<i64>| offset.map_or("none".to_owned(), |offset| offset.to_string());
-                let (found, expected) = (text(found), text(expected));
-                stalled(
-                    "OffsetsMoved",
-                    format!(
-                        "{partition} is at {found} and the plan saw {expected}: consumers ran meanwhile; stop them and \
-                         create a new OffsetReset"
-                    ),
-                )
-            }
-        },
-        _ => Decision { state: State::Applying, act: Act::Nothing, shown: shown(record) },
-    }
+    State::Stalled { reason, message }
 }
 
 #[cfg(test)]

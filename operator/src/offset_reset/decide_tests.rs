@@ -28,7 +28,7 @@ fn plan() -> Plan {
 }
 
 fn record(uid: &str, job: Option<JobState>) -> Record {
-    Record { hash: plan().hash(uid), config_map: "cm".into(), plan: plan(), applied_at: None, job }
+    Record { hash: plan().hash(uid), config_map: "cm".into(), plan: plan(), applied_at: None, started_at: None, job }
 }
 
 fn group(state: GroupState, offset: i64) -> Group {
@@ -114,4 +114,45 @@ fn nothing_starts_after_its_time_and_nothing_is_repeated() {
     let mut done = record("u", None);
     done.applied_at = Some("2026-11-20T10:00:00Z".into());
     assert!(matches!(settled(&late, &[done], now()).unwrap().state, State::Applied { .. }));
+}
+
+#[test]
+fn a_job_is_let_go_once() {
+    let spec = "approval: Automatic, notAfter: '2099-01-01T00:00:00Z'";
+    // made, and the operator was cut off before it wrote down that it is let go: nothing ran
+    assert!(matches!(with_record(spec, Some(JobState::Suspended), 9).act, Act::Start { .. }));
+    let mut started = record("u", Some(JobState::Suspended));
+    started.started_at = Some("2026-11-20T10:00:00Z".into());
+    let judge = |record: &Record, offset| {
+        decide(&reset("u", spec), std::slice::from_ref(record), &group(GroupState::Empty, offset), now())
+    };
+    assert!(matches!(judge(&started, 9).act, Act::Start { .. }));
+    // its Job was deleted: the rewind may have happened, and consumers have come back to where they were
+    started.job = None;
+    assert_eq!(judge(&started, 9).state.reason(), "JobDeleted");
+    assert_eq!(judge(&started, 9).act, Act::Nothing);
+    assert!(matches!(judge(&started, 4).state, State::Applied { .. }));
+}
+
+#[test]
+fn a_job_s_success_is_read_back() {
+    assert!(matches!(with_record("", Some(JobState::Complete), 4).state, State::Applied { .. }));
+    let decision = with_record("", Some(JobState::Complete), 9);
+    assert_eq!((decision.state.reason(), decision.act), ("NotInPlace", Act::Nothing));
+}
+
+#[test]
+fn a_time_that_can_not_be_read_or_is_over_stops_what_did_not_run() {
+    let unreadable = reset("u", "notAfter: tomorrow");
+    assert_eq!(settled(&unreadable, &[], now()).unwrap().state.reason(), "InvalidSpec");
+    let late = "notAfter: '2020-01-01T00:00:00Z'";
+    assert_eq!(
+        settled(&reset("u", late), &[record("u", Some(JobState::Suspended))], now()).unwrap().state,
+        State::Expired
+    );
+    assert_eq!(with_record(late, Some(JobState::Failed), 9).state, State::Expired);
+    let mut started = record("u", Some(JobState::Suspended));
+    started.started_at = Some("2019-12-31T10:00:00Z".into());
+    let decision = decide(&reset("u", late), &[started], &group(GroupState::Empty, 9), now());
+    assert_eq!((decision.state, decision.act), (State::Expired, Act::Nothing));
 }

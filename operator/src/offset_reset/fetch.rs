@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::error::ReconcileError;
 use crate::objects;
 use crate::offset_reset::admin::ClientAdmin;
-use crate::offset_reset::build::{APPLIED_ANNOTATION, HASH_ANNOTATION, RESET_LABEL, label_value};
+use crate::offset_reset::build::{APPLIED_ANNOTATION, HASH_ANNOTATION, RESET_LABEL, STARTED_ANNOTATION, label_value};
 use crate::topic::Access;
 
 /// A plan that was written down.
@@ -24,12 +24,23 @@ pub(super) struct Record {
     pub(super) plan: Plan,
     /// When its offsets were seen in place.
     pub(super) applied_at: Option<String>,
+    /// When its Job was let go.
+    pub(super) started_at: Option<String>,
     pub(super) job: Option<JobState>,
+}
+
+impl Record {
+    /// Whether its Job was let go, and may have changed offsets.
+    pub(super) fn under_way(&self) -> bool {
+        self.started_at.is_some() || self.job.is_some_and(|job| job != JobState::Suspended)
+    }
 }
 
 /// How far a Job has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum JobState {
+    /// It was made and not let go yet.
+    Suspended,
     Running,
     Complete,
     Failed,
@@ -73,6 +84,7 @@ pub(super) async fn records_of(reset: &OffsetReset, context: &Context) -> Result
         });
         records.push(Record {
             applied_at: map.annotations().get(APPLIED_ANNOTATION).cloned(),
+            started_at: map.annotations().get(STARTED_ANNOTATION).cloned(),
             job: job.map(job_state),
             hash,
             plan,
@@ -89,6 +101,8 @@ fn job_state(job: &Job) -> JobState {
         JobState::Complete
     } else if is("Failed") {
         JobState::Failed
+    } else if job.spec.as_ref().and_then(|spec| spec.suspend) == Some(true) {
+        JobState::Suspended
     } else {
         JobState::Running
     }
@@ -107,7 +121,7 @@ pub(super) async fn group(
         Ok(fresh) => fresh,
         Err(PlanError::Admin(error)) => return Err(ReconcileError::kafka("make a plan")(error)),
         // a plan that is being carried out is judged by what it says, not by what could be planned now
-        Err(error) => match records.iter().find(|record| record.job.is_some()) {
+        Err(error) => match records.iter().find(|record| record.under_way()) {
             Some(record) => record.plan.clone(),
             None => return Ok(Err(format!("spec: {error}"))),
         },

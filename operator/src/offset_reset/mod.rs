@@ -64,6 +64,9 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
     }
     let decision = match pass(reset, &context).await {
         Ok(decision) => decision,
+        Err(error) if error.stalls() => {
+            Decision::only(State::Stalled { reason: error.reason(), message: error.to_string() })
+        }
         Err(error) => Decision::only(State::Waiting { reason: error.reason().to_owned(), message: error.to_string() }),
     };
     status::write(reset, &context, &decision).await?;
@@ -76,7 +79,7 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
 fn pause(state: &State) -> Option<Duration> {
     match state {
         // what the target names may appear later, such as a topic of the same sync
-        State::Stalled { reason: INVALID_TARGET, .. } => Some(INVALID),
+        State::Stalled { reason: INVALID_TARGET | "NameCollision" | "Damaged", .. } => Some(INVALID),
         State::Applied { .. } | State::Expired | State::Stalled { .. } => None,
         State::Applying => Some(BUSY),
         _ => Some(OPEN),

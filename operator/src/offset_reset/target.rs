@@ -100,9 +100,38 @@ async fn rollback(
     };
     let records: Vec<Record> = fetch::records_of(&other, context).await?;
     let applied: Option<&Plan> = records.iter().find(|record| record.applied_at.is_some()).map(|record| &record.plan);
-    Ok(match applied {
-        Some(plan) if plan.group == reset.spec.group_id => Ok(rollback_of(plan)),
-        Some(plan) => Err(format!("{field} is '{name}': it moved group '{}'; set spec.groupId to that", plan.group)),
-        None => Err(format!("{field} is '{name}': it was never applied, so there is nothing to roll back")),
-    })
+    Ok(undo(applied, &reset.spec.group_id).map_err(|why| format!("{field} is '{name}': {why}")))
+}
+
+fn undo(applied: Option<&Plan>, group: &str) -> Result<Target, String> {
+    let plan = applied.ok_or("it was never applied, so there is nothing to roll back")?;
+    if plan.group != group {
+        return Err(format!("it moved group '{}'; set spec.groupId to that", plan.group));
+    }
+    match rollback_of(plan) {
+        Target::Offsets(offsets) if offsets.is_empty() => Err(format!(
+            "group '{group}' had no offsets before it, so there are none to go back to; choose another target"
+        )),
+        target => Ok(target),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kennet_model::admin::GroupState;
+    use kennet_model::reset::{Move, Plan};
+
+    use super::undo;
+
+    #[test]
+    fn a_group_that_had_no_offsets_can_not_go_back() {
+        let plan = |current| {
+            let moved = Move { topic: "t".into(), partition: 0, current, target: 4, start: 0, end: 20 };
+            Plan { group: "g".into(), state: GroupState::Empty, moves: vec![moved], notes: Vec::new() }
+        };
+        assert!(undo(Some(&plan(None)), "g").unwrap_err().contains("no offsets before"));
+        assert!(undo(Some(&plan(Some(1))), "g").is_ok());
+        assert!(undo(Some(&plan(Some(1))), "h").is_err());
+        assert!(undo(None, "g").is_err());
+    }
 }
