@@ -3,9 +3,11 @@
 //! A broker passes compressed payloads through; this is for those who must see records (time look-ups, keyless checks,
 //! clients). Output is limited by the caller, because a few bytes can stand for gigabytes.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 
 use bytes::Bytes;
+
+use crate::record::snappy;
 
 /// A codec, by its number in the attributes of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,10 +47,6 @@ pub enum CompressionError {
     },
 }
 
-/// First bytes of Xerial's snappy stream, version 1, as the Java client writes it.
-const XERIAL_HEADER: [u8; 16] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0, 0, 0, 0, 1, 0, 0, 0, 1];
-/// Xerial cuts its input into blocks of this size.
-const XERIAL_BLOCK: usize = 32 * 1024;
 /// The largest window of a zstd frame that is read, as a power of two: 8 MiB, which is what level 19 uses.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
@@ -96,7 +94,7 @@ impl Compression {
         let result = match self {
             Self::None => Ok(payload.to_vec()),
             Self::Gzip => compress_gzip(payload),
-            Self::Snappy => compress_xerial(payload),
+            Self::Snappy => snappy::compress(payload),
             Self::Lz4 => compress_lz4(payload),
             Self::Zstd => zstd::bulk::compress(payload, zstd::DEFAULT_COMPRESSION_LEVEL),
         };
@@ -111,7 +109,7 @@ impl Compression {
         let result = match self {
             Self::None => return Ok(payload.clone()),
             Self::Gzip => read_limited(flate2::read::MultiGzDecoder::new(payload.as_ref()), limit),
-            Self::Snappy => decompress_snappy(payload, limit),
+            Self::Snappy => snappy::decompress(payload, limit),
             Self::Lz4 => read_limited(lz4_flex::frame::FrameDecoder::new(payload.as_ref()), limit),
             Self::Zstd => decompress_zstd(payload, limit),
         };
@@ -147,56 +145,24 @@ fn compress_lz4(payload: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 fn decompress_zstd(payload: &[u8], limit: usize) -> io::Result<Option<Vec<u8>>> {
+    read_limited(zstd_reader(payload)?, limit)
+}
+
+fn zstd_reader(payload: &[u8]) -> io::Result<impl Read> {
     let mut decoder = zstd::stream::read::Decoder::with_buffer(payload)?;
     decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
-    read_limited(decoder, limit)
+    Ok(decoder)
 }
 
-fn compress_xerial(payload: &[u8]) -> io::Result<Vec<u8>> {
-    let mut out = XERIAL_HEADER.to_vec();
-    let mut encoder = snap::raw::Encoder::new();
-    for block in payload.chunks(XERIAL_BLOCK) {
-        let compressed = encoder.compress_vec(block).map_err(io::Error::other)?;
-        let length = i32::try_from(compressed.len()).map_err(io::Error::other)?;
-        out.extend_from_slice(&length.to_be_bytes());
-        out.extend_from_slice(&compressed);
-    }
-    Ok(out)
-}
-
-fn decompress_snappy(payload: &[u8], limit: usize) -> io::Result<Option<Vec<u8>>> {
-    let mut out = Vec::new();
-    // the version words behind Xerial's magic differ between writers; only the magic tells the framing
-    if payload.len() < XERIAL_HEADER.len() || payload[..8] != XERIAL_HEADER[..8] {
-        return Ok(append_snappy_block(payload, limit, &mut out)?.then_some(out));
-    }
-    let mut rest = &payload[XERIAL_HEADER.len()..];
-    while !rest.is_empty() {
-        let length = rest.first_chunk::<4>().and_then(|bytes| usize::try_from(i32::from_be_bytes(*bytes)).ok());
-        let block = length.and_then(|length| rest.get(4..4_usize.checked_add(length)?));
-        let block = block.ok_or_else(|| io::Error::other("a snappy block is cut off"))?;
-        if !append_snappy_block(block, limit, &mut out)? {
-            return Ok(None);
-        }
-        rest = &rest[4 + block.len()..];
-    }
-    Ok(Some(out))
-}
-
-/// Appends one raw block; false when the output would pass the limit. The stated length is checked before it is allocated.
-fn append_snappy_block(block: &[u8], limit: usize, out: &mut Vec<u8>) -> io::Result<bool> {
-    let length = snap::raw::decompress_len(block).map_err(io::Error::other)?;
-    if length > limit.saturating_sub(out.len()) {
-        return Ok(false);
-    }
-    // snappy's best case is 64 bytes for 3: a block that claims more lies, and must not make us allocate
-    if length > block.len().saturating_mul(32) {
-        return Err(io::Error::other("a snappy block states a length that it can't have"));
-    }
-    let start = out.len();
-    out.resize(start + length, 0);
-    snap::raw::Decoder::new().decompress(block, &mut out[start..]).map_err(io::Error::other)?;
-    Ok(true)
+/// A payload as a stream, whose memory is bounded by the codec's window or largest block, not by its output.
+pub(super) fn reader(codec: Compression, payload: &[u8]) -> io::Result<Box<dyn BufRead + '_>> {
+    Ok(match codec {
+        Compression::None => Box::new(payload),
+        Compression::Gzip => Box::new(BufReader::new(flate2::read::MultiGzDecoder::new(payload))),
+        Compression::Snappy => Box::new(snappy::Blocks::new(payload)),
+        Compression::Lz4 => Box::new(BufReader::new(lz4_flex::frame::FrameDecoder::new(payload))),
+        Compression::Zstd => Box::new(BufReader::new(zstd_reader(payload)?)),
+    })
 }
 
 #[cfg(test)]

@@ -1,15 +1,21 @@
 //! What a broker checks of a batch that a producer sent, before it touches the log.
 //!
 //! One batch of format 2 per partition and request, offsets 0 to n-1, no control records, a codec that exists, sane
-//! sequence fields, timestamps within the topic's bounds. Records are decoded only where a rule needs them: on a
-//! compacted topic every record must have a key. Everything else about compressed payloads is unchecked, as the broker passes
-//! them through.
+//! sequence fields, timestamps within the topic's bounds.
+//!
+//! Uncompressed records are walked over, so that the number of offsets that a batch takes is the number of its records. Compressed
+//! payloads are passed through, which is what makes large batches cheap; they are decompressed, as a stream, only where a rule needs it
+//! (on a compacted topic every record must have a key) or where the number of records is not plausible for the bytes. So a compressed
+//! batch can take at most one offset per byte.
+
+use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
 use crate::TimestampMs;
 use crate::record::batch::{Batch, BatchError};
 use crate::record::compression::Compression;
+use crate::record::header::HEADER_LENGTH;
 use crate::record::item::RecordError;
 
 /// The settings of a topic and a request that decide what is accepted.
@@ -71,8 +77,8 @@ pub enum InvalidBatch {
         /// The latest allowed.
         latest: TimestampMs,
     },
-    /// Records of a compacted topic that have no key, by index.
-    #[error("a compacted topic needs a key in every record; {} have none", indexes.len())]
+    /// Records of a compacted topic that have no key, by index; the first thousand.
+    #[error("a compacted topic needs a key in every record; at least {} have none", indexes.len())]
     MissingKeys {
         /// The records' indexes in the batch.
         indexes: Vec<i32>,
@@ -98,9 +104,7 @@ pub fn check_produced(records: &Bytes, rules: &ProduceRules, now: TimestampMs) -
     check_fields(&batch)?;
     check_codec(&batch, rules)?;
     check_time(&batch, rules, now)?;
-    if rules.keys_required {
-        check_keys(&batch, rules)?;
-    }
+    check_records(&batch, rules)?;
     Ok(batch)
 }
 
@@ -155,25 +159,47 @@ fn check_time(batch: &Batch, rules: &ProduceRules, now: TimestampMs) -> Result<(
     Ok(())
 }
 
-/// How much larger than the largest batch a decompressed payload may be where the broker must look inside.
+/// How much larger than the largest batch a decompressed payload may be where the broker must look inside; this bounds the time.
 const EXPANSION_MAX: usize = 64;
+/// Bytes of the smallest record: length, attributes, timestamp, offset, no key, no value, no headers.
+const RECORD_BYTES_MIN: usize = 7;
+/// Keyless records that are named: each costs a message in the answer, and a compressed batch can hold millions.
+const KEYLESS_NAMED_MAX: usize = 1_000;
 
-fn check_keys(batch: &Batch, rules: &ProduceRules) -> Result<(), InvalidBatch> {
-    let mut indexes = Vec::new();
-    let limit = rules.batch_bytes_max.saturating_mul(EXPANSION_MAX);
-    for (index, record) in (0..).zip(batch.records(limit)?) {
-        if record?.key.is_none() {
-            indexes.push(index);
-        }
+fn check_records(batch: &Batch, rules: &ProduceRules) -> Result<(), InvalidBatch> {
+    let header = batch.header();
+    let is_compressed = header.attributes.compression() != Ok(Compression::None);
+    let count = usize::try_from(header.record_count).unwrap_or(usize::MAX);
+    // real batches take several compressed bytes per record; only one that does not is worth the time
+    let is_plausible = count <= batch.bytes().len().saturating_sub(HEADER_LENGTH);
+    if is_compressed && is_plausible && !rules.keys_required {
+        return Ok(());
     }
-    if indexes.is_empty() { Ok(()) } else { Err(InvalidBatch::MissingKeys { indexes }) }
+    let limit = rules.batch_bytes_max.saturating_mul(EXPANSION_MAX);
+    if count > limit / RECORD_BYTES_MIN {
+        return Err(InvalidBatch::Invalid { what: "it states more records than fit into a batch" });
+    }
+    let mut keyless = Vec::new();
+    let gap = batch.walk(limit, |record| {
+        if record.offset_delta != record.index {
+            return ControlFlow::Break(());
+        }
+        if rules.keys_required && !record.has_key && keyless.len() < KEYLESS_NAMED_MAX {
+            keyless.push(record.index);
+        }
+        ControlFlow::Continue(())
+    })?;
+    if gap.is_some() {
+        return Err(InvalidBatch::Invalid { what: "its records' offsets do not count up by one" });
+    }
+    if keyless.is_empty() { Ok(()) } else { Err(InvalidBatch::MissingKeys { indexes: keyless }) }
 }
 
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
 
-    use super::{InvalidBatch, ProduceRules, check_produced};
+    use super::{InvalidBatch, ProduceRules, RECORD_BYTES_MIN, check_produced};
     use crate::TimestampMs;
     use crate::record::batch::{assemble, checksum};
     use crate::record::{Attributes, Batch, BatchBuilder, BatchHeader, Compression, HEADER_LENGTH};
@@ -224,6 +250,56 @@ mod tests {
         assert_invalid(&with_header(|header| header.record_count = -1));
         assert_invalid(&with_header(|header| header.last_offset_delta = i32::MAX));
         assert_invalid(&with_header(|header| header.base_offset.0 = 1));
+    }
+
+    /// A batch of this payload that states `count` records, and as many offsets.
+    fn stating(count: i32, codec: Compression, payload: &[u8]) -> Bytes {
+        let mut header = *Batch::parse(&batch_of(None, NOW)).unwrap().header();
+        header.record_count = count;
+        header.last_offset_delta = count - 1;
+        let payload = codec.compress(payload).unwrap();
+        assemble(header, Attributes::default().with_compression(codec), &payload).unwrap()
+    }
+
+    fn payload_of(records: usize) -> Vec<u8> {
+        let mut builder = BatchBuilder::new(NOW);
+        (0..records).for_each(|_| builder.push(NOW, None, None, &[]));
+        Batch::parse(&builder.build().unwrap()).unwrap().payload().to_vec()
+    }
+
+    #[test]
+    fn a_count_of_records_that_are_not_there_is_refused_in_every_codec() {
+        for codec in Compression::ALL {
+            for (count, payload) in [(i32::MAX, vec![]), (i32::MAX, payload_of(2)), (5_000, payload_of(2))] {
+                let records = stating(count, codec, &payload);
+                let error = check_produced(&records, &rules(), NOW).unwrap_err();
+                assert!(
+                    matches!(error, InvalidBatch::Invalid { .. } | InvalidBatch::Records(_)),
+                    "{codec:?}, {count} of {}: {error}",
+                    payload.len()
+                );
+            }
+        }
+        for count in [1, 3] {
+            let records = stating(count, Compression::None, &payload_of(2));
+            assert!(matches!(check_produced(&records, &rules(), NOW), Err(InvalidBatch::Records(_))), "{count}");
+        }
+    }
+
+    #[test]
+    fn records_that_compress_to_less_than_a_byte_each_are_accepted() {
+        for codec in Compression::ALL {
+            let records = stating(20_000, codec, &payload_of(20_000));
+            check_produced(&records, &rules(), NOW).unwrap();
+        }
+    }
+
+    #[test]
+    fn records_whose_offsets_have_gaps_are_refused() {
+        let mut payload = payload_of(2);
+        // the second record's offset: behind its length, attributes and timestamp
+        payload[RECORD_BYTES_MIN + 3] = 4;
+        assert_invalid(&stating(2, Compression::None, &payload));
     }
 
     #[test]

@@ -3,16 +3,21 @@
 //! A reader takes at most 5 or 10 bytes and refuses bits beyond the value's width, so that every value has few forms
 //! and no input makes it read on.
 
+/// The most bytes that a number of 32 bits takes.
+pub(super) const LENGTH_MAX_I32: usize = 5;
+/// The most bytes that a number of 64 bits takes.
+pub(super) const LENGTH_MAX_I64: usize = 10;
+
 /// Takes a zigzag varint of at most 32 bits from the front of `bytes`.
 pub(super) fn take_i32(bytes: &mut &[u8]) -> Option<i32> {
-    let raw = take(bytes, 5)?;
+    let raw = take(bytes, LENGTH_MAX_I32)?;
     let raw = u32::try_from(raw).ok()?;
     Some((raw >> 1).cast_signed() ^ -((raw & 1).cast_signed()))
 }
 
 /// Takes a zigzag varint of at most 64 bits from the front of `bytes`.
 pub(super) fn take_i64(bytes: &mut &[u8]) -> Option<i64> {
-    let raw = take(bytes, 10)?;
+    let raw = take(bytes, LENGTH_MAX_I64)?;
     Some((raw >> 1).cast_signed() ^ -((raw & 1).cast_signed()))
 }
 
