@@ -10,6 +10,7 @@ use common::{
 };
 use kennet_log::fs::Wait;
 use kennet_log::{AppendError, LogConfig, ReadError, Unavailable};
+use kennet_protocol::record::{Batch, BatchBuilder, Compression};
 use kennet_protocol::{LeaderEpoch, Offset, TimestampMs};
 
 #[test]
@@ -110,6 +111,25 @@ fn the_first_record_at_or_after_a_time_is_found() {
     assert_eq!(at(59_001), None);
     let newest = log.newest_timestamp(log.durable_end()).unwrap().unwrap();
     assert_eq!((newest.offset, newest.timestamp), (Offset(118), TimestampMs(NOW.0 + 59_000)));
+}
+
+#[test]
+fn a_look_up_reads_compressed_records_and_gives_up_on_a_bomb() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = open(folder.path());
+    let log = log_of(&directory, small_segments());
+    for (second, value) in [(0, vec![0; 10]), (10, vec![0; 65 << 20])] {
+        let time = |millisecond| TimestampMs(NOW.0 + second * 1_000 + millisecond);
+        let mut builder = BatchBuilder::new(time(0)).compression(Compression::Zstd);
+        builder.push(time(0), None, Some(&value), &[]);
+        builder.push(time(1), None, Some(b"x"), &[]);
+        log.append(&Batch::parse(&builder.build().unwrap()).unwrap(), EPOCH, NOW).unwrap();
+    }
+    directory.flush();
+    let at = |time: i64| log.first_at_or_after(TimestampMs(NOW.0 + time), log.durable_end()).unwrap().unwrap();
+    assert_eq!((at(1).offset, at(1).timestamp.0), (Offset(1), NOW.0 + 1));
+    assert_eq!(at(10_000).offset, Offset(2), "found before the payload is too long");
+    assert_eq!(at(10_001).offset, Offset(2), "the batch's first offset, as its records are not read to the end");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! Indexes narrow the search to a few kilobytes; the answer comes from the records themselves.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use kennet_protocol::record::Batch;
@@ -23,8 +24,9 @@ pub struct TimestampOffset {
     pub leader_epoch: LeaderEpoch,
 }
 
-/// A decompressed batch of a look-up may have this many bytes; larger ones are judged by their header alone.
-const DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
+/// So many bytes of a batch are looked at, as a stream; this bounds the time that one batch can cost a read thread. A time further in is
+/// answered by the batch's first offset.
+const DECOMPRESSED_BYTES_MAX: usize = 64 << 20;
 
 impl PartitionLog {
     /// The first record below `upper` whose timestamp is at least `time`. May wait for the disk.
@@ -107,14 +109,15 @@ fn first_in(batch: &Batch, time: TimestampMs, log_start: Offset) -> Option<Times
         return None;
     }
     let leader_epoch = header.partition_leader_epoch;
-    let whole = TimestampOffset { timestamp: header.max_timestamp, offset: header.base_offset, leader_epoch };
-    // a batch whose records can't be read still has a place: its first offset is early, never late
-    let Ok(records) = batch.records(DECOMPRESSED_BYTES_MAX) else { return Some(whole) };
-    for record in records {
-        let Ok(record) = record else { return Some(whole) };
-        if record.timestamp >= time && record.offset >= log_start {
-            return Some(TimestampOffset { timestamp: record.timestamp, offset: record.offset, leader_epoch });
+    let whole =
+        TimestampOffset { timestamp: header.max_timestamp, offset: header.base_offset.max(log_start), leader_epoch };
+    let found = batch.walk(DECOMPRESSED_BYTES_MAX, |record| {
+        let offset = header.base_offset + i64::from(record.offset_delta);
+        if record.timestamp >= time && offset >= log_start {
+            return ControlFlow::Break(TimestampOffset { timestamp: record.timestamp, offset, leader_epoch });
         }
-    }
-    None
+        ControlFlow::Continue(())
+    });
+    // a batch whose records can't be read still has a place: its first offset is early, never late
+    found.unwrap_or(Some(whole))
 }
