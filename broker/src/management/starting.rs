@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::routing::{get, put};
 use axum::{Extension, Json, Router};
 use kennet_contract::PeerIdentity;
-use kennet_contract::management::{BootstrapRecord, Status};
+use kennet_contract::management::{BootstrapRecord, BrokerState, Status};
 use tokio_util::sync::CancellationToken;
 
 use crate::identity::Identity;
@@ -35,7 +35,7 @@ async fn status(State(Starting { identity, ready, .. }): State<Starting>) -> Jso
         broker_id: identity.broker_id,
         directory_id: identity.directory_id,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        state: ready.state(),
+        state: until_serving(ready.state()),
         metadata_offset: -1,
         partitions: ready.recovery().logs_total,
         leaders: 0,
@@ -48,6 +48,12 @@ async fn status(State(Starting { identity, ready, .. }): State<Starting>) -> Jso
         certificate_expires: 0,
         voters: Vec::new(),
     })
+}
+
+/// A request that was accepted during the start may be answered behind it. These routes don't know what a serving broker has, so they don't say
+/// that it serves.
+fn until_serving(state: BrokerState) -> BrokerState {
+    if state == BrokerState::Serving { BrokerState::Recovering } else { state }
 }
 
 async fn accept(
