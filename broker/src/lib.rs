@@ -22,7 +22,6 @@ mod server;
 mod start;
 mod start_error;
 mod system;
-mod telemetry;
 
 pub use config::load;
 pub use offline::{OfflineError, dump_segment, verify_directory};

@@ -26,7 +26,7 @@ use crate::partition::Partitions;
 use crate::read_pool::ReadPool;
 use crate::server::{ByteBudget, ConnectionLimits, Listeners, serve};
 use crate::start_error::StartError;
-use crate::{retention, system, telemetry};
+use crate::{retention, system};
 
 /// Open connections get so long to take their last answers.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -49,7 +49,7 @@ pub struct Running {
 /// # Errors
 /// Why it does not start.
 pub async fn run(config: BrokerConfig) -> Result<(), StartError> {
-    telemetry::start(config.log_format);
+    start_logs(&config);
     system::raise_file_limit();
     let stop = CancellationToken::new();
     let signal = stop_signal()?;
@@ -166,11 +166,16 @@ fn connection_limits(config: &BrokerConfig, memory: u64) -> (Arc<ConnectionLimit
     (limits, ByteBudget::new(memory / 4))
 }
 
+fn start_logs(config: &BrokerConfig) {
+    let filter = std::env::var("KENNET_LOG").unwrap_or_else(|_| "info".to_owned());
+    let cluster = serde_json::Value::from(config.cluster_name.as_str()).to_string();
+    let fields = vec![("cluster", cluster), ("broker", config.id().to_string())];
+    kennet_process::start_logs(config.log_format, &filter, &fields);
+}
+
 fn announce(config: &BrokerConfig) {
     for listener in &config.listeners {
         tracing::info!(
-            cluster = config.cluster_name,
-            broker = config.id(),
             listener = listener.name,
             bind = listener.bind,
             port = listener.port,

@@ -28,13 +28,17 @@ impl Process {
     }
 
     /// The same with a config of the test's own, whose ports are chosen here.
-    fn with(folder: &TempDir, mut config: BrokerConfig) -> Self {
+    fn with(folder: &TempDir, config: BrokerConfig) -> Self {
+        Self::logging_to(folder, config, Stdio::null())
+    }
+
+    fn logging_to(folder: &TempDir, mut config: BrokerConfig, log: Stdio) -> Self {
         let port = free_port();
         config.listeners[0].port = port;
         config.listeners[0].advertised_port = port;
         config.probes.port = free_port();
         let probes = SocketAddr::from(([127, 0, 0, 1], config.probes.port));
-        let child = command(folder, &config).stderr(Stdio::null()).spawn().expect("the program starts");
+        let child = command(folder, &config).stderr(log).spawn().expect("the program starts");
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let started = Self { child, address, probes };
         assert!((0..500).any(|_| started.accepts()), "the broker serves after 10 seconds");
@@ -225,6 +229,44 @@ fn a_listener_on_every_address_is_reached_over_ipv4_and_ipv6() {
 #[expect(clippy::print_stderr, reason = "a test that can't run here says so")]
 fn skipped(why: &str) {
     eprintln!("skipped: {why}");
+}
+
+#[test]
+fn every_line_of_the_log_is_json_that_says_who_logs_and_has_no_records() {
+    let folder = bootstrapped();
+    let mut config = config(folder.path(), &[]);
+    config.log_format = kennet_contract::LogFormat::Json;
+    let log = folder.path().join("log");
+    let file = std::fs::File::create(&log).expect("a file for the log");
+    let mut broker = Process::logging_to(&folder, config, file.into());
+    let mut client = Client::connect(broker.address);
+    client.create_topic("t", 1, &[]);
+    client.produce("t", batch(&["a secret value"]));
+    client.fetch("t", 0);
+    // a produce request whose body does not decode, and bytes of another protocol
+    let mut cut =
+        support::client::frame_of(9, &support::records::produce_request("t", 1, Some(batch(&["a secret value"]))));
+    cut.truncate(cut.len() - 3);
+    client.send_frame(&cut);
+    client.assert_closed("the request does not decode");
+    let mut foreign = Client::connect(broker.address);
+    foreign.send_bytes(b"GET / HTTP/1.1\r\n\r\n");
+    foreign.assert_closed("HTTP is not Kafka's protocol");
+    broker.terminate();
+    broker.child.wait().expect("it ends");
+    let text = std::fs::read_to_string(&log).expect("the log is text");
+    assert!(!text.contains("secret"), "{text}");
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
+    assert!(lines.iter().all(|line| line["cluster"] == "test" && line["broker"] == 0), "{text}");
+    let line = |message: &str| lines.iter().find(|line| line["message"] == message).expect(message);
+    let refused = line("a request does not decode; connection closed");
+    assert_eq!((&refused["client_id"], &refused["listener"]), (&"test".into(), &"plain".into()));
+    let closed = line("connection closed");
+    assert_eq!(
+        (&closed["error"], &closed["listener"]),
+        (&"the client speaks HTTP to a Kafka port".into(), &"plain".into())
+    );
 }
 
 fn fails(command: &mut Command, code: i32) -> String {

@@ -1,6 +1,7 @@
 //! The operator's settings: flags, each with an environment variable that the chart sets.
 
 use clap::Parser;
+use kennet_contract::LogFormat;
 
 /// Looks after KafkaClusters, Topics and OffsetResets.
 #[derive(Parser, Debug, Clone)]
@@ -33,9 +34,18 @@ pub struct Arguments {
     /// What is logged, as a filter of the tracing crate.
     #[arg(long, env = "KENNET_LOG", default_value = "info")]
     pub log: String,
-    /// json or text.
-    #[arg(long, env = "KENNET_LOG_FORMAT", default_value = "text")]
-    pub log_format: String,
+    /// json, text, or auto: text on a terminal and json elsewhere.
+    #[arg(long, env = "KENNET_LOG_FORMAT", default_value = "auto", value_parser = log_format)]
+    pub log_format: LogFormat,
+}
+
+fn log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "json" => Ok(LogFormat::Json),
+        "text" => Ok(LogFormat::Text),
+        "auto" => Ok(LogFormat::Auto),
+        other => Err(format!("'{other}' is no log format: expected json, text or auto")),
+    }
 }
 
 impl Arguments {

@@ -74,7 +74,7 @@ impl StartError {
 /// # Errors
 /// Why it does not start, or that it lost its lease.
 pub async fn run(arguments: Arguments) -> Result<(), StartError> {
-    log(&arguments);
+    kennet_process::start_logs(arguments.log_format, &arguments.log, &Vec::new());
     let system = |source| StartError::System { what: "wait for signals", source };
     let mut term = signal(SignalKind::terminate()).map_err(system)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
@@ -161,16 +161,6 @@ async fn controllers(context: &Arc<Context>, mut woken: mpsc::Receiver<ClusterKe
         ended = tasks.join_next() => tracing::error!(?ended, "a controller ended"),
         () = forward => {}
     }
-}
-
-fn log(arguments: &Arguments) {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_new(&arguments.log).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started =
-        if arguments.log_format == "json" { builder.json().flatten_event(true).try_init() } else { builder.try_init() };
-    // only a second start in one process, as in tests, fails here
-    drop(started);
 }
 
 #[cfg(test)]

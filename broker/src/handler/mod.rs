@@ -75,7 +75,8 @@ pub(crate) async fn dispatch(
         Ok(reply) => reply,
         Err(error) => {
             tracing::warn!(
-                api = header.api_key.name(), version = header.api_version, client_id = header.client_id.as_deref(), %error,
+                api = header.api_key.name(), version = header.api_version, client_id = header.client_id.as_deref(),
+                peer = %session.peer, listener = session.listener.name, %error,
                 "a request does not decode; connection closed"
             );
             Reply::Close
@@ -84,7 +85,12 @@ pub(crate) async fn dispatch(
 }
 
 fn refuse_version(header: &RequestHeader) -> Reply {
-    tracing::debug!(api = header.api_key.name(), version = header.api_version, "a version that is not served");
+    tracing::debug!(
+        api = header.api_key.name(),
+        version = header.api_version,
+        client_id = header.client_id.as_deref(),
+        "a version that is not served"
+    );
     match header.api_key {
         ApiKey::ApiVersions => {
             unsupported_version_response(header.correlation_id).map_or(Reply::Close, |chunks| Reply::Now(chunks, None))
@@ -150,7 +156,11 @@ async fn answer(
         ApiKey::ListGroups => now!(list_groups),
         ApiKey::DeleteGroups => now!(await delete_groups),
         other => {
-            tracing::warn!(api = other.name(), "served by the table and by no handler; connection closed");
+            tracing::warn!(
+                api = other.name(),
+                client_id = header.client_id.as_deref(),
+                "served by the table and by no handler; connection closed"
+            );
             Reply::Close
         }
     })
@@ -164,7 +174,7 @@ fn encode<M: Message>(header: &RequestHeader, response: &M) -> Reply {
     match encode_response(header.api_key, header.api_version, header.correlation_id, response) {
         Ok(chunks) => Reply::Now(chunks, None),
         Err(error) => {
-            tracing::error!(api = header.api_key.name(), version = header.api_version, %error, "an answer does not encode");
+            tracing::error!(api = header.api_key.name(), version = header.api_version, client_id = header.client_id.as_deref(), %error, "an answer does not encode");
             Reply::Close
         }
     }

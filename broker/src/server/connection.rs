@@ -52,6 +52,7 @@ pub(crate) async fn run(
     drop(image);
     let frames = FrameReader::new(reader, budget, length_max, idle);
     let (answers, queue) = mpsc::channel(ANSWERS);
+    let listener = session.listener.name.clone();
     let reading = read(broker, session, frames, answers, &stop);
     let writing = write(writer, queue);
     let overdue = overdue(&stop);
@@ -70,7 +71,7 @@ pub(crate) async fn run(
         },
         () = &mut overdue => FrameError::Stopping,
     };
-    report(&reason, peer);
+    report(&reason, peer, &listener);
 }
 
 /// Completes when a stopping broker has waited long enough for handlers and for a client that does not take its answers.
@@ -79,13 +80,13 @@ async fn overdue(stop: &CancellationToken) {
     tokio::time::sleep(LAST_ANSWERS).await;
 }
 
-fn report(reason: &FrameError, peer: SocketAddr) {
-    match reason {
+fn report(error: &FrameError, peer: SocketAddr, listener: &str) {
+    match error {
         FrameError::Closed | FrameError::Idle { .. } | FrameError::Stopping | FrameError::Io(_) => {
-            tracing::debug!(%peer, %reason, "connection ended");
+            tracing::debug!(%peer, listener, %error, "connection ended");
         }
         FrameError::Length { .. } | FrameError::Foreign { .. } | FrameError::Slow { .. } => {
-            tracing::warn!(%peer, %reason, "connection closed");
+            tracing::warn!(%peer, listener, %error, "connection closed");
         }
     }
 }
@@ -112,7 +113,7 @@ async fn read(
         let header = match RequestHeader::decode(&mut decoder) {
             Ok(header) => header,
             Err(error) => {
-                tracing::warn!(%error, "a request's header does not decode; connection closed");
+                tracing::warn!(peer = %session.peer, listener = session.listener.name, %error, "a request's header does not decode; connection closed");
                 return FrameError::Closed;
             }
         };

@@ -83,7 +83,7 @@ impl Accept {
                 Ok((stream, peer)) => self.take(stream, peer),
                 Err(error) => {
                     // too many open files, most likely: accepting again at once would spin
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    tracing::warn!(listener = self.listener.name, %error, "a connection could not be accepted");
                     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
                 }
             }
@@ -94,7 +94,7 @@ impl Accept {
         let place = match self.limits.enter(peer.ip().to_canonical()) {
             Ok(place) => place,
             Err(reason) => {
-                tracing::warn!(peer = %peer.ip(), error = %reason, "a connection was refused");
+                tracing::warn!(peer = %peer.ip(), listener = self.listener.name, error = %reason, "a connection was refused");
                 return;
             }
         };
