@@ -186,9 +186,9 @@ fn sigterm_answers_who_waits_and_ends_with_success() {
 }
 
 #[test]
-fn a_broker_is_unready_while_clients_take_their_last_answers() {
+fn a_broker_is_unready_while_clients_take_their_last_answers_and_then_ends_cleanly() {
     let folder = bootstrapped();
-    let broker = Process::start(&folder);
+    let mut broker = Process::start(&folder);
     let ready = |wanted: &str| {
         let asked = (0..100).map(|_| {
             pause(std::time::Duration::from_millis(20));
@@ -209,6 +209,14 @@ fn a_broker_is_unready_while_clients_take_their_last_answers() {
     broker.terminate();
     let stopping = ready("HTTP/1.1 503");
     assert!(stopping.ends_with("Stopping\n"), "{stopping}");
+    assert!((0..100).any(|_| !broker.accepts()), "a stopping broker takes no new connections");
+    assert!(broker.probe("/readyz").starts_with("HTTP/1.1 503"), "and is still there for those that it has");
+    drop(client);
+    assert_eq!(broker.child.wait().expect("it ends").code(), Some(0));
+    // the clean mark: a scan would find the damage and refuse it, and the next start reads none of what was flushed
+    damage_last_byte_of_log(&folder);
+    let broker = Process::start(&folder);
+    assert_eq!(Client::connect(broker.address).end_offset("t"), 1);
 }
 
 #[test]
@@ -267,6 +275,22 @@ fn every_line_of_the_log_is_json_that_says_who_logs_and_has_no_records() {
         (&closed["error"], &closed["listener"]),
         (&"the client speaks HTTP to a Kafka port".into(), &"plain".into())
     );
+}
+
+fn damage_last_byte_of_log(folder: &TempDir) {
+    let mut open = vec![folder.path().join("data/topics")];
+    let mut damaged = 0;
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(std::fs::read_dir(&path).expect("a folder").map(|entry| entry.expect("an entry").path()));
+        } else if path.extension().is_some_and(|extension| extension == "log") {
+            let mut bytes = std::fs::read(&path).expect("a segment");
+            *bytes.last_mut().expect("the segment has a batch") ^= 1;
+            std::fs::write(&path, bytes).expect("the segment is written");
+            damaged += 1;
+        }
+    }
+    assert_eq!(damaged, 1);
 }
 
 fn fails(command: &mut Command, code: i32) -> String {
