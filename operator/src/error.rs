@@ -7,7 +7,7 @@ use crate::pki::PkiError;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReconcileError {
     /// The API server.
-    #[error("the Kubernetes API refused to {action}: {source}")]
+    #[error("the Kubernetes API refused to {action}: {source}{}", remedy(source))]
     Api {
         /// What was tried.
         action: String,
@@ -19,6 +19,20 @@ pub(crate) enum ReconcileError {
     NameCollision {
         /// Kind and name.
         object: String,
+    },
+    /// A volume whose storage class can't make it larger.
+    #[error(
+        "claim {claim} can't grow to {size}: {said}; set spec.storage.size to {has}, or let its storage class expand volumes"
+    )]
+    GrowthRefused {
+        /// The claim.
+        claim: String,
+        /// What it has.
+        has: String,
+        /// What the spec asks for.
+        size: String,
+        /// What the API server said.
+        said: String,
     },
     /// A Secret or ConfigMap of ours is not what we wrote.
     #[error("{object} can't be read: {what}; restore it from a backup or delete it")]
@@ -66,11 +80,16 @@ impl ReconcileError {
     /// The reason in a word.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
+            Self::Api { source, .. } if has_code(source, 422) => "Invalid",
+            Self::Api { source, .. } if has_code(source, 403) => "Forbidden",
             Self::Api { .. } => "KubernetesApi",
+            Self::GrowthRefused { .. } => "GrowthRefused",
             Self::NameCollision { .. } => "NameCollision",
             Self::Damaged { .. } => "Damaged",
             Self::Pki(_) => "Certificates",
-            Self::Management(_) => "ClusterUnreachable",
+            Self::Management(ManagementError::Refused { .. }) => "ClusterRefused",
+            Self::Management(ManagementError::Certificates { .. }) => "Certificates",
+            Self::Management(ManagementError::Unreachable { .. }) => "ClusterUnreachable",
             Self::Kafka { .. } => "ClusterRefused",
             Self::Json(_) | Self::Toml(_) => "Internal",
         }
@@ -78,7 +97,11 @@ impl ReconcileError {
 
     /// Whether waiting can't help and a person has to act.
     pub(crate) fn stalls(&self) -> bool {
-        matches!(self, Self::NameCollision { .. } | Self::Damaged { .. })
+        match self {
+            Self::NameCollision { .. } | Self::Damaged { .. } | Self::GrowthRefused { .. } => true,
+            Self::Api { source, .. } => has_code(source, 422) || has_code(source, 403),
+            _ => false,
+        }
     }
 
     /// Whether somebody else was faster, which the next reconcile settles.
@@ -87,10 +110,58 @@ impl ReconcileError {
     }
 }
 
+/// What a person can do about a refusal that time does not mend; the API server's own sentence names field and value.
+fn remedy(error: &kube::Error) -> &'static str {
+    if has_code(error, 422) {
+        "; correct the field of the spec that this value comes from"
+    } else if has_code(error, 403) {
+        "; give the operator that right, or change the policy or quota that forbids it"
+    } else {
+        ""
+    }
+}
+
 /// Whether the API server answered with this HTTP status.
 pub(crate) fn has_code(error: &kube::Error, code: u16) -> bool {
     match error {
         kube::Error::Api(status) => status.code == code,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kennet_contract::management::Problem;
+
+    use super::ReconcileError;
+    use crate::management::ManagementError;
+
+    fn refused(code: u16) -> ReconcileError {
+        let status =
+            kube::core::Status { message: "spec.a: Invalid value: 'b'".to_owned(), code, ..Default::default() };
+        ReconcileError::api("apply StatefulSet orders-main")(kube::Error::Api(Box::new(status)))
+    }
+
+    #[test]
+    fn what_time_does_not_mend_waits_for_a_person_and_says_what_to_do() {
+        let of = |code| (refused(code).reason(), refused(code).stalls());
+        assert_eq!(of(422), ("Invalid", true));
+        assert_eq!(of(403), ("Forbidden", true));
+        assert_eq!(of(500), ("KubernetesApi", false));
+        assert_eq!(of(409), ("KubernetesApi", false));
+        let text = refused(422).to_string();
+        assert!(
+            text.contains("spec.a: Invalid value: 'b'")
+                && text.ends_with("correct the field of the spec that this value comes from")
+        );
+    }
+
+    #[test]
+    fn a_broker_that_says_no_is_reachable() {
+        let problem: Problem = serde_json::from_str(r#"{"reason": "A", "message": "b"}"#).unwrap();
+        let refused = ReconcileError::from(ManagementError::Refused { host: "h".to_owned(), problem });
+        assert_eq!(refused.reason(), "ClusterRefused");
+        let silent = ManagementError::Unreachable { host: "h".to_owned(), what: "w".to_owned() };
+        assert_eq!(ReconcileError::from(silent).reason(), "ClusterUnreachable");
     }
 }

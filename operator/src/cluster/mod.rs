@@ -7,7 +7,7 @@ mod apply;
 mod build;
 mod fetch;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod follow;
 mod health;
 mod plan;
@@ -135,14 +135,24 @@ async fn pass(
     let observed = fetch::fetch(cluster, &valid, context).await?;
     let desired = build::build(&valid, &observed, &context.arguments)?;
     let plan = plan::plan(&valid, &desired, &observed, clock::now());
+    let mut refused = None;
     for step in &plan.steps {
-        apply::apply(step, cluster, &valid, &desired, &observed, context).await?;
+        match apply::apply(step, cluster, &valid, &desired, &observed, context).await {
+            // a volume that can't grow is no reason to leave the rest undone
+            Err(error @ ReconcileError::GrowthRefused { .. }) => refused = Some(error),
+            done => done?,
+        }
     }
     if plan.serving {
         follow::start(cluster, &valid, context);
     }
     let report = status::report(&valid, &desired, &observed, plan.held_by);
-    Ok((plan.outcome, Some(report)))
+    let going = plan.outcome.progress == crate::conditions::Progress::Reconciling && plan.held_by.is_none();
+    let outcome = match refused.filter(|_| !going) {
+        Some(error) => Outcome::stalled(plan.outcome.ready, error.reason(), error.to_string()),
+        None => plan.outcome,
+    };
+    Ok((outcome, Some(report)))
 }
 
 fn retry(object: Arc<DeserializeGuard<KafkaCluster>>, error: &ReconcileError, context: Arc<Context>) -> Action {
