@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::clock;
 use crate::error::has_code;
@@ -19,6 +19,8 @@ const NAME: &str = "kennet-operator";
 const LEASE: Duration = Duration::from_mins(1);
 const RENEW: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_secs(2);
+/// The client itself waits for ever on a connection whose other end is gone without a word.
+const ATTEMPT: Duration = Duration::from_secs(10);
 
 /// The lease as one candidate sees it.
 pub(crate) struct Leader {
@@ -43,10 +45,11 @@ impl Leader {
     pub(crate) async fn acquire(&self) {
         let mut seen: Option<Seen> = None;
         loop {
-            match self.try_acquire(&mut seen).await {
-                Ok(true) => return,
-                Ok(false) => {}
-                Err(error) => tracing::warn!(%error, "the lease could not be read or taken"),
+            match timeout(ATTEMPT, self.try_acquire(&mut seen)).await {
+                Ok(Ok(true)) => return,
+                Ok(Ok(false)) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "the lease could not be read or taken"),
+                Err(_) => tracing::warn!("the lease could not be read or taken: no answer"),
             }
             sleep(LOOK).await;
         }
@@ -55,17 +58,27 @@ impl Leader {
     /// Renews the lease until it is lost.
     pub(crate) async fn hold(&self) {
         let mut renewed = Instant::now();
+        let mut pause = RENEW;
         loop {
-            sleep(RENEW).await;
-            match self.renew().await {
-                Ok(true) => renewed = Instant::now(),
-                Ok(false) => {
+            sleep(pause).await;
+            // the lease counts from what was sent, not from when its answer came
+            let sent = Instant::now();
+            let left = (renewed + LEASE - RENEW / 2).saturating_duration_since(sent);
+            match timeout(ATTEMPT.min(left), self.renew()).await {
+                Ok(Ok(true)) => {
+                    renewed = sent;
+                    pause = RENEW;
+                    continue;
+                }
+                Ok(Ok(false)) => {
                     tracing::error!("another operator has taken the lease");
                     return;
                 }
-                Err(error) => tracing::warn!(%error, "the lease could not be renewed"),
+                Ok(Err(error)) => tracing::warn!(%error, "the lease could not be renewed"),
+                Err(_) => tracing::warn!("the lease could not be renewed: no answer"),
             }
-            if renewed.elapsed() > LEASE - RENEW / 2 {
+            pause = LOOK;
+            if renewed.elapsed() + LOOK > LEASE - RENEW / 2 {
                 tracing::error!("the lease could not be renewed in time");
                 return;
             }
@@ -84,8 +97,10 @@ impl Leader {
             }
             Ok::<_, kube::Error>(())
         };
-        if let Err(error) = result.await {
-            tracing::warn!(%error, "the lease could not be released");
+        match timeout(ATTEMPT, result).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the lease could not be released"),
+            Err(_) => tracing::warn!("the lease could not be released: no answer"),
         }
     }
 
@@ -158,5 +173,36 @@ fn won(result: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
         Ok(_) => Ok(true),
         Err(error) if has_code(&error, 409) => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+    use tokio::time::{Instant, timeout};
+
+    use super::{LEASE, Leader, NAME};
+    use crate::cluster::fixture;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_hangs_gives_the_lease_up_before_it_runs_out() {
+        let service = tower::service_fn(|_: hyper::Request<kube::client::Body>| {
+            std::future::pending::<Result<hyper::Response<kube::client::Body>, std::convert::Infallible>>()
+        });
+        let leader = Leader::new(kube::Client::new(service, "ns"), "ns", "me");
+        let start = Instant::now();
+        timeout(Duration::from_hours(1), leader.hold()).await.unwrap();
+        assert!(start.elapsed() < LEASE);
+        timeout(Duration::from_mins(1), leader.release()).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_that_is_renewed_is_held() {
+        let context =
+            fixture::answering(|_, _| (200, json!({"metadata": {"name": NAME}, "spec": {"holderIdentity": "me"}})));
+        let leader = Leader::new(context.client, "ns", "me");
+        assert!(timeout(Duration::from_hours(1), leader.hold()).await.is_err());
     }
 }
