@@ -11,7 +11,18 @@ pub(crate) fn config(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// Labels, annotations and node selectors: at most 64, values at most 1024 characters.
+/// Labels and node selectors: at most 64, values as Kubernetes takes them.
+pub(crate) fn label_values(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 64,
+        "additionalProperties": {
+            "type": "string", "maxLength": 63, "pattern": "^([A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?)?$"
+        }
+    })
+}
+
+/// Annotations: at most 64, values at most 1024 characters.
 pub(crate) fn labels(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",

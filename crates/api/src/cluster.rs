@@ -132,7 +132,7 @@ pub struct ResourceAmounts {
 #[serde(rename_all = "camelCase")]
 pub struct Pods {
     /// Labels besides Kennet's own.
-    #[schemars(schema_with = "bounds::labels")]
+    #[schemars(schema_with = "bounds::label_values")]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// Annotations besides Kennet's own.
@@ -140,7 +140,7 @@ pub struct Pods {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// Labels that a node must have.
-    #[schemars(schema_with = "bounds::labels")]
+    #[schemars(schema_with = "bounds::label_values")]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub node_selector: BTreeMap<String, String>,
     /// Taints that are tolerated.
@@ -200,6 +200,7 @@ pub struct LocalReference {
 pub struct Listener {
     /// The listener's name, which also names the port of Services.
     #[schemars(length(min = 1, max = 15), regex(pattern = r"^[a-z]([a-z0-9-]*[a-z0-9])?$"))]
+    #[x_kube(validation = Rule::new("!self.contains('--') && !(self in ['management', 'metrics', 'probes'])").message("a listener names a port: no '--', and not management, metrics or probes, which are Kennet's own"))]
     pub name: String,
     /// The port; 9190 to 9199 are Kennet's own.
     #[schemars(range(min = 1024, max = 65535))]

@@ -1,5 +1,6 @@
 //! A KafkaCluster that can't be wrong, its names, and the config of its brokers.
 
+mod labels;
 mod names;
 mod render;
 mod validate;

@@ -11,7 +11,7 @@ use kennet_api::{
 use kennet_contract::config_keys::{self, Scope};
 use kennet_contract::ports;
 
-use crate::cluster::ClusterName;
+use crate::cluster::{ClusterName, labels};
 use crate::problem::{Problem, Problems};
 
 /// A cluster whose every part was checked.
@@ -161,6 +161,13 @@ fn check_pods(pods: &Pods, problems: &mut Vec<Problem>) -> Duration {
             problems.push(Problem::new(&path, key, "keys under kennet.dev/ are the operator's; remove it"));
         }
     }
+    for (field, map) in [("labels", &pods.labels), ("nodeSelector", &pods.node_selector)] {
+        labels::check_values(&format!("spec.pods.{field}"), map, problems);
+    }
+    let keyed = [("labels", &pods.labels), ("annotations", &pods.annotations), ("nodeSelector", &pods.node_selector)];
+    for (field, map) in keyed {
+        labels::check_keys(&format!("spec.pods.{field}"), map, problems);
+    }
     match pods.termination_grace_period.as_ref().map(|period| (period, period.to_std())) {
         None => GRACE,
         Some((_, Ok(duration))) => duration,
@@ -178,6 +185,9 @@ fn check_listeners(given: &[Listener], problems: &mut Vec<Problem>) -> Vec<Valid
     }
     let mut listeners: Vec<ValidListener> = Vec::new();
     for (at, listener) in given.iter().enumerate() {
+        if let Some(remedy) = wrong_name(&listener.name) {
+            problems.push(Problem::new(&format!("spec.listeners[{at}].name"), &listener.name, remedy));
+        }
         let path = format!("spec.listeners[{at}].port");
         let written = listener.port.to_string();
         let port = u16::try_from(listener.port).ok().filter(|port| *port >= 1024 && !ports::RESERVED.contains(port));
@@ -192,6 +202,21 @@ fn check_listeners(given: &[Listener], problems: &mut Vec<Problem>) -> Vec<Valid
         listeners.push(ValidListener { name: listener.name.clone(), port });
     }
     listeners
+}
+
+/// Why a listener can't have this name, which is also that of a port of pods and Services (RFC 6335).
+fn wrong_name(name: &str) -> Option<&'static str> {
+    /// Names of the ports that every broker has.
+    const TAKEN: [&str; 3] = ["management", "metrics", "probes"];
+    let letters = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    let ends = name.starts_with(|first: char| first.is_ascii_lowercase()) && !name.ends_with('-');
+    if TAKEN.contains(&name) {
+        Some("management, metrics and probes are Kennet's own ports; choose another name")
+    } else if !letters || !ends || name.len() > 15 || name.contains("--") {
+        Some("use at most 15 characters a-z, 0-9 and '-', a letter first, no '-' last and no two together")
+    } else {
+        None
+    }
 }
 
 fn check_config(config: &BTreeMap<String, String>, problems: &mut Vec<Problem>) {
@@ -219,6 +244,25 @@ mod tests {
         assert_eq!(cluster.grace.as_secs(), 300);
         assert_eq!(cluster.storage_bytes, 1 << 30);
         assert!(!cluster.paused);
+    }
+
+    #[test]
+    fn what_a_stateful_set_would_be_refused_for_is_said_of_its_field() {
+        for (field, value, wrong) in [
+            ("spec.pods.labels[team]", "a b", "pods: {labels: {team: a b}}"),
+            ("spec.pods.labels", "te am", "pods: {labels: {te am: a}}"),
+            ("spec.pods.annotations", "a/b/c", "pods: {annotations: {a/b/c: any thing}}"),
+            ("spec.pods.nodeSelector[zone]", "-a", "pods: {nodeSelector: {zone: -a}}"),
+            ("spec.listeners[0].name", "metrics", "listeners: [{name: metrics, port: 9092}]"),
+            ("spec.listeners[0].name", "a--b", "listeners: [{name: a--b, port: 9092}]"),
+        ] {
+            let problems = validate("orders", "ns", &spec(&format!("{{brokers: 1, storage: {{size: 1Gi}}, {wrong}}}")));
+            let said = problems.unwrap_err().to_string();
+            assert!(said.starts_with(&format!("{field} is '{value}': ")), "{said}");
+        }
+        let right = "{brokers: 1, storage: {size: 1Gi}, listeners: [{name: a-b, port: 9092}], \
+            pods: {labels: {example.com/team: a.b, empty: ''}, annotations: {note: any thing}}}";
+        assert!(validate("orders", "ns", &spec(right)).is_ok());
     }
 
     #[test]
