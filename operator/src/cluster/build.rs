@@ -13,7 +13,6 @@ use crate::error::ReconcileError;
 
 /// What should be.
 pub(crate) struct Desired {
-    pub(crate) version: String,
     pub(crate) available_version: Option<String>,
     pub(crate) services: Vec<Value>,
     /// None when somebody else keeps one.
@@ -63,7 +62,6 @@ pub(crate) fn build(
         None => None,
     };
     Ok(Desired {
-        version,
         available_version,
         services: parts.services(),
         budget: parts.budget(observed),

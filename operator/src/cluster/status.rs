@@ -44,7 +44,7 @@ pub(crate) fn report(
         selector: Some(format!("{CLUSTER_LABEL}={},{POOL_LABEL}={MAIN_POOL}", valid.name)),
         brokers_total: Some(valid.brokers),
         brokers_available: Some(available),
-        version: Some(desired.version.clone()),
+        version: running(observed),
         available_version: desired.available_version.clone(),
         listeners: Some(listeners.collect()),
         pools: Some(vec![PoolStatus {
@@ -61,6 +61,13 @@ pub(crate) fn report(
         }),
         ..KafkaClusterStatus::default()
     }
+}
+
+/// The version that runs: the tag of the pod's image, not of the one that it is to restart with. None while none runs.
+fn running(observed: &Observed) -> Option<String> {
+    let pod = observed.pods.iter().find(|pod| pod.metadata.deletion_timestamp.is_none())?;
+    let (_, tag) = pod.spec.as_ref()?.containers.first()?.image.as_ref()?.rsplit_once(':')?;
+    Some(tag.to_owned())
 }
 
 fn brokers(valid: &ValidatedCluster, observed: &Observed) -> Vec<BrokerStatus> {
@@ -107,4 +114,29 @@ pub(crate) async fn write(
     let (live, status): (Value, Value) = (serde_json::to_value(&live)?, serde_json::to_value(&status)?);
     let namespace = cluster.namespace().unwrap_or_default();
     objects::apply_status::<KafkaCluster>(&context.api(&namespace), &cluster.name_any(), &live, &status).await
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Pod;
+    use serde_json::json;
+
+    use super::report;
+    use crate::cluster::fetch::Observed;
+    use crate::cluster::fixture;
+
+    #[test]
+    fn the_version_is_the_one_that_runs_and_a_held_restart_says_why() {
+        let (old, new) = (fixture::cluster("version: a"), fixture::cluster("version: b"));
+        let mut pod = serde_json::to_value(fixture::pod(&old, "ready")).unwrap();
+        pod["spec"] = json!({"containers": [{"name": "broker", "image": "registry:5000/broker:a"}]});
+        let pods: Vec<Pod> = vec![serde_json::from_value(pod).unwrap()];
+        let observed = Observed { pods, ..fixture::observed() };
+        let status = report(&new, &fixture::desired(&new, &observed), &observed, Some("Paused"));
+        assert_eq!(status.version.as_deref(), Some("a"));
+        let rollout = status.rollout.unwrap();
+        assert_eq!((rollout.pending, rollout.held_by.as_deref()), (Some(vec![0]), Some("Paused")));
+        let observed = fixture::observed();
+        assert_eq!(report(&new, &fixture::desired(&new, &observed), &observed, None).version, None);
+    }
 }
