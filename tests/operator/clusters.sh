@@ -57,7 +57,7 @@ job_killed() {
 }
 
 killed_at_once() { job_killed soon 0; }
-killed_later() { kafka groups reset-offsets readers --topic records --to-latest --execute && [ "$(group_offsets)" = 300 ] && job_killed late 0.6; }
+killed_later() { kafka groups reset-offsets --group readers --topic records --to-latest --execute && [ "$(group_offsets)" = 300 ] && job_killed late 0.6; }
 
 undecodable() {
     local any='{"x-kubernetes-preserve-unknown-fields":true}' spec=/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties
