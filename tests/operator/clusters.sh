@@ -61,9 +61,9 @@ killed_later() { kafka groups reset-offsets --group readers --topic records --to
 
 undecodable() {
     local any='{"x-kubernetes-preserve-unknown-fields":true}' spec=/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties
-    k patch crd kafkaclusters.kennet.dev --type json -p "[{\"op\":\"replace\",\"path\":\"$spec/brokers\",\"value\":$any}]" &&
+    k patch crd kafkaclusters.kennet.dev --type json -p "[{\"op\":\"replace\",\"path\":\"$spec/config\",\"value\":$any}]" &&
         k patch crd topics.kennet.dev --type json -p "[{\"op\":\"replace\",\"path\":\"$spec/partitions\",\"value\":$any}]" || return 1
-    eventually 20 apply "$(cluster strange 'brokers: many, storage: {size: 1Gi}')" && eventually 20 apply "$(topic strange 'partitions: three')" &&
+    eventually 20 apply "$(cluster strange 'brokers: 1, storage: {size: 1Gi}, config: 3')" && eventually 20 apply "$(topic strange 'partitions: three')" &&
         stalled kafkacluster/strange Undecodable "can't read the object" && stalled topic/strange Undecodable "can't read the object"
 }
 
@@ -79,7 +79,8 @@ restarted() {
 }
 
 corrected() {
-    k delete topic strange && spec kafkacluster/strange '{"brokers":0}' && definitions && k delete kafkacluster strange
+    k delete topic strange && spec kafkacluster/strange '{"config":null}' && ready_generation kafkacluster/strange &&
+        definitions && k delete kafkacluster strange
 }
 
 volume_goes() {
@@ -88,7 +89,7 @@ volume_goes() {
 }
 
 volume_stays() {
-    k delete kafkacluster d --wait && k wait --for=delete pod/d-main-0 --timeout=60s && sleep 2 && k get pvc data-d-main-0 secret/d-identity
+    k delete kafkacluster d --wait && k wait --for=delete pod/d-main-0 --timeout=60s && sleep 2 && k get pvc/data-d-main-0 secret/d-identity
 }
 
 wipe() { k patch "$1" --subresource status --type json -p '[{"op":"replace","path":"/status","value":{"observedGeneration":-1}}]'; }
