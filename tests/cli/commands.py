@@ -180,6 +180,8 @@ def nothing_to_share():
             equal(kennet.run("consume", "one", "--group", "w", "--to-end"), b"")
     finally:
         equal(interrupt(other)[0::2], (0, ""))
+    # also when it is interrupted while it joins again
+    until(10, lambda: kennet.json("groups", "describe", "w")[0]["state"] == "Empty", "both have left")
 
 
 def table(*arguments):

@@ -125,9 +125,19 @@ impl GroupConsumer {
     ///
     /// # Errors
     /// When the coordinator does not answer.
-    pub async fn leave(mut self) -> Result<(), ClientError> {
-        let Some(member) = self.member.take() else { return Ok(()) };
-        self.client.leave(member.coordinator, &self.options.group, &self.member_id).await
+    pub async fn leave(self) -> Result<(), ClientError> {
+        // while it joins again it is the coordinator's member all the same
+        if self.member_id.is_empty() {
+            return Ok(());
+        }
+        let coordinator = match &self.member {
+            Some(member) => member.coordinator,
+            None => self.client.coordinator(&self.options.group).await?,
+        };
+        match self.client.leave(coordinator, &self.options.group, &self.member_id).await {
+            Err(error) if error.code() == Some(ErrorCode::UnknownMemberId) => Ok(()),
+            outcome => outcome,
+        }
     }
 
     async fn heartbeat_if_due(&mut self) -> Result<(), ClientError> {
