@@ -116,7 +116,8 @@ def taken_ports():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        kennet.refused(5, str(port), "dev", "up", "-f", quickstart, "--base-port", str(port - 3))
+        # the first of the ten is the one that is told, whoever has the others
+        kennet.refused(5, str(port), "dev", "up", "-f", quickstart, "--base-port", str(port))
 
 
 def foreign_data():
