@@ -9,7 +9,7 @@ use hyper::client::conn::http1;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use kennet_contract::management::{
-    BootstrapRecord, Changes, Problem, Status, TopicOwnerChange, TopicOwners, TopicOwnership,
+    BootstrapRecord, Changes, Problem, Status, TopicCreation, TopicOwnerChange, TopicOwners, TopicOwnership,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -103,6 +103,11 @@ impl Management {
         change: &TopicOwnerChange,
     ) -> Result<TopicOwnership, ManagementError> {
         self.call(Method::POST, "/v1/topic-owners", Some(change), DEADLINE).await
+    }
+
+    /// Makes a topic with its owner.
+    pub(crate) async fn create_topic(&self, wanted: &TopicCreation) -> Result<TopicOwnership, ManagementError> {
+        self.call(Method::PUT, "/v1/topic-owners", Some(wanted), DEADLINE).await
     }
 
     async fn call<T: DeserializeOwned>(

@@ -46,11 +46,7 @@ pub(super) async fn handle(
 async fn create(broker: &Arc<Broker>, topic: &CreatableTopic, validate_only: bool) -> CreatableTopicResult {
     let wanted = wanted(topic);
     let image = broker.controller.image();
-    let configs = broker.configs(&image, None);
-    let defaults = TopicDefaults {
-        partitions: i32::try_from(configs.broker_number("num.partitions")).unwrap_or(1),
-        replication_factor: i16::try_from(configs.broker_number("default.replication.factor")).unwrap_or(1),
-    };
+    let defaults = topic_defaults(broker, &image);
     let id = Uuid::new_v4();
     let result = broker
         .controller
@@ -81,6 +77,15 @@ async fn create(broker: &Arc<Broker>, topic: &CreatableTopic, validate_only: boo
         }
         Ok(Outcome::Valid(made)) => succeeded(broker, &broker.controller.image(), &made, Uuid::nil()),
         Err(error) => failed(&topic.name, code(&error), error.to_string()),
+    }
+}
+
+/// What counts when a request leaves it open.
+pub(crate) fn topic_defaults(broker: &Broker, image: &Image) -> TopicDefaults {
+    let configs = broker.configs(image, None);
+    TopicDefaults {
+        partitions: i32::try_from(configs.broker_number("num.partitions")).unwrap_or(1),
+        replication_factor: i16::try_from(configs.broker_number("default.replication.factor")).unwrap_or(1),
     }
 }
 

@@ -4,11 +4,14 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use kennet_contract::PeerIdentity;
-use kennet_contract::management::{Problem, TopicOwnerChange, TopicOwners, TopicOwnership};
-use kennet_metadata::decisions::topic_owners::{self, TopicOwnerError};
+use kennet_contract::management::{Problem, TopicCreation, TopicOwnerChange, TopicOwners, TopicOwnership};
+use kennet_metadata::decisions::create_topics::CreateTopicError;
+use kennet_metadata::decisions::topic_owners::{self, CreateOwnedError, TopicOwnerError};
 use kennet_metadata::{Topic, is_internal};
+use kennet_protocol::Uuid;
 
 use crate::controller::ChangeError;
+use crate::handler::create_topics::topic_defaults;
 use crate::management::routes::{Refusal, Serving, only_operators};
 
 pub(super) async fn list(State(serving): State<Serving>) -> Json<TopicOwners> {
@@ -36,6 +39,56 @@ pub(super) async fn change(
     }
 }
 
+/// Makes a topic together with its owner.
+pub(super) async fn create(
+    State(serving): State<Serving>,
+    Extension(peer): Extension<PeerIdentity>,
+    Json(wanted): Json<TopicCreation>,
+) -> Result<Json<TopicOwnership>, Refusal> {
+    only_operators(peer)?;
+    let broker = &serving.broker;
+    let defaults = topic_defaults(broker, &broker.controller.image());
+    let (id, name) = (Uuid::new_v4(), wanted.topic.clone());
+    let decided = broker.controller.change(move |image| Ok((topic_owners::create(image, &wanted, defaults, id)?, ())));
+    decided.await.map_err(refuse_creation)?;
+    match broker.controller.image().topic_by_id(id) {
+        Some(topic) => Ok(Json(ownership(topic))),
+        None => Err(refuse(&ChangeError::Refused(TopicOwnerError::UnknownTopic { name }))),
+    }
+}
+
+/// The one place where refused topics become HTTP statuses and reasons.
+fn refuse_creation(error: ChangeError<CreateOwnedError>) -> Refusal {
+    let refused = match error {
+        ChangeError::Refused(CreateOwnedError::Topic(refused)) => refused,
+        ChangeError::Refused(CreateOwnedError::Owner(refused)) => return refuse(&ChangeError::Refused(refused)),
+        ChangeError::Unavailable { .. } => {
+            return problem(StatusCode::SERVICE_UNAVAILABLE, "MetadataUnavailable", &error);
+        }
+    };
+    let (status, reason) = match &refused {
+        CreateTopicError::Exists { .. } => (StatusCode::CONFLICT, "TopicExists"),
+        CreateTopicError::Name(_) | CreateTopicError::Collides { .. } => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "InvalidTopicName")
+        }
+        CreateTopicError::Partitions { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "InvalidPartitions"),
+        CreateTopicError::ClusterPartitions { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "PolicyViolation"),
+        CreateTopicError::ReplicationFactor { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "InvalidReplicationFactor"),
+        CreateTopicError::Config(_) | CreateTopicError::NoValue { .. } => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "InvalidConfig")
+        }
+        CreateTopicError::Assignment { .. } | CreateTopicError::CountsAndAssignment => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "InvalidRequest")
+        }
+    };
+    problem(status, reason, &refused)
+}
+
+fn problem(status: StatusCode, reason: &str, error: &dyn std::fmt::Display) -> Refusal {
+    let details = std::collections::BTreeMap::new();
+    (status, Json(Problem { reason: reason.to_owned(), message: error.to_string(), details }))
+}
+
 fn ownership(topic: &Topic) -> TopicOwnership {
     TopicOwnership {
         topic: topic.name.to_string(),
@@ -57,7 +110,5 @@ fn refuse(error: &ChangeError<TopicOwnerError>) -> Refusal {
         ChangeError::Refused(TopicOwnerError::Internal { .. }) => (StatusCode::UNPROCESSABLE_ENTITY, "InternalTopic"),
         ChangeError::Refused(TopicOwnerError::TooManyKeys { .. }) => (StatusCode::UNPROCESSABLE_ENTITY, "TooManyKeys"),
     };
-    let problem =
-        Problem { reason: reason.to_owned(), message: error.to_string(), details: std::collections::BTreeMap::new() };
-    (status, Json(problem))
+    problem(status, reason, error)
 }

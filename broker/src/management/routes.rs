@@ -48,7 +48,7 @@ pub(super) fn router(broker: Arc<Broker>, ready: Ready, tls: tls::Tls) -> Router
         .route("/status", get(status))
         .route("/v1/changes", get(changes))
         .route("/v1/bootstrap", put(put_bootstrap))
-        .route("/v1/topic-owners", get(ownership::list).post(ownership::change))
+        .route("/v1/topic-owners", get(ownership::list).post(ownership::change).put(ownership::create))
         .with_state(Serving { broker, ready, tls })
 }
 

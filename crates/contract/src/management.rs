@@ -163,6 +163,34 @@ pub struct TopicOwnerChange {
     pub action: TopicOwnerAction,
 }
 
+/// `PUT /v1/topic-owners`: a topic that has its owner from the first moment, so that nothing is left in between that nobody knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TopicCreation {
+    /// The topic's name.
+    pub topic: String,
+    /// Partitions; none for the cluster's default.
+    #[serde(default)]
+    pub partitions: Option<i32>,
+    /// Replicas; none for the cluster's default.
+    #[serde(default)]
+    pub replication_factor: Option<i16>,
+    /// Its configs.
+    #[serde(default)]
+    pub config: BTreeMap<String, String>,
+    /// Its owner.
+    pub owner: TopicOwner,
+    /// Config keys that the owner sets.
+    #[serde(default)]
+    pub managed_keys: Vec<String>,
+    /// Generation of the owner's object that is applied; 0 none.
+    #[serde(default)]
+    pub generation: i64,
+    /// How long the topic outlives its owner, milliseconds; none for ever.
+    #[serde(default)]
+    pub delete_after_ms: Option<i64>,
+}
+
 /// What to do with a topic's ownership.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "camelCase", rename_all_fields = "camelCase")]

@@ -1,10 +1,11 @@
 //! All writes of a Topic's pass, through Kafka's admin protocol and `/v1/topic-owners`.
 
-use kennet_client::{ConfigResource, ErrorCode, NewTopic};
-use kennet_contract::management::{TopicOwner, TopicOwnerAction, TopicOwnerChange};
-use kennet_model::topic::{Step, ValidatedTopic};
+use kennet_client::ConfigResource;
+use kennet_contract::management::{TopicCreation, TopicOwner, TopicOwnerAction, TopicOwnerChange};
+use kennet_model::topic::{Ownership, Step, ValidatedTopic};
 
 use crate::error::ReconcileError;
+use crate::management::ManagementError;
 use crate::topic::fetch::Access;
 
 /// Carries out one step.
@@ -16,7 +17,7 @@ pub(crate) async fn apply(
 ) -> Result<(), ReconcileError> {
     let name = &topic.name;
     match step {
-        Step::Create => create(topic, access).await,
+        Step::Create { agreed } => create(topic, me, agreed, access).await,
         Step::Claim { expected, agreed } => {
             let action = TopicOwnerAction::Claim {
                 owner: me.clone(),
@@ -41,18 +42,26 @@ pub(crate) async fn apply(
     }
 }
 
-async fn create(topic: &ValidatedTopic, access: &Access) -> Result<(), ReconcileError> {
-    let wanted = NewTopic {
-        name: topic.name.clone(),
+async fn create(
+    topic: &ValidatedTopic,
+    me: &TopicOwner,
+    agreed: &Ownership,
+    access: &Access,
+) -> Result<(), ReconcileError> {
+    let wanted = TopicCreation {
+        topic: topic.name.clone(),
         partitions: topic.partitions,
         replication_factor: topic.replication_factor.and_then(|count| i16::try_from(count).ok()),
         config: topic.config.clone(),
-        validate_only: false,
+        owner: me.clone(),
+        managed_keys: agreed.managed_keys.clone(),
+        generation: agreed.generation,
+        delete_after_ms: agreed.delete_after_ms,
     };
-    match access.kafka.create_topic(&wanted).await {
+    match access.link.management.create_topic(&wanted).await {
         Ok(_) => Ok(()),
         // somebody was faster; the next plan looks at what they made
-        Err(error) if error.code() == Some(ErrorCode::TopicAlreadyExists) => Ok(()),
-        Err(error) => Err(ReconcileError::kafka(format!("create topic '{}'", topic.name))(error)),
+        Err(ManagementError::Refused { problem, .. }) if problem.reason == "TopicExists" => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }

@@ -10,51 +10,50 @@ use crate::management::ManagementError;
 pub(crate) fn refusal(topic: &ValidatedTopic, error: &ReconcileError) -> Option<(&'static str, String)> {
     match error {
         ReconcileError::Kafka { source, .. } => match source.as_ref() {
-            ClientError::Refused { code, message, .. } => kafka(topic, *code, message.as_deref()),
+            ClientError::Refused { code, message, .. } => explain(topic, word(*code)?, message.as_deref()),
             _ => None,
         },
-        ReconcileError::Management(ManagementError::Refused { problem, .. }) if problem.reason == "TooManyKeys" => {
-            Some((
-                "TooManyKeys",
-                format!("spec.config has {} keys: {}; leave some out", topic.config.len(), problem.message),
-            ))
+        ReconcileError::Management(ManagementError::Refused { problem, .. }) => {
+            explain(topic, &problem.reason, Some(&problem.message))
         }
         _ => None,
     }
 }
 
-fn kafka(topic: &ValidatedTopic, code: ErrorCode, said: Option<&str>) -> Option<(&'static str, String)> {
+/// Kafka's codes in the words of the management endpoint.
+fn word(code: ErrorCode) -> Option<&'static str> {
+    Some(match code {
+        ErrorCode::InvalidReplicationFactor => "InvalidReplicationFactor",
+        ErrorCode::InvalidPartitions => "InvalidPartitions",
+        ErrorCode::PolicyViolation => "PolicyViolation",
+        ErrorCode::InvalidConfig => "InvalidConfig",
+        ErrorCode::InvalidTopicException => "InvalidTopicName",
+        ErrorCode::TopicAuthorizationFailed | ErrorCode::ClusterAuthorizationFailed => "NotAuthorized",
+        _ => return None,
+    })
+}
+
+fn explain(topic: &ValidatedTopic, word: &str, said: Option<&str>) -> Option<(&'static str, String)> {
     let count = |value: Option<i32>| value.map_or("absent".to_owned(), |value| format!("'{value}'"));
-    let (reason, field, remedy) = match code {
-        ErrorCode::InvalidReplicationFactor => (
+    let name = || format!("spec.topicName is '{}'", topic.name);
+    let partitions = || format!("spec.partitions is {}", count(topic.partitions));
+    let (reason, field, remedy) = match word {
+        "InvalidReplicationFactor" => (
             "InvalidReplicationFactor",
             format!("spec.replicationFactor is {}", count(topic.replication_factor)),
             "set it to the number of brokers at most",
         ),
-        ErrorCode::InvalidPartitions => (
-            "InvalidPartitions",
-            format!("spec.partitions is {}", count(topic.partitions)),
-            "set a number that the cluster allows",
-        ),
+        "InvalidPartitions" => ("InvalidPartitions", partitions(), "set a number that the cluster allows"),
         // the broker's only policy is how many partitions there may be
-        ErrorCode::PolicyViolation => (
-            "PolicyViolation",
-            format!("spec.partitions is {}", count(topic.partitions)),
-            "set fewer, or delete other topics",
-        ),
-        ErrorCode::InvalidConfig => {
+        "PolicyViolation" => ("PolicyViolation", partitions(), "set fewer, or delete other topics"),
+        "InvalidConfig" => {
             ("InvalidConfig", config(topic, said), "set a value that the broker accepts, or leave the key out")
         }
-        ErrorCode::InvalidTopicException => (
-            "InvalidTopicName",
-            format!("spec.topicName is '{}'", topic.name),
-            "create another Topic with another topicName",
-        ),
-        ErrorCode::TopicAuthorizationFailed | ErrorCode::ClusterAuthorizationFailed => (
-            "NotAuthorized",
-            format!("spec.topicName is '{}'", topic.name),
-            "allow the operator to create and alter topics of this name",
-        ),
+        "TooManyKeys" => ("TooManyKeys", format!("spec.config has {} keys", topic.config.len()), "leave some out"),
+        "InvalidTopicName" | "InternalTopic" => {
+            ("InvalidTopicName", name(), "create another Topic with another topicName")
+        }
+        "NotAuthorized" => ("NotAuthorized", name(), "allow the operator to create and alter topics of this name"),
         _ => return None,
     };
     let said = said.unwrap_or("the cluster refuses it");
@@ -73,11 +72,15 @@ fn config(topic: &ValidatedTopic, said: Option<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use kennet_client::{ClientError, ErrorCode};
+    use kennet_contract::management::Problem;
     use kennet_model::topic::validate;
 
     use super::refusal;
     use crate::error::ReconcileError;
+    use crate::management::ManagementError;
 
     fn refused(code: ErrorCode, message: &str) -> Option<(&'static str, String)> {
         let text = "{clusterRef: {name: c}, replicationFactor: 3, config: {retention.ms: '5'}}";
@@ -97,6 +100,20 @@ mod tests {
         );
         let (_, message) = refused(ErrorCode::InvalidConfig, "retention.ms is too small").unwrap();
         assert!(message.starts_with("spec.config[retention.ms] is '5': "), "{message}");
+    }
+
+    #[test]
+    fn the_management_endpoint_s_refusals_say_the_same() {
+        let spec = serde_saphyr::from_str("{clusterRef: {name: c}, replicationFactor: 3}").unwrap();
+        let topic = validate("t", &spec).unwrap();
+        let refused = |reason: &str| {
+            let problem = Problem { reason: reason.into(), message: "no".into(), details: BTreeMap::new() };
+            refusal(&topic, &ManagementError::Refused { host: "h".into(), problem }.into())
+        };
+        let (reason, message) = refused("InvalidReplicationFactor").unwrap();
+        assert_eq!(reason, "InvalidReplicationFactor");
+        assert!(message.starts_with("spec.replicationFactor is '3': no; "), "{message}");
+        assert_eq!(refused("MetadataUnavailable"), None);
     }
 
     #[test]

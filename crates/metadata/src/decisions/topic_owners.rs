@@ -1,10 +1,12 @@
 //! Who looks after a topic: claimed by compare-and-set, so that two objects never fight over one topic.
 
-use kennet_contract::management::{TopicOwner, TopicOwnerAction};
+use kennet_contract::management::{TopicCreation, TopicOwner, TopicOwnerAction};
+use kennet_protocol::Uuid;
 
+use crate::decisions::create_topics::{self, CreateTopicError, NewTopic, TopicDefaults};
 use crate::image::{Image, Topic};
 use crate::is_internal;
-use crate::record::{OwnerFields, Record};
+use crate::record::{OwnerFields, Record, TopicOwnerRecord};
 
 /// Most config keys that one owner may manage: more than there are.
 const MANAGED_KEYS_MAX: usize = 200;
@@ -38,6 +40,53 @@ pub enum TopicOwnerError {
         /// How many.
         found: usize,
     },
+}
+
+/// Why a topic is not made for an owner.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CreateOwnedError {
+    /// The topic.
+    #[error(transparent)]
+    Topic(#[from] CreateTopicError),
+    /// The ownership.
+    #[error(transparent)]
+    Owner(#[from] TopicOwnerError),
+}
+
+/// Decides to make a topic with this id for an owner: all of it or nothing, since a topic that was made and not claimed yet could not be
+/// told from a stranger's.
+///
+/// # Errors
+/// Why not.
+pub fn create(
+    image: &Image,
+    wanted: &TopicCreation,
+    defaults: TopicDefaults,
+    topic_id: Uuid,
+) -> Result<Vec<Record>, CreateOwnedError> {
+    if is_internal(&wanted.topic) {
+        return Err(TopicOwnerError::Internal { name: wanted.topic.clone() }.into());
+    }
+    if wanted.managed_keys.len() > MANAGED_KEYS_MAX {
+        return Err(TopicOwnerError::TooManyKeys { found: wanted.managed_keys.len() }.into());
+    }
+    let topic = NewTopic {
+        name: wanted.topic.clone(),
+        partitions: wanted.partitions,
+        replication_factor: wanted.replication_factor,
+        assignments: Vec::new(),
+        configs: wanted.config.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect(),
+    };
+    let mut records = create_topics::decide(image, &topic, defaults, topic_id)?;
+    records.push(Record::TopicOwner(TopicOwnerRecord {
+        topic_id,
+        owner: Some(fields(&wanted.owner)),
+        managed_keys: wanted.managed_keys.clone(),
+        generation: wanted.generation,
+        delete_after_ms: wanted.delete_after_ms.unwrap_or(-1),
+        delete_at_ms: -1,
+    }));
+    Ok(records)
 }
 
 /// Decides on one change of ownership; no records when it is the case already.
@@ -105,8 +154,12 @@ fn fields(owner: &TopicOwner) -> OwnerFields {
 mod tests {
     use kennet_contract::management::{TopicOwner, TopicOwnerAction};
 
-    use super::{TopicOwnerError, decide};
-    use crate::decisions::create_topics::tests::{apply, image};
+    use kennet_contract::management::TopicCreation;
+    use kennet_protocol::Uuid;
+
+    use super::{CreateOwnedError, TopicOwnerError, create, decide};
+    use crate::decisions::create_topics::CreateTopicError;
+    use crate::decisions::create_topics::tests::{DEFAULTS, apply, image};
     use crate::decisions::delete_topics;
     use crate::image::Image;
 
@@ -150,5 +203,28 @@ mod tests {
         assert_eq!(delete_topics::due(&image, 100).len(), 1);
         act(&mut image, &claim("1", None)).unwrap();
         assert_eq!(delete_topics::due(&image, 100).len(), 0);
+    }
+
+    #[test]
+    fn a_topic_that_is_made_for_an_owner_is_never_without() {
+        let mut image = image();
+        let wanted = |name: &str| TopicCreation {
+            topic: name.to_owned(),
+            partitions: Some(2),
+            replication_factor: None,
+            config: [("retention.ms".to_owned(), "5".to_owned())].into(),
+            owner: owner("1"),
+            managed_keys: vec!["retention.ms".to_owned()],
+            generation: 3,
+            delete_after_ms: Some(7),
+        };
+        let records = create(&image, &wanted("b"), DEFAULTS, Uuid::from_u128(20)).unwrap();
+        apply(&mut image, &records);
+        let topic = image.topic("b").unwrap();
+        assert_eq!((topic.partitions.len(), topic.owner.as_ref()), (2, Some(&owner("1"))));
+        assert_eq!((topic.owner_generation, topic.delete_after_ms, topic.delete_at_ms), (3, Some(7), None));
+        // a topic that is there is not touched, whoever made it
+        let error = create(&image, &wanted("a"), DEFAULTS, Uuid::from_u128(21)).unwrap_err();
+        assert!(matches!(error, CreateOwnedError::Topic(CreateTopicError::Exists { .. })));
     }
 }

@@ -45,8 +45,11 @@ pub struct Ownership {
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Create it.
-    Create,
+    /// Create it together with its claim: a topic that was created and not claimed could not be told from a stranger's.
+    Create {
+        /// What is agreed; the owner is the one who plans.
+        agreed: Ownership,
+    },
     /// Become or stay its owner. Cancels a deletion.
     Claim {
         /// Who is replaced.
@@ -108,8 +111,7 @@ pub fn plan(topic: &ValidatedTopic, me: &TopicOwner, generation: i64, observed: 
         delete_at_ms: None,
     };
     let Some(observed) = observed else {
-        let claim = Step::Claim { expected: None, agreed };
-        return TopicPlan { steps: vec![Step::Create, claim], ..TopicPlan::default() };
+        return TopicPlan { steps: vec![Step::Create { agreed }], ..TopicPlan::default() };
     };
     let stall = refuse_ownership(topic, me, observed).or_else(|| refuse_shape(topic, observed));
     if stall.is_some() {

@@ -36,7 +36,7 @@ fn apply(topic: &ValidatedTopic, now: Option<Observed>, step: &Step) -> Observed
         ownership: Ownership::default(),
     });
     match step {
-        Step::Create => {}
+        Step::Create { agreed } => now.ownership = agreed.clone(),
         Step::Claim { expected, agreed } => {
             assert_eq!(*expected, now.ownership.owner, "compare and set");
             now.ownership = agreed.clone();
@@ -127,6 +127,26 @@ fn a_claim_cancels_a_deletion_and_a_re_created_object_takes_over() {
 }
 
 proptest! {
+    #[test]
+    fn a_topic_that_was_being_made_is_never_a_stranger_s(
+        adoption in prop::sample::select(vec!["Never", "IfIdentical", "Always"]),
+        wanted in prop::collection::btree_map("[a-c]", "[0-3]", 0..3),
+        cuts in prop::collection::vec(0_usize..3, 0..3),
+    ) {
+        let mut topic = topic(&format!("partitions: 4, adoption: {adoption}"));
+        topic.config = wanted;
+        let mut now: Option<Observed> = None;
+        for cut in cuts.into_iter().chain([usize::MAX]) {
+            let plan = plan(&topic, &me("1"), 1, now.as_ref());
+            prop_assert_eq!(&plan.stall, &None);
+            for step in plan.steps.iter().take(cut) {
+                now = Some(apply(&topic, now, step));
+            }
+        }
+        prop_assert_eq!(plan(&topic, &me("1"), 1, now.as_ref()), TopicPlan::default());
+        prop_assert_eq!(now.unwrap().ownership.owner, Some(me("1")));
+    }
+
     #[test]
     fn a_plan_cut_off_anywhere_is_finished_by_the_next(
         exists in any::<bool>(),
