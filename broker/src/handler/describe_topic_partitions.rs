@@ -10,7 +10,7 @@ use kennet_protocol::messages::describe_topic_partitions::{
 use kennet_protocol::{ErrorCode, PartitionIndex, Uuid};
 
 use crate::broker::{Broker, Session};
-use crate::handler::TOPIC_OPERATIONS;
+use crate::handler::{Seen, TOPIC_OPERATIONS};
 
 /// `max.request.partition.size.limit` of Kafka.
 const PARTITIONS_MAX: usize = 2_000;
@@ -31,7 +31,7 @@ pub(super) fn handle(
         }
         let resumed = start.filter(|cursor| cursor.topic_name == name);
         let from = resumed.map_or(0, |cursor| usize::try_from(cursor.partition_index.0).unwrap_or(0));
-        if !page.add(image.topic(&name).map(AsRef::as_ref), &name, from) {
+        if !page.add(broker, image.topic(&name).map(AsRef::as_ref), &name, from) {
             break;
         }
     }
@@ -58,7 +58,7 @@ struct Page {
 
 impl Page {
     /// Adds a topic's partitions from `from` on; false when the page is full.
-    fn add(&mut self, topic: Option<&Topic>, name: &str, from: usize) -> bool {
+    fn add(&mut self, broker: &Broker, topic: Option<&Topic>, name: &str, from: usize) -> bool {
         let Some(topic) = topic else {
             self.topics.push(unknown(name));
             return true;
@@ -71,7 +71,8 @@ impl Page {
         let taken = rest.len().min(self.left);
         self.left -= taken;
         let indexes = (0..).skip(from);
-        let partitions = indexes.zip(&rest[..taken]).map(|(index, partition)| describe(index, partition)).collect();
+        let describe = |(index, partition)| describe(broker, topic, index, partition);
+        let partitions = indexes.zip(&rest[..taken]).map(describe).collect();
         self.topics.push(DescribeTopicPartitionsResponseTopic {
             error_code: ErrorCode::None,
             name: Some(name.to_owned()),
@@ -94,17 +95,23 @@ fn cursor(topic: &str, partition: usize) -> Cursor {
     }
 }
 
-fn describe(index: i32, partition: &kennet_metadata::Partition) -> DescribeTopicPartitionsResponsePartition {
+fn describe(
+    broker: &Broker,
+    topic: &Topic,
+    index: i32,
+    partition: &kennet_metadata::Partition,
+) -> DescribeTopicPartitionsResponsePartition {
+    let seen = Seen::of(broker, topic, index, partition);
     DescribeTopicPartitionsResponsePartition {
-        error_code: ErrorCode::None,
+        error_code: seen.error_code,
         partition_index: PartitionIndex(index),
-        leader_id: partition.leader,
+        leader_id: seen.leader,
         leader_epoch: partition.leader_epoch,
         replica_nodes: partition.replicas.clone(),
         isr_nodes: partition.isr.clone(),
         eligible_leader_replicas: Some(Vec::new()),
         last_known_elr: Some(Vec::new()),
-        offline_replicas: Vec::new(),
+        offline_replicas: seen.offline_replicas,
     }
 }
 

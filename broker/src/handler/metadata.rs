@@ -15,7 +15,7 @@ use kennet_protocol::{ErrorCode, PartitionIndex, Uuid};
 
 use crate::broker::{Broker, Session};
 use crate::controller::ChangeError;
-use crate::handler::{CLUSTER_OPERATIONS, NOT_ASKED, TOPIC_OPERATIONS};
+use crate::handler::{CLUSTER_OPERATIONS, NOT_ASKED, Seen, TOPIC_OPERATIONS};
 
 pub(super) async fn handle(
     broker: &Arc<Broker>,
@@ -26,7 +26,7 @@ pub(super) async fn handle(
     let mut topics = Vec::new();
     let operations = if request.include_topic_authorized_operations { TOPIC_OPERATIONS } else { NOT_ASKED };
     match wanted(request.topics.as_deref(), version) {
-        None => topics.extend(broker.controller.image().topics().map(|topic| describe(topic, operations))),
+        None => topics.extend(broker.controller.image().topics().map(|topic| describe(broker, topic, operations))),
         Some(names) => {
             let create = version < 4 || request.allow_auto_topic_creation;
             for name in names {
@@ -63,7 +63,7 @@ async fn one(
 ) -> MetadataResponseTopic {
     let image = broker.controller.image();
     if let Some(topic) = find(&image, wanted) {
-        return describe(topic, operations);
+        return describe(broker, topic, operations);
     }
     let Some(name) = &wanted.name else {
         return missing(None, wanted.topic_id, ErrorCode::UnknownTopicId);
@@ -76,7 +76,7 @@ async fn one(
     }
     match auto_create(broker, &image, name).await {
         Ok(()) | Err(ErrorCode::TopicAlreadyExists) => match broker.controller.image().topic(name) {
-            Some(topic) => describe(topic, operations),
+            Some(topic) => describe(broker, topic, operations),
             None => missing(Some(name), Uuid::nil(), ErrorCode::LeaderNotAvailable),
         },
         Err(error) => missing(Some(name), Uuid::nil(), error),
@@ -112,15 +112,18 @@ async fn auto_create(broker: &Arc<Broker>, image: &Image, name: &str) -> Result<
     })
 }
 
-fn describe(topic: &Topic, operations: i32) -> MetadataResponseTopic {
-    let partition = |(index, partition): (i32, &kennet_metadata::Partition)| MetadataResponsePartition {
-        error_code: ErrorCode::None,
-        partition_index: PartitionIndex(index),
-        leader_id: partition.leader,
-        leader_epoch: partition.leader_epoch,
-        replica_nodes: partition.replicas.clone(),
-        isr_nodes: partition.isr.clone(),
-        offline_replicas: Vec::new(),
+fn describe(broker: &Broker, topic: &Topic, operations: i32) -> MetadataResponseTopic {
+    let partition = |(index, partition): (i32, &kennet_metadata::Partition)| {
+        let seen = Seen::of(broker, topic, index, partition);
+        MetadataResponsePartition {
+            error_code: seen.error_code,
+            partition_index: PartitionIndex(index),
+            leader_id: seen.leader,
+            leader_epoch: partition.leader_epoch,
+            replica_nodes: partition.replicas.clone(),
+            isr_nodes: partition.isr.clone(),
+            offline_replicas: seen.offline_replicas,
+        }
     };
     MetadataResponseTopic {
         error_code: ErrorCode::None,

@@ -38,8 +38,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use kennet_log::Unavailable;
+use kennet_metadata::{Partition, Topic};
 use kennet_protocol::messages::api_versions::unsupported_version_response;
-use kennet_protocol::{ApiKey, DecodeError, Decoder, Message, Request, RequestHeader, encode_response};
+use kennet_protocol::{
+    ApiKey, BrokerId, DecodeError, Decoder, ErrorCode, Message, PartitionIndex, Request, RequestHeader, encode_response,
+};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::broker::{Broker, Session};
@@ -60,6 +64,35 @@ const NOT_ASKED: i32 = i32::MIN;
 const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
 /// For the cluster Create, Alter, Describe, ClusterAction, DescribeConfigs, AlterConfigs, IdempotentWrite.
 const CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
+
+/// A partition as clients may see it. One whose log is offline here has no leader, as Kafka's has none when its log directory is offline:
+/// clients that ask again find it when it is back.
+struct Seen {
+    error_code: ErrorCode,
+    leader: BrokerId,
+    offline_replicas: Vec<BrokerId>,
+}
+
+impl Seen {
+    fn of(broker: &Broker, topic: &Topic, index: i32, partition: &Partition) -> Self {
+        let open = broker.partition(topic, PartitionIndex(index));
+        let is_offline = open.is_some_and(|open| matches!(open.log.unavailable(), Some(reason) if is_offline(&reason)));
+        if is_offline && partition.leader == broker.id() {
+            Self {
+                error_code: ErrorCode::LeaderNotAvailable,
+                leader: BrokerId::NONE,
+                offline_replicas: vec![broker.id()],
+            }
+        } else {
+            Self { error_code: ErrorCode::None, leader: partition.leader, offline_replicas: Vec::new() }
+        }
+    }
+}
+
+/// A log that is being deleted is no failure.
+fn is_offline(reason: &Unavailable) -> bool {
+    !matches!(reason, Unavailable::Deleted)
+}
 
 /// Decodes a request, handles it, encodes the answer.
 pub(crate) async fn dispatch(

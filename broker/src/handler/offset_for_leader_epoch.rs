@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kennet_log::Unavailable;
 use kennet_protocol::messages::offset_for_leader_epoch::{
     EpochEndOffset, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, OffsetForLeaderPartition,
     OffsetForLeaderTopicResult,
@@ -35,6 +36,12 @@ pub(super) fn handle(
 fn end(partition: &Partition, wanted: &OffsetForLeaderPartition) -> EpochEndOffset {
     if let Err(error) = partition.check_epoch(wanted.current_leader_epoch) {
         return failed(wanted, epoch_code(error));
+    }
+    match partition.log.unavailable() {
+        None => {}
+        Some(Unavailable::Deleted) => return failed(wanted, ErrorCode::UnknownTopicOrPartition),
+        // an end that the disk may not have would make a consumer go back
+        Some(_) => return failed(wanted, ErrorCode::KafkaStorageError),
     }
     // nothing written yet in an epoch that this leader knows: it ends where the log does
     let known = partition.log.end_of_epoch(wanted.leader_epoch);

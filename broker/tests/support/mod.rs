@@ -69,6 +69,11 @@ impl TestBroker {
         Client::connect(self.address)
     }
 
+    /// The folder with the broker's data.
+    pub fn data(&self) -> std::path::PathBuf {
+        self.folder.as_ref().expect("a broker has its folder until it stops").path().join("data")
+    }
+
     /// Stops the broker and gives its folder back.
     pub fn stop(mut self) -> TempDir {
         self.end();
