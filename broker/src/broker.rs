@@ -3,6 +3,7 @@
 //! Nothing here decides; it is the place where a handler finds the parts that do.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kennet_contract::config_keys::Configs;
@@ -35,6 +36,17 @@ pub(crate) struct Broker {
     stop: CancellationToken,
 }
 
+/// A connection's number, never given twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ConnectionId(pub(crate) u64);
+
+impl ConnectionId {
+    pub(crate) fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 /// A connection, as far as handlers care.
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
@@ -42,6 +54,7 @@ pub(crate) struct Session {
     pub(crate) listener: Arc<ListenerConfig>,
     /// The client's address.
     pub(crate) peer: std::net::IpAddr,
+    pub(crate) connection: ConnectionId,
 }
 
 impl Session {

@@ -1,13 +1,15 @@
 //! Incremental fetch sessions (KIP-227): the broker remembers what a client fetches, so that later requests name only changes.
 //!
-//! A bounded cache: when it is full, the session that was idle longest goes, and a client that is told so starts again. A client that
-//! gets session id 0 simply sends full requests.
+//! A bounded cache: a session that is in use makes room for nobody, except that one of some age makes room for a larger one, as in Kafka.
+//! What one connection takes, it takes from itself first. A client that gets session id 0 simply sends full requests.
 
 use std::sync::{Mutex, PoisonError};
 
 use hashbrown::HashMap;
 use kennet_protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
-use kennet_protocol::{ErrorCode, Offset, PartitionIndex, Uuid};
+use kennet_protocol::{ErrorCode, Offset, PartitionIndex, TimestampMs, Uuid};
+
+use crate::broker::ConnectionId;
 
 /// A partition as a client names it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -21,8 +23,8 @@ pub(crate) struct FetchKey {
 
 /// What a client wants of one partition, and what it was last told.
 #[derive(Debug, Clone)]
-pub(crate) struct Wanted {
-    pub(crate) request: FetchPartition,
+struct Wanted {
+    request: FetchPartition,
     told: Option<(Offset, Offset, ErrorCode)>,
 }
 
@@ -38,10 +40,25 @@ pub(crate) struct Plan {
 #[derive(Debug)]
 struct Session {
     next_epoch: i32,
+    /// Whether its requests name topics by id; a session can't change that.
+    has_ids: bool,
+    connection: ConnectionId,
     /// In the order of the client's requests; rotated so that every partition gets its turn at being first.
     order: Vec<FetchKey>,
     wanted: HashMap<FetchKey, Wanted>,
-    used: u64,
+    made: TimestampMs,
+    used: TimestampMs,
+}
+
+/// Who asks, and when.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asking {
+    pub(crate) connection: ConnectionId,
+    /// The request's version; from 13 on topics are named by id.
+    pub(crate) version: i16,
+    pub(crate) now: TimestampMs,
+    /// A random id for a session that may have to be made.
+    pub(crate) new_id: i32,
 }
 
 /// The broker's fetch sessions.
@@ -54,22 +71,27 @@ pub(crate) struct FetchSessions {
 #[derive(Debug, Default)]
 struct Inner {
     sessions: HashMap<i32, Session>,
-    clock: u64,
 }
 
 /// Partitions of one session; a client with more gets none and sends full requests.
-const SESSION_PARTITIONS_MAX: usize = 100_000;
+const SESSION_PARTITIONS_MAX: usize = 20_000;
+/// Partitions of all sessions. Each is kept with its name, twice: about half a kilobyte, so 50 MB in all.
+const PARTITIONS_MAX: usize = 100_000;
+/// Sessions of one connection: clients have one, and a second while they replace it. More only displace the connection's own.
+const CONNECTION_SESSIONS_MAX: usize = 4;
+/// Kafka's `min.incremental.fetch.session.eviction.ms`: a session that is used makes room for nobody for so long.
+const EVICTION_MS: i64 = 120_000;
 const FINAL_EPOCH: i32 = -1;
+const FIRST_VERSION_WITH_IDS: i16 = 13;
 
 impl FetchSessions {
     pub(crate) fn new(slots: usize) -> Self {
         Self { slots, inner: Mutex::default() }
     }
 
-    /// Takes a request into its session; `new_id` is a random id for a session that may have to be made.
-    pub(crate) fn plan(&self, request: &FetchRequest, new_id: i32) -> Result<Plan, ErrorCode> {
+    /// Takes a request into its session.
+    pub(crate) fn plan(&self, request: &FetchRequest, asking: Asking) -> Result<Plan, ErrorCode> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.clock += 1;
         match (request.session_id, request.session_epoch) {
             (id, FINAL_EPOCH) => {
                 inner.sessions.remove(&id);
@@ -77,10 +99,11 @@ impl FetchSessions {
             }
             (id, 0) => {
                 inner.sessions.remove(&id);
-                let session_id = inner.make(request, new_id, self.slots);
-                Ok(full(request, session_id))
+                let mut plan = full(request, 0);
+                plan.session_id = inner.make(&plan.partitions, asking, self.slots);
+                Ok(plan)
             }
-            (id, epoch) => inner.go_on(request, id, epoch),
+            (id, _) => inner.go_on(request, id, asking),
         }
     }
 
@@ -104,51 +127,80 @@ impl FetchSessions {
 }
 
 impl Inner {
-    fn make(&mut self, request: &FetchRequest, new_id: i32, slots: usize) -> i32 {
-        let partitions: Vec<_> = named(&request.topics).collect();
-        if slots == 0 || partitions.len() > SESSION_PARTITIONS_MAX || self.sessions.contains_key(&new_id) || new_id <= 0
-        {
+    /// Remembers partitions under a new id; 0 when there is no room.
+    fn make(&mut self, partitions: &[(FetchKey, FetchPartition)], asking: Asking, slots: usize) -> i32 {
+        let Asking { connection, version, now, new_id } = asking;
+        if slots == 0 || partitions.is_empty() || new_id <= 0 || self.sessions.contains_key(&new_id) {
             return 0;
         }
-        if self.sessions.len() >= slots
-            && let Some(oldest) = self.sessions.iter().min_by_key(|(_, session)| session.used).map(|(id, _)| *id)
-        {
-            self.sessions.remove(&oldest);
+        if partitions.len() > SESSION_PARTITIONS_MAX || !self.make_room(partitions.len(), asking, slots) {
+            return 0;
         }
         let order = partitions.iter().map(|(key, _)| key.clone()).collect();
-        let wanted = partitions.into_iter().map(|(key, request)| (key, Wanted { request, told: None })).collect();
-        self.sessions.insert(new_id, Session { next_epoch: 1, order, wanted, used: self.clock });
+        let remembered = |(key, request): &(FetchKey, FetchPartition)| {
+            (key.clone(), Wanted { request: request.clone(), told: None })
+        };
+        let session = Session {
+            next_epoch: 1,
+            has_ids: version >= FIRST_VERSION_WITH_IDS,
+            connection,
+            order,
+            wanted: partitions.iter().map(remembered).collect(),
+            made: now,
+            used: now,
+        };
+        self.sessions.insert(new_id, session);
         new_id
     }
 
-    fn go_on(&mut self, request: &FetchRequest, id: i32, epoch: i32) -> Result<Plan, ErrorCode> {
-        let clock = self.clock;
+    /// Drops sessions until one of `size` fits: the connection's own beyond its share, idle ones, then smaller ones that are not new.
+    fn make_room(&mut self, size: usize, asking: Asking, slots: usize) -> bool {
+        let own = |session: &Session| session.connection == asking.connection;
+        while self.sessions.values().filter(|session| own(session)).count() >= CONNECTION_SESSIONS_MAX {
+            let used = |(_, session): &(&i32, &Session)| session.used;
+            let oldest = self.sessions.iter().filter(|(_, session)| own(session)).min_by_key(used).map(|(id, _)| *id);
+            oldest.and_then(|oldest| self.sessions.remove(&oldest));
+        }
+        while self.sessions.len() >= slots || self.partitions() + size > PARTITIONS_MAX {
+            let Some(evicted) = self.evictable(size, asking.now) else { return false };
+            self.sessions.remove(&evicted);
+        }
+        true
+    }
+
+    fn evictable(&self, size: usize, now: TimestampMs) -> Option<i32> {
+        let long_ago = |time: TimestampMs| now.0.saturating_sub(time.0) > EVICTION_MS;
+        let idle = self.sessions.iter().filter(|(_, session)| long_ago(session.used));
+        let idle = idle.min_by_key(|(_, session)| session.used);
+        let smaller = || {
+            let old = self.sessions.iter().filter(|(_, session)| long_ago(session.made));
+            old.min_by_key(|(_, session)| session.wanted.len()).filter(|(_, session)| session.wanted.len() < size)
+        };
+        idle.or_else(smaller).map(|(id, _)| *id)
+    }
+
+    fn partitions(&self) -> usize {
+        self.sessions.values().map(|session| session.wanted.len()).sum()
+    }
+
+    fn go_on(&mut self, request: &FetchRequest, id: i32, asking: Asking) -> Result<Plan, ErrorCode> {
+        let partitions = self.partitions();
         let session = self.sessions.get_mut(&id).ok_or(ErrorCode::FetchSessionIdNotFound)?;
+        let epoch = request.session_epoch;
         if session.next_epoch != epoch {
             return Err(ErrorCode::InvalidFetchSessionEpoch);
         }
+        if session.has_ids != (asking.version >= FIRST_VERSION_WITH_IDS) {
+            // a client's topics got ids, or lost them, by a change of versions: it starts again
+            return Err(ErrorCode::FetchSessionTopicIdError);
+        }
         session.next_epoch = if epoch == i32::MAX { 1 } else { epoch + 1 };
-        session.used = clock;
-        for topic in &request.forgotten_topics_data {
-            for partition in &topic.partitions {
-                let key = FetchKey { topic: topic.topic.clone(), topic_id: topic.topic_id, partition: *partition };
-                session.wanted.remove(&key);
-            }
-        }
-        for (key, request) in named(&request.topics) {
-            let has_room = session.wanted.len() < SESSION_PARTITIONS_MAX;
-            match session.wanted.get_mut(&key) {
-                Some(wanted) => wanted.request = request,
-                None if has_room => {
-                    session.order.push(key.clone());
-                    session.wanted.insert(key, Wanted { request, told: None });
-                }
-                None => return Err(ErrorCode::InvalidRequest),
-            }
-        }
-        session.order.retain(|key| session.wanted.contains_key(key));
-        if !session.order.is_empty() {
-            session.order.rotate_left(1);
+        session.used = asking.now;
+        let room = PARTITIONS_MAX.saturating_sub(partitions) + session.wanted.len();
+        if !session.change(request, room.min(SESSION_PARTITIONS_MAX)) {
+            // a client that is told so starts again, and is not remembered then
+            self.sessions.remove(&id);
+            return Err(ErrorCode::FetchSessionIdNotFound);
         }
         let partitions =
             session.order.iter().filter_map(|key| Some((key.clone(), session.wanted.get(key)?.request.clone())));
@@ -156,8 +208,48 @@ impl Inner {
     }
 }
 
+impl Session {
+    /// Forgets and adds what a request says; false when it would be more than `most` partitions.
+    fn change(&mut self, request: &FetchRequest, most: usize) -> bool {
+        for topic in &request.forgotten_topics_data {
+            for partition in &topic.partitions {
+                let key = FetchKey { topic: topic.topic.clone(), topic_id: topic.topic_id, partition: *partition };
+                self.wanted.remove(&key);
+            }
+        }
+        self.order.retain(|key| self.wanted.contains_key(key));
+        for (key, request) in named(&request.topics) {
+            let has_room = self.wanted.len() < most;
+            match self.wanted.get_mut(&key) {
+                Some(wanted) => wanted.request = request,
+                None if has_room => {
+                    self.order.push(key.clone());
+                    self.wanted.insert(key, Wanted { request, told: None });
+                }
+                None => return false,
+            }
+        }
+        if !self.order.is_empty() {
+            self.order.rotate_left(1);
+        }
+        true
+    }
+}
+
+/// All partitions of a request, each once. Of a partition that is named twice the last entry counts, as in Kafka.
 fn full(request: &FetchRequest, session_id: i32) -> Plan {
-    Plan { session_id, is_incremental: false, partitions: named(&request.topics).collect() }
+    let mut partitions: Vec<(FetchKey, FetchPartition)> = Vec::new();
+    let mut places = HashMap::new();
+    for (key, request) in named(&request.topics) {
+        match places.get(&key) {
+            Some(place) => partitions[*place] = (key, request),
+            None => {
+                places.insert(key.clone(), partitions.len());
+                partitions.push((key, request));
+            }
+        }
+    }
+    Plan { session_id, is_incremental: false, partitions }
 }
 
 fn named(topics: &[FetchTopic]) -> impl Iterator<Item = (FetchKey, FetchPartition)> {
@@ -170,76 +262,4 @@ fn named(topics: &[FetchTopic]) -> impl Iterator<Item = (FetchKey, FetchPartitio
 }
 
 #[cfg(test)]
-mod tests {
-    use kennet_protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic, ForgottenTopic};
-    use kennet_protocol::{ErrorCode, Offset, PartitionIndex};
-
-    use super::{FetchKey, FetchSessions, Plan};
-
-    fn request(id: i32, epoch: i32, partitions: &[i32]) -> FetchRequest {
-        let partition = |index: &i32| FetchPartition { partition: PartitionIndex(*index), ..FetchPartition::default() };
-        let topic = FetchTopic {
-            topic: "t".to_owned(),
-            partitions: partitions.iter().map(partition).collect(),
-            ..FetchTopic::default()
-        };
-        FetchRequest { session_id: id, session_epoch: epoch, topics: vec![topic], ..FetchRequest::default() }
-    }
-
-    fn indexes(plan: &Plan) -> Vec<i32> {
-        let mut found: Vec<_> = plan.partitions.iter().map(|(key, _)| key.partition.0).collect();
-        found.sort_unstable();
-        found
-    }
-
-    #[test]
-    fn a_session_remembers_what_is_not_named_again() {
-        let sessions = FetchSessions::new(10);
-        assert_eq!(sessions.plan(&request(0, 0, &[0, 1]), 7).unwrap().session_id, 7);
-        let plan = sessions.plan(&request(7, 1, &[2]), 8).unwrap();
-        assert!(plan.is_incremental);
-        assert_eq!(indexes(&plan), [0, 1, 2]);
-        let mut forget = request(7, 2, &[]);
-        let partitions = vec![PartitionIndex(1)];
-        forget.forgotten_topics_data =
-            vec![ForgottenTopic { topic: "t".to_owned(), partitions, ..ForgottenTopic::default() }];
-        assert_eq!(indexes(&sessions.plan(&forget, 8).unwrap()), [0, 2]);
-    }
-
-    #[test]
-    fn epochs_and_ids_that_do_not_fit_are_told_apart() {
-        let sessions = FetchSessions::new(10);
-        sessions.plan(&request(0, 0, &[0]), 7).unwrap();
-        assert_eq!(sessions.plan(&request(7, 5, &[]), 8).unwrap_err(), ErrorCode::InvalidFetchSessionEpoch);
-        assert_eq!(sessions.plan(&request(9, 1, &[]), 8).unwrap_err(), ErrorCode::FetchSessionIdNotFound);
-        sessions.plan(&request(7, -1, &[]), 8).unwrap();
-        assert_eq!(sessions.plan(&request(7, 1, &[]), 8).unwrap_err(), ErrorCode::FetchSessionIdNotFound);
-    }
-
-    #[test]
-    fn a_full_cache_forgets_the_session_that_was_idle_longest() {
-        let sessions = FetchSessions::new(2);
-        for id in [1, 2, 3] {
-            sessions.plan(&request(0, 0, &[0]), id).unwrap();
-        }
-        assert_eq!(sessions.plan(&request(1, 1, &[]), 8).unwrap_err(), ErrorCode::FetchSessionIdNotFound);
-        assert!(sessions.plan(&request(3, 1, &[]), 8).is_ok());
-    }
-
-    #[test]
-    fn without_slots_a_client_gets_id_zero() {
-        assert_eq!(FetchSessions::new(0).plan(&request(0, 0, &[0]), 7).unwrap().session_id, 0);
-    }
-
-    #[test]
-    fn an_answer_that_was_given_is_no_news() {
-        let sessions = FetchSessions::new(2);
-        sessions.plan(&request(0, 0, &[0]), 7).unwrap();
-        let key =
-            FetchKey { topic: "t".to_owned(), topic_id: kennet_protocol::Uuid::nil(), partition: PartitionIndex(0) };
-        let news = |watermark| sessions.is_news(7, &key, Offset(watermark), Offset(0), ErrorCode::None, 0);
-        assert!(news(5));
-        assert!(!news(5));
-        assert!(news(6));
-    }
-}
+mod tests;

@@ -203,6 +203,7 @@ mod tests {
         metrics.reconciles.get_or_create(&ReconcileLabels { kind: "Topic", reason: "Ready".to_owned() }).inc();
         let cluster = ClusterLabels { namespace: "n".to_owned(), cluster: "c".to_owned() };
         metrics.topics_retained.get_or_create(&cluster).set(1);
+        metrics.topic_deletions_held.get_or_create(&cluster).set(1);
         let mut text = String::new();
         encode(&mut text, &metrics.registry).unwrap();
         for metric in METRICS {

@@ -16,7 +16,8 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
 use crate::broker::{Broker, Session};
-use crate::fetch_session::{FetchKey, Plan};
+use crate::clock;
+use crate::fetch_session::{Asking, FetchKey, Plan};
 use crate::partition::{EpochError, Partition};
 
 /// Kafka's limit on how long a fetch may wait is the client's own; a minute keeps a typo from parking a connection for days.
@@ -32,12 +33,13 @@ const READ_UNDER_PRESSURE: usize = 1 << 20;
 /// An answer, and the memory that is charged for it.
 type Charged = (FetchResponse, Option<OwnedSemaphorePermit>);
 
-pub(super) async fn handle(broker: &Arc<Broker>, _: &Session, request: FetchRequest, version: i16) -> Charged {
+pub(super) async fn handle(broker: &Arc<Broker>, session: &Session, request: FetchRequest, version: i16) -> Charged {
     if request.replica_id != BrokerId::NONE || request.replica_state.replica_id != BrokerId::NONE {
         // replicas fetch on the control listener; a client that says it is one gets nothing (CVE-2018-1288)
         return (top_level(ErrorCode::ClusterAuthorizationFailed, 0), None);
     }
-    let plan = match broker.sessions.plan(&request, new_session_id()) {
+    let asking = Asking { connection: session.connection, version, now: clock::now(), new_id: new_session_id() };
+    let plan = match broker.sessions.plan(&request, asking) {
         Ok(plan) if plan.partitions.len() > PARTITIONS_MAX => {
             return (top_level(ErrorCode::InvalidRequest, 0), None);
         }

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::broker::{Broker, Session};
+use crate::broker::{Broker, ConnectionId, Session};
 use crate::server::connection;
 use crate::server::limits::{ByteBudget, ConnectionLimits};
 use crate::start_error::StartError;
@@ -102,7 +102,11 @@ impl Accept {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
         let broker = Arc::clone(&self.broker);
-        let session = Session { listener: Arc::clone(&self.listener), peer: peer.ip().to_canonical() };
+        let session = Session {
+            listener: Arc::clone(&self.listener),
+            peer: peer.ip().to_canonical(),
+            connection: ConnectionId::next(),
+        };
         let (budget, stop) = (self.budget.clone(), self.stop.clone());
         self.tasks.spawn(async move {
             connection::run(broker, session, stream, peer, budget, stop).await;
