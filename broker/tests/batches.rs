@@ -33,6 +33,18 @@ fn with_header(change: impl FnOnce(&mut BatchHeader)) -> Bytes {
     Bytes::from(bytes)
 }
 
+/// A header that claims so many records, and as many offsets, before this payload.
+fn claiming(count: i32, payload: &[u8]) -> Bytes {
+    let mut header = BatchHeader::parse(&batch(&["a"])).expect("a header");
+    (header.record_count, header.last_offset_delta) = (count, count - 1);
+    header.batch_length = i32::try_from(HEADER_LENGTH - 12 + payload.len()).expect("a small batch");
+    let mut bytes = header.to_bytes().to_vec();
+    bytes.extend_from_slice(payload);
+    let checksum = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, &bytes[21..]);
+    bytes[17..21].copy_from_slice(&u32::try_from(checksum).expect("32 bits").to_be_bytes());
+    Bytes::from(bytes)
+}
+
 fn with_byte(at: usize, value: u8) -> Bytes {
     let mut bytes = batch(&["a", "b"]).to_vec();
     bytes[at] = value;
@@ -51,13 +63,15 @@ fn a_batch_that_breaks_a_rule_is_refused_and_leaves_no_trace() {
         ("a cut header", good.slice(..40), ErrorCode::CorruptMessage),
         ("a batch length of 2 GiB", with_byte(8, 0x7f), ErrorCode::CorruptMessage),
         ("a negative batch length", with_byte(8, 0x80), ErrorCode::CorruptMessage),
-        ("format 0", with_byte(16, 0), ErrorCode::UnsupportedForMessageFormat),
-        ("format 1", with_byte(16, 1), ErrorCode::UnsupportedForMessageFormat),
-        ("format 3", with_byte(16, 3), ErrorCode::UnsupportedForMessageFormat),
+        ("format 0", with_byte(16, 0), ErrorCode::InvalidRecord),
+        ("format 1", with_byte(16, 1), ErrorCode::InvalidRecord),
+        ("format 3", with_byte(16, 3), ErrorCode::CorruptMessage),
         ("two batches", two, ErrorCode::InvalidRecord),
         ("a first offset of 1", with_header(|header| header.base_offset.0 = 1), ErrorCode::InvalidRecord),
         ("no records", with_header(|header| header.record_count = 0), ErrorCode::InvalidRecord),
         ("a negative count", with_header(|header| header.record_count = -1), ErrorCode::InvalidRecord),
+        ("2^31 - 1 records in no bytes", claiming(i32::MAX, &[]), ErrorCode::InvalidRecord),
+        ("2^31 - 1 records in the bytes of two", claiming(i32::MAX, &good[HEADER_LENGTH..]), ErrorCode::InvalidRecord),
         ("a count too large", with_header(|header| header.record_count = 3), ErrorCode::InvalidRecord),
         ("a last offset too far", with_header(|header| header.last_offset_delta = i32::MAX), ErrorCode::InvalidRecord),
         ("a negative last offset", with_header(|header| header.last_offset_delta = -1), ErrorCode::InvalidRecord),

@@ -246,7 +246,9 @@ fn code(error: &ProduceError) -> ErrorCode {
             InvalidBatch::Batch(
                 BatchError::Checksum { .. } | BatchError::Truncated { .. } | BatchError::Length { .. },
             ) => ErrorCode::CorruptMessage,
-            InvalidBatch::Batch(BatchError::Magic { .. }) => ErrorCode::UnsupportedForMessageFormat,
+            // Kafka knows formats 0 and 1 and refuses them; others it can't read
+            InvalidBatch::Batch(BatchError::Magic { magic: 0 | 1 }) => ErrorCode::InvalidRecord,
+            InvalidBatch::Batch(BatchError::Magic { .. }) => ErrorCode::CorruptMessage,
             InvalidBatch::TooLarge { .. } => ErrorCode::MessageTooLarge,
             InvalidBatch::Timestamp { .. } => ErrorCode::InvalidTimestamp,
             InvalidBatch::Compression { .. } => ErrorCode::UnsupportedCompressionType,
