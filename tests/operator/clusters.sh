@@ -92,6 +92,27 @@ volume_stays() {
     k delete kafkacluster d --wait && k wait --for=delete pod/d-main-0 --timeout=60s && sleep 2 && k get pvc/data-d-main-0 secret/d-identity
 }
 
+# a volume that was to go and now is to stay has no owner left that takes it along
+volume_stays_after_all() {
+    apply "$(cluster f 'brokers: 1, storage: {size: 1Gi, whenDeleted: Delete}')" && ready kafkacluster/f 90s &&
+        spec kafkacluster/f '{"storage":{"whenDeleted":"Retain"}}' && ready_generation kafkacluster/f &&
+        eventually 20 ownerless pvc/data-f-main-0 && eventually 20 ownerless secret/f-identity && k delete kafkacluster f --wait &&
+        k wait --for=delete pod/f-main-0 --timeout=60s && sleep 2 && k get pvc/data-f-main-0 secret/f-identity
+}
+
+ownerless() { [ -z "$(k get "$1" -o 'jsonpath={.metadata.ownerReferences}')" ]; }
+
+# what a roll writes down for the way back is forgotten once the broker is ready
+roll_forgotten() {
+    local before
+    before=$(pod_uid)
+    spec kafkacluster/c '{"config":{"num.partitions":"4"}}' && eventually 60 replaced "$before" && ready_generation kafkacluster/c &&
+        eventually 20 no_way_back
+}
+
+replaced() { local now; now=$(pod_uid) && [ -n "$now" ] && [ "$now" != "$1" ]; }
+no_way_back() { ! k get statefulset c-main -o 'jsonpath={.metadata.annotations}' | grep -F kennet.dev/previous-template; }
+
 wipe() { k patch "$1" --subresource status --type json -p '[{"op":"replace","path":"/status","value":{"observedGeneration":-1}}]'; }
 
 statuses_wiped() {
@@ -135,6 +156,10 @@ clusters_steps() {
     step "operator: they can be corrected and deleted" corrected
     step "operator: whenDeleted Delete takes volume and identity along" volume_goes
     step "operator: whenDeleted Retain keeps them" volume_stays
+    # needs: the switch from Delete to Retain takes the volume's owner away
+    # step "operator: whenDeleted may change to Retain" volume_stays_after_all
+    # needs: a finished roll removes its annotations
+    # step "operator: a finished roll leaves no way back" roll_forgotten
     step "operator: wiped statuses come back, and nothing else is written" statuses_wiped
     step "operator: kstatus calls every object current" all_judged
     step "operator: a namespace gets a cluster and Topics" namespace_made
