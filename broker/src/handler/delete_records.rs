@@ -26,12 +26,17 @@ pub(super) async fn handle(
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let found = broker.topic(&image, &topic.name, Uuid::nil());
+        // who keeps the newest record of each key may count on it
+        let policy =
+            found.as_ref().map(|topic| broker.configs(&image, Some(topic.as_ref())).topic_text("cleanup.policy"));
+        let is_kept = policy.is_some_and(|policy| !policy.split(',').any(|word| word.trim() == "delete"));
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for wanted in &topic.partitions {
             let partition = found.as_ref().and_then(|topic| broker.partition(topic, wanted.partition_index));
             let result = match partition {
                 None => Err(ErrorCode::UnknownTopicOrPartition),
                 Some(_) if is_internal(&topic.name) => Err(ErrorCode::InvalidTopicException),
+                Some(_) if is_kept => Err(ErrorCode::PolicyViolation),
                 Some(partition) => delete(broker, partition, wanted).await,
             };
             partitions.push(DeleteRecordsPartitionResult {

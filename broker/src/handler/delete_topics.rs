@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use kennet_metadata::decisions::delete_topics::{self, DeleteTopicError};
 use kennet_protocol::messages::delete_topics::{
     DeletableTopicResult, DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse,
@@ -19,11 +20,25 @@ pub(super) async fn handle(
 ) -> DeleteTopicsResponse {
     let by_name = |name: String| DeleteTopicState { name: Some(name), topic_id: Uuid::nil() };
     let topics = if version < 6 { request.topic_names.into_iter().map(by_name).collect() } else { request.topics };
+    let mut named: HashMap<(Option<String>, Uuid), usize> = HashMap::new();
+    for topic in &topics {
+        *named.entry((topic.name.clone(), topic.topic_id)).or_default() += 1;
+    }
     let mut responses = Vec::with_capacity(topics.len());
     for topic in topics {
-        responses.push(delete(broker, topic).await);
+        // what is named twice is answered once, and not deleted, as in Kafka
+        match named.remove(&(topic.name.clone(), topic.topic_id)) {
+            None => {}
+            Some(1) => responses.push(delete(broker, topic).await),
+            Some(_) => responses.push(refused(topic, "the request names the topic twice")),
+        }
     }
     DeleteTopicsResponse { throttle_time_ms: 0, responses }
+}
+
+fn refused(topic: DeleteTopicState, why: &str) -> DeletableTopicResult {
+    let DeleteTopicState { name, topic_id } = topic;
+    DeletableTopicResult { name, topic_id, error_code: ErrorCode::InvalidRequest, error_message: Some(why.to_owned()) }
 }
 
 async fn delete(broker: &Arc<Broker>, topic: DeleteTopicState) -> DeletableTopicResult {

@@ -44,9 +44,9 @@ fn describe(
 ) -> Result<Vec<DescribeConfigsResourceResult>, (ErrorCode, String)> {
     let image = broker.controller.image();
     let name = resource.resource_name.as_str();
-    let wanted = |key: &&'static ConfigKey| {
-        resource.configuration_keys.as_ref().is_none_or(|names| names.iter().any(|name| name == key.name))
-    };
+    // an empty list asks for all, as in Kafka
+    let names = resource.configuration_keys.as_ref().filter(|names| !names.is_empty());
+    let wanted = |key: &&'static ConfigKey| names.is_none_or(|names| names.iter().any(|name| name == key.name));
     match ResourceType::from_number(resource.resource_type) {
         Some(ResourceType::Topic) => {
             let topic = image

@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 
+use hashbrown::HashSet;
 use kennet_log::{ReadError, TimestampOffset, Unavailable};
 use kennet_protocol::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
     ListOffsetsTopicResponse,
 };
-use kennet_protocol::{ErrorCode, LeaderEpoch, Offset, TimestampMs, Uuid};
+use kennet_protocol::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, TimestampMs, Uuid};
 
 use crate::broker::{Broker, Session};
 use crate::handler::fetch::epoch_code;
@@ -33,6 +34,8 @@ enum LookupError {
     Epoch(#[from] EpochError),
     #[error("timestamp {0} is no special position that is served")]
     Special(i64),
+    #[error("the request names the partition twice")]
+    Twice,
     #[error("too many look-ups wait for the disk")]
     Busy,
     #[error(transparent)]
@@ -46,27 +49,43 @@ pub(super) async fn handle(
     _: i16,
 ) -> ListOffsetsResponse {
     let image = broker.controller.image();
+    let twice = named_twice(&request);
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let found = broker.topic(&image, &topic.name, Uuid::nil());
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for wanted in &topic.partitions {
             let partition = found.as_ref().and_then(|topic| broker.partition(topic, wanted.partition_index));
-            partitions.push(answer(broker, partition, wanted).await);
+            let place = if !twice.is_empty() && twice.contains(&(topic.name.clone(), wanted.partition_index)) {
+                Err(LookupError::Twice)
+            } else {
+                partition.ok_or(LookupError::Unknown)
+            };
+            partitions.push(answer(broker, place, wanted).await);
         }
         topics.push(ListOffsetsTopicResponse { name: topic.name, partitions });
     }
     ListOffsetsResponse { throttle_time_ms: 0, topics }
 }
 
+/// Partitions that a request names more than once; Kafka answers none of them.
+fn named_twice(request: &ListOffsetsRequest) -> HashSet<(String, PartitionIndex)> {
+    let mut seen = HashSet::new();
+    let named = request
+        .topics
+        .iter()
+        .flat_map(|topic| topic.partitions.iter().map(|partition| (topic.name.as_str(), partition.partition_index)));
+    named.filter(|place| !seen.insert(*place)).map(|(name, index)| (name.to_owned(), index)).collect()
+}
+
 async fn answer(
     broker: &Broker,
-    partition: Option<Arc<Partition>>,
+    partition: Result<Arc<Partition>, LookupError>,
     wanted: &ListOffsetsPartition,
 ) -> ListOffsetsPartitionResponse {
     let result = match partition {
-        Some(partition) => look_up(broker, &partition, wanted).await,
-        None => Err(LookupError::Unknown),
+        Ok(partition) => look_up(broker, &partition, wanted).await,
+        Err(error) => Err(error),
     };
     let none = TimestampOffset { timestamp: TimestampMs::NONE, offset: Offset(-1), leader_epoch: LeaderEpoch::NONE };
     let (error_code, found) = match result {
@@ -123,6 +142,7 @@ fn code(error: &LookupError) -> ErrorCode {
         }
         LookupError::Epoch(error) => epoch_code(*error),
         LookupError::Special(_) => ErrorCode::UnsupportedVersion,
+        LookupError::Twice => ErrorCode::InvalidRequest,
         LookupError::Busy | LookupError::Read(_) => ErrorCode::KafkaStorageError,
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hashbrown::HashSet;
 use kennet_log::{AppendError, Appended};
 use kennet_metadata::{Image, Topic, is_internal};
 use kennet_protocol::messages::produce::{
@@ -50,7 +51,8 @@ enum ProduceError {
     Append(#[from] AppendError),
 }
 
-pub(super) fn handle(broker: &Arc<Broker>, header: &RequestHeader, request: ProduceRequest) -> Reply {
+pub(super) fn handle(broker: &Arc<Broker>, header: &RequestHeader, mut request: ProduceRequest) -> Reply {
+    keep_last_entries(&mut request);
     let version = header.api_version;
     let image = broker.controller.image();
     let now = clock::now();
@@ -77,9 +79,11 @@ pub(super) fn handle(broker: &Arc<Broker>, header: &RequestHeader, request: Prod
         }));
     }
     let header = RequestHeader::clone(header);
+    // the timeout is for replicas (acks=-1) only; with acks=1 Kafka answers when its own append is done, however long that takes
     let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+    let timeout = (request.acks == -1).then_some(timeout);
     Reply::Later(Box::pin(async move {
-        let deadline = tokio::time::Instant::now() + timeout;
+        let deadline = timeout.map(|timeout| tokio::time::Instant::now() + timeout);
         let mut responses = Vec::with_capacity(topics.len());
         for (name, topic_id, parts) in topics {
             let mut partition_responses = Vec::with_capacity(parts.len());
@@ -90,6 +94,25 @@ pub(super) fn handle(broker: &Arc<Broker>, header: &RequestHeader, request: Prod
         }
         answer(&header, &ProduceResponse { responses, ..ProduceResponse::default() })
     }))
+}
+
+/// Of a partition that is named twice the last entry counts, and is answered once, as in Kafka.
+fn keep_last_entries(request: &mut ProduceRequest) {
+    if request.topic_data.iter().map(|topic| topic.partition_data.len()).sum::<usize>() < 2 {
+        return;
+    }
+    let mut seen = HashSet::new();
+    for topic in request.topic_data.iter_mut().rev() {
+        let mut first = Vec::with_capacity(topic.partition_data.len());
+        for partition in std::mem::take(&mut topic.partition_data).into_iter().rev() {
+            if seen.insert((topic.name.clone(), topic.topic_id, partition.index)) {
+                first.push(partition);
+            }
+        }
+        first.reverse();
+        topic.partition_data = first;
+    }
+    request.topic_data.retain(|topic| !topic.partition_data.is_empty());
 }
 
 fn answer(header: &RequestHeader, response: &ProduceResponse) -> Vec<Bytes> {
@@ -215,10 +238,14 @@ fn failed(index: kennet_protocol::PartitionIndex, error_code: ErrorCode, message
     }
 }
 
-async fn finish(part: Part, deadline: tokio::time::Instant) -> PartitionProduceResponse {
+async fn finish(part: Part, deadline: Option<tokio::time::Instant>) -> PartitionProduceResponse {
     let Some(wait) = part.wait else { return part.response };
     let index = part.response.index;
-    match tokio::time::timeout_at(deadline, wait).await {
+    let acknowledged = match deadline {
+        Some(deadline) => tokio::time::timeout_at(deadline, wait).await,
+        None => Ok(wait.await),
+    };
+    match acknowledged {
         Ok(Ok(())) => part.response,
         Ok(Err(error)) => {
             let code = match &error {

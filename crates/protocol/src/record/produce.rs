@@ -70,7 +70,7 @@ pub enum InvalidBatch {
     /// A timestamp outside the topic's bounds.
     #[error("timestamp {timestamp} is not within the topic's bounds of {earliest} to {latest}")]
     Timestamp {
-        /// The batch's largest timestamp.
+        /// The batch's largest timestamp, or that of a record.
         timestamp: TimestampMs,
         /// The earliest allowed.
         earliest: TimestampMs,
@@ -104,7 +104,7 @@ pub fn check_produced(records: &Bytes, rules: &ProduceRules, now: TimestampMs) -
     check_fields(&batch)?;
     check_codec(&batch, rules)?;
     check_time(&batch, rules, now)?;
-    check_records(&batch, rules)?;
+    check_records(&batch, rules, now)?;
     Ok(batch)
 }
 
@@ -151,12 +151,16 @@ fn check_time(batch: &Batch, rules: &ProduceRules, now: TimestampMs) -> Result<(
     if rules.log_append_time || timestamp == TimestampMs::NONE {
         return Ok(());
     }
-    let earliest = TimestampMs(now.0.saturating_sub(rules.before_ms_max));
-    let latest = TimestampMs(now.0.saturating_add(rules.after_ms_max));
+    let (earliest, latest) = bounds(rules, now);
     if timestamp < earliest || timestamp > latest || timestamp.0 < 0 {
         return Err(InvalidBatch::Timestamp { timestamp, earliest, latest });
     }
     Ok(())
+}
+
+fn bounds(rules: &ProduceRules, now: TimestampMs) -> (TimestampMs, TimestampMs) {
+    let earliest = TimestampMs(now.0.saturating_sub(rules.before_ms_max));
+    (earliest, TimestampMs(now.0.saturating_add(rules.after_ms_max)))
 }
 
 /// How much larger than the largest batch a decompressed payload may be where the broker must look inside; this bounds the time.
@@ -166,7 +170,7 @@ const RECORD_BYTES_MIN: usize = 7;
 /// Keyless records that are named: each costs a message in the answer, and a compressed batch can hold millions.
 const KEYLESS_NAMED_MAX: usize = 1_000;
 
-fn check_records(batch: &Batch, rules: &ProduceRules) -> Result<(), InvalidBatch> {
+fn check_records(batch: &Batch, rules: &ProduceRules, now: TimestampMs) -> Result<(), InvalidBatch> {
     let header = batch.header();
     let is_compressed = header.attributes.compression() != Ok(Compression::None);
     let count = usize::try_from(header.record_count).unwrap_or(usize::MAX);
@@ -179,18 +183,24 @@ fn check_records(batch: &Batch, rules: &ProduceRules) -> Result<(), InvalidBatch
     if count > limit / RECORD_BYTES_MIN {
         return Err(InvalidBatch::Invalid { what: "it states more records than fit into a batch" });
     }
+    let (earliest, latest) = bounds(rules, now);
     let mut keyless = Vec::new();
-    let gap = batch.walk(limit, |record| {
+    let broken = batch.walk(limit, |record| {
         if record.offset_delta != record.index {
-            return ControlFlow::Break(());
+            return ControlFlow::Break(InvalidBatch::Invalid { what: "its records' offsets do not count up by one" });
+        }
+        let timestamp = record.timestamp;
+        let is_bounded = !rules.log_append_time && timestamp != TimestampMs::NONE;
+        if is_bounded && (timestamp < earliest || timestamp > latest) {
+            return ControlFlow::Break(InvalidBatch::Timestamp { timestamp, earliest, latest });
         }
         if rules.keys_required && !record.has_key && keyless.len() < KEYLESS_NAMED_MAX {
             keyless.push(record.index);
         }
         ControlFlow::Continue(())
     })?;
-    if gap.is_some() {
-        return Err(InvalidBatch::Invalid { what: "its records' offsets do not count up by one" });
+    if let Some(broken) = broken {
+        return Err(broken);
     }
     if keyless.is_empty() { Ok(()) } else { Err(InvalidBatch::MissingKeys { indexes: keyless }) }
 }
@@ -341,6 +351,17 @@ mod tests {
         assert!(matches!(check_produced(&far, &rules(), NOW), Err(InvalidBatch::Timestamp { .. })));
         let rules = ProduceRules { log_append_time: true, ..rules() };
         assert!(check_produced(&far, &rules, NOW).is_ok());
+    }
+
+    #[test]
+    fn each_uncompressed_record_must_be_within_the_bounds() {
+        let mut builder = BatchBuilder::new(NOW);
+        builder.push(TimestampMs(NOW.0 - 60_001), None, Some(b"old"), &[]);
+        builder.push(NOW, None, Some(b"new"), &[]);
+        let records = builder.build().unwrap();
+        assert!(check_produced(&records, &rules(), NOW).is_ok());
+        let rules = ProduceRules { before_ms_max: 60_000, ..rules() };
+        assert!(matches!(check_produced(&records, &rules, NOW), Err(InvalidBatch::Timestamp { .. })));
     }
 
     #[test]
