@@ -2,15 +2,30 @@
 
 use std::path::Path;
 
-use kennet_contract::BrokerConfig;
+use kennet_contract::{BrokerConfig, config_hash};
 
 use crate::start_error::StartError;
+
+/// A config, and which file content it came from.
+#[derive(Debug, Clone)]
+pub struct LoadedConfig {
+    /// The config.
+    pub config: BrokerConfig,
+    /// Hash of the file's bytes; empty for a config that came from no file.
+    pub hash: String,
+}
+
+impl From<BrokerConfig> for LoadedConfig {
+    fn from(config: BrokerConfig) -> Self {
+        Self { config, hash: String::new() }
+    }
+}
 
 /// Reads and resolves the config file. `id` fills in `{id}`; without it, a StatefulSet's pod name does.
 ///
 /// # Errors
 /// One sentence with file, field, value and remedy.
-pub fn load(path: &Path, id: Option<i32>) -> Result<BrokerConfig, StartError> {
+pub fn load(path: &Path, id: Option<i32>) -> Result<LoadedConfig, StartError> {
     let text =
         std::fs::read_to_string(path).map_err(|source| StartError::ReadConfig { path: path.to_owned(), source })?;
     let config: BrokerConfig = toml::from_str(&text).map_err(|error| StartError::ParseConfig {
@@ -18,7 +33,9 @@ pub fn load(path: &Path, id: Option<i32>) -> Result<BrokerConfig, StartError> {
         line: line(&text, &error),
         what: one_line(&error),
     })?;
-    config.resolve(id.or_else(ordinal_of_pod)).map_err(|source| StartError::Config { path: path.to_owned(), source })
+    let config = config.resolve(id.or_else(ordinal_of_pod));
+    let config = config.map_err(|source| StartError::Config { path: path.to_owned(), source })?;
+    Ok(LoadedConfig { config, hash: config_hash(&text) })
 }
 
 /// The number behind the last dash of the pod's name, which Kubernetes sets as the host name.

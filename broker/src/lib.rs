@@ -23,7 +23,7 @@ mod start;
 mod start_error;
 mod system;
 
-pub use config::load;
+pub use config::{LoadedConfig, load};
 pub use offline::{OfflineError, dump_segment, verify_directory};
 pub use start::{Running, run, start};
 pub use start_error::StartError;

@@ -34,14 +34,16 @@ use crate::start_error::StartError;
 pub(crate) struct Ready(Arc<Progress>);
 
 struct Progress {
+    config_hash: String,
     state: watch::Sender<BrokerState>,
     logs_total: AtomicU32,
     logs_done: AtomicU32,
 }
 
 impl Ready {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(config_hash: String) -> Self {
         Self(Arc::new(Progress {
+            config_hash,
             state: watch::Sender::new(BrokerState::AwaitingBootstrap),
             logs_total: AtomicU32::new(0),
             logs_done: AtomicU32::new(0),
@@ -65,6 +67,10 @@ impl Ready {
     /// One more log is open.
     pub(crate) fn recovered_one(&self) {
         self.0.logs_done.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn config_hash(&self) -> String {
+        self.0.config_hash.clone()
     }
 
     fn recovery(&self) -> Recovery {

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
+use crate::config::LoadedConfig;
 use crate::controller::Controller;
 use crate::identity::Identity;
 use crate::management::{self, Ready};
@@ -48,12 +49,12 @@ pub struct Running {
 ///
 /// # Errors
 /// Why it does not start.
-pub async fn run(config: BrokerConfig) -> Result<(), StartError> {
-    start_logs(&config);
+pub async fn run(loaded: LoadedConfig) -> Result<(), StartError> {
+    start_logs(&loaded.config);
     system::raise_file_limit();
     let stop = CancellationToken::new();
     let signal = stop_signal()?;
-    let starting = start(config, None, stop.clone());
+    let starting = start(loaded, None, stop.clone());
     tokio::pin!(starting, signal);
     let running = tokio::select! {
         running = &mut starting => running?,
@@ -70,10 +71,11 @@ pub async fn run(config: BrokerConfig) -> Result<(), StartError> {
 /// # Errors
 /// Why it does not start.
 pub async fn start(
-    mut config: BrokerConfig,
+    loaded: impl Into<LoadedConfig>,
     bootstrap: Option<fn(&str) -> BootstrapRecord>,
     stop: CancellationToken,
 ) -> Result<Running, StartError> {
+    let LoadedConfig { mut config, hash } = loaded.into();
     let root = config.data_directory.clone();
     let io = |source| StartError::Io { path: root.clone(), source };
     std::fs::create_dir_all(&root).map_err(io)?;
@@ -88,7 +90,7 @@ pub async fn start(
         tracing::warn!(bytes = loaded.bytes_cut, "an unfinished append to the metadata log was cut");
     }
     let mut image = loaded.image;
-    let ready = Ready::new();
+    let ready = Ready::new(hash);
     let endpoints = management::Endpoints::bind(&mut config, &ready)?;
     if image.broker(BrokerId(config.id())).is_none() && log.committed_offset() < 0 {
         // an empty cluster formed over somebody's records would lose them

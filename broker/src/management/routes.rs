@@ -74,7 +74,7 @@ async fn status(State(Serving { broker, ready, tls }): State<Serving>) -> Json<S
         recovery: ready.recovery(),
         disk_available_bytes: space.map_or(0, |space| space.available),
         disk_total_bytes: space.map_or(0, |space| space.total),
-        config_hash: String::new(),
+        config_hash: ready.config_hash(),
         certificate_expires: tls.expires(),
         voters: vec![broker.config.id()],
     })

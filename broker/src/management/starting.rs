@@ -44,7 +44,7 @@ async fn status(State(Starting { identity, ready, .. }): State<Starting>) -> Jso
         recovery: ready.recovery(),
         disk_available_bytes: 0,
         disk_total_bytes: 0,
-        config_hash: String::new(),
+        config_hash: ready.config_hash(),
         certificate_expires: 0,
         voters: Vec::new(),
     })

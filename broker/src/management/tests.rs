@@ -137,7 +137,7 @@ async fn endpoint(authority: &Authority, folder: &Path) -> (u16, CertificatePath
     let port = socket.local_addr().unwrap().port();
     let identity =
         Identity { cluster_id: CLUSTER, broker_id: 0, directory_id: "mine".to_owned(), format_version: FORMAT_VERSION };
-    let (router, _) = starting::router(identity, Ready::new());
+    let (router, _) = starting::router(identity, Ready::new(String::new()));
     tokio::spawn(tls::serve(Arc::new(socket), tls, router, CancellationToken::new()));
     (port, paths)
 }
@@ -219,11 +219,14 @@ async fn a_broker_becomes_a_cluster_only_by_the_record_for_its_directory_and_ser
     let config = config(folder.path(), certificates);
     let port = config.management.port;
     let stop = CancellationToken::new();
-    let starting = tokio::spawn(crate::start(config, None, stop.clone()));
+    let (file, text) = (folder.path().join("broker.toml"), toml::to_string(&config).unwrap());
+    std::fs::write(&file, &text).unwrap();
+    let starting = tokio::spawn(crate::start(crate::load(&file, None).unwrap(), None, stop.clone()));
     let boss = client(&ours.pem, Some(&ours.sign(Some(operator(CLUSTER)))));
     let peer = client(&ours.pem, Some(&ours.sign(Some(broker(CLUSTER)))));
 
     let waiting = until(port, &boss, BrokerState::AwaitingBootstrap).await;
+    assert_eq!(waiting.config_hash, kennet_contract::config_hash(&text));
     let record = |cluster_id, voter: &str| {
         serde_json::to_value(BootstrapRecord { cluster_id, voters: vec![voter.to_owned()] }).unwrap()
     };
@@ -239,6 +242,7 @@ async fn a_broker_becomes_a_cluster_only_by_the_record_for_its_directory_and_ser
 
     let serving = until(port, &boss, BrokerState::Serving).await;
     assert_eq!((serving.directory_id.as_str(), serving.voters.as_slice()), (waiting.directory_id.as_str(), &[0][..]));
+    assert_eq!(serving.config_hash, waiting.config_hash);
     assert!(serving.metadata_offset >= 0 && serving.certificate_expires > 0, "{serving:?}");
     assert_eq!(put(&boss, &right).await.0, StatusCode::NO_CONTENT);
     assert_eq!(put(&boss, &record(CLUSTER, "another")).await.0, StatusCode::CONFLICT);

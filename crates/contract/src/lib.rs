@@ -5,6 +5,7 @@
 
 mod broker_config;
 mod cluster_id;
+mod config_hash;
 pub mod config_keys;
 mod exit;
 mod identity;
@@ -17,5 +18,6 @@ pub use broker_config::{
     PlainEndpoint,
 };
 pub use cluster_id::{ClusterId, ClusterIdError};
+pub use config_hash::config_hash;
 pub use exit::ExitCode;
 pub use identity::{PeerIdentity, PeerIdentityError};
