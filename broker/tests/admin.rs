@@ -51,6 +51,26 @@ fn no_config_keys_and_an_empty_list_of_them_both_mean_all() {
 }
 
 #[test]
+fn a_brokers_configs_say_who_and_where_it_is() {
+    let (broker, mut client) = broker_with_topic(&[]);
+    let all = configs(&mut client, 4, "0", None);
+    let address = format!("PLAIN://127.0.0.1:{}", broker.address.port());
+    let directory = broker.data().display().to_string();
+    for (name, value) in [
+        ("broker.id", "0"),
+        ("node.id", "0"),
+        ("log.dirs", directory.as_str()),
+        ("listeners", address.as_str()),
+        ("advertised.listeners", address.as_str()),
+        ("process.roles", "broker,controller"),
+    ] {
+        let found = all.iter().find(|config| config.name == name).expect(name);
+        assert_eq!((found.value.as_deref(), found.read_only), (Some(value), true), "{name}");
+    }
+    assert!(configs(&mut client, 4, "", None).is_empty(), "nothing was set for all brokers");
+}
+
+#[test]
 fn acks_1_does_not_time_out() {
     let (_broker, mut client) = broker_with_topic(&[]);
     for number in 0..20 {

@@ -62,7 +62,7 @@ fn describe(
         Some(ResourceType::Broker) if name.is_empty() || name == broker.id().to_string() => {
             let configs = broker.configs(&image, None);
             let rows = config_keys::BROKER_KEYS.iter().filter(wanted).filter_map(|key| {
-                let mut values = configs.broker_values(key);
+                let mut values = shown(broker, key).map_or_else(|| configs.broker_values(key), |value| vec![value]);
                 if name.is_empty() {
                     // the default of all brokers: only what was set for all
                     values.retain(|value| value.source == Source::DynamicCluster);
@@ -80,6 +80,31 @@ fn describe(
             Err((ErrorCode::InvalidRequest, format!("resource type {} has no configs here", resource.resource_type)))
         }
     }
+}
+
+/// The value of a key that the config file gives under a name of its own: tools look for Kafka's.
+fn shown(broker: &Broker, key: &'static ConfigKey) -> Option<Value> {
+    let config = &broker.config;
+    let text = match key.name {
+        "broker.id" | "node.id" => broker.id().to_string(),
+        "log.dirs" => config.data_directory.display().to_string(),
+        "listeners" => addresses(config.listeners.iter().map(|at| (&at.name, &at.bind, at.port))),
+        "advertised.listeners" => {
+            addresses(config.listeners.iter().map(|at| (&at.name, &at.advertised_host, at.advertised_port)))
+        }
+        _ => return None,
+    };
+    Some(Value { name: key.name, text, source: Source::File })
+}
+
+/// Addresses as Kafka writes them: `PLAIN://[::]:9092`.
+fn addresses<'a>(listeners: impl Iterator<Item = (&'a String, &'a String, u16)>) -> String {
+    let address = |(name, host, port): (&String, &String, u16)| {
+        let is_bare_v6 = host.contains(':') && !host.starts_with('[');
+        let host = if is_bare_v6 { format!("[{host}]") } else { host.clone() };
+        format!("{}://{host}:{port}", name.to_uppercase())
+    };
+    listeners.map(address).collect::<Vec<_>>().join(",")
 }
 
 fn row(

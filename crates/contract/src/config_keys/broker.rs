@@ -8,11 +8,27 @@ const INT_MAX: i64 = 2_147_483_647;
 /// Sorted by name.
 pub const BROKER_KEYS: &[ConfigKey] = &[
     ConfigKey {
+        name: "advertised.listeners",
+        kind: Kind::Text,
+        default: "",
+        doc: "Where clients find the broker.",
+        effect: Effect::Fixed("it shows advertised_host and advertised_port of the listeners in the config file"),
+        broker_keys: &[],
+    },
+    ConfigKey {
         name: "auto.create.topics.enable",
         kind: Kind::Boolean,
         default: "true",
         doc: "Create a topic when a client asks for it.",
         effect: Effect::Effective,
+        broker_keys: &[],
+    },
+    ConfigKey {
+        name: "broker.id",
+        kind: Kind::Int(-1, INT_MAX),
+        default: "-1",
+        doc: "The broker's number.",
+        effect: Effect::Fixed("it shows broker_id of the config file"),
         broker_keys: &[],
     },
     ConfigKey {
@@ -96,11 +112,27 @@ pub const BROKER_KEYS: &[ConfigKey] = &[
         broker_keys: &[],
     },
     ConfigKey {
+        name: "listeners",
+        kind: Kind::Text,
+        default: "",
+        doc: "Where the broker listens.",
+        effect: Effect::Fixed("it shows bind and port of the listeners in the config file"),
+        broker_keys: &[],
+    },
+    ConfigKey {
         name: "log.cleanup.policy",
         kind: Kind::List(&["compact", "delete"]),
         default: "delete",
         doc: "Default of a topic's cleanup.policy.",
         effect: Effect::Effective,
+        broker_keys: &[],
+    },
+    ConfigKey {
+        name: "log.dirs",
+        kind: Kind::Text,
+        default: "",
+        doc: "Where the logs are.",
+        effect: Effect::Fixed("it shows data_directory of the config file"),
         broker_keys: &[],
     },
     ConfigKey {
@@ -264,6 +296,14 @@ pub const BROKER_KEYS: &[ConfigKey] = &[
         broker_keys: &[],
     },
     ConfigKey {
+        name: "node.id",
+        kind: Kind::Int(-1, INT_MAX),
+        default: "-1",
+        doc: "The broker's number.",
+        effect: Effect::Fixed("it shows broker_id of the config file"),
+        broker_keys: &[],
+    },
+    ConfigKey {
         name: "num.io.threads",
         kind: Kind::Int(1, INT_MAX),
         default: "8",
@@ -333,6 +373,14 @@ pub const BROKER_KEYS: &[ConfigKey] = &[
         default: "104857600",
         doc: "Segment size of __consumer_offsets, when it is created.",
         effect: Effect::Effective,
+        broker_keys: &[],
+    },
+    ConfigKey {
+        name: "process.roles",
+        kind: Kind::List(&["broker", "controller"]),
+        default: "broker,controller",
+        doc: "What this process is.",
+        effect: Effect::Fixed("a broker is its own controller"),
         broker_keys: &[],
     },
     ConfigKey {
