@@ -50,15 +50,27 @@ impl TestBroker {
         Self::on(tempfile::tempdir().expect("a folder for the data"), kafka)
     }
 
+    /// Starts a broker whose clients connect to this address.
+    pub fn listening(bind: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the data");
+        let mut config = config(folder.path(), &[]);
+        bind.clone_into(&mut config.listeners[0].bind);
+        Self::of(folder, config)
+    }
+
     /// Starts a broker on a folder that is there.
     pub fn on(folder: TempDir, kafka: &[(&str, &str)]) -> Self {
+        let config = config(folder.path(), kafka);
+        Self::of(folder, config)
+    }
+
+    fn of(folder: TempDir, config: BrokerConfig) -> Self {
         count_panics();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .expect("a runtime for the broker");
-        let config = config(folder.path(), kafka);
         let started = kennet_broker::start(config, Some(bootstrap), CancellationToken::new());
         let running = runtime.block_on(started).expect("the broker starts");
         let address = SocketAddr::from(([127, 0, 0, 1], running.config.listeners[0].port));
