@@ -156,10 +156,8 @@ clusters_steps() {
     step "operator: they can be corrected and deleted" corrected
     step "operator: whenDeleted Delete takes volume and identity along" volume_goes
     step "operator: whenDeleted Retain keeps them" volume_stays
-    # needs: the switch from Delete to Retain takes the volume's owner away
-    # step "operator: whenDeleted may change to Retain" volume_stays_after_all
-    # needs: a finished roll removes its annotations
-    # step "operator: a finished roll leaves no way back" roll_forgotten
+    step "operator: whenDeleted may change to Retain" volume_stays_after_all
+    step "operator: a finished roll leaves no way back" roll_forgotten
     step "operator: wiped statuses come back, and nothing else is written" statuses_wiped
     step "operator: kstatus calls every object current" all_judged
     step "operator: a namespace gets a cluster and Topics" namespace_made
