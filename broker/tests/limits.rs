@@ -25,6 +25,7 @@ fn resident_kib() -> u64 {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the pace is one of real time, over a real socket")]
 fn who_sends_a_request_slowly_is_closed() {
     let _turn = alone();
     let broker = TestBroker::start();
