@@ -76,7 +76,10 @@ fn partition(
         |outcome: Option<&Result<ListedOffset, ClientError>>| outcome?.as_ref().ok().map(|found| found.offset.0);
     let show = |number: Option<i64>| number.map_or("-".to_owned(), |number| number.to_string());
     let problem = [end, start].into_iter().flatten().find_map(|outcome| outcome.as_ref().err());
-    let problem = problem.map(ToString::to_string);
+    let problem = problem.map(ToString::to_string).or_else(|| {
+        let index = one.index;
+        leader.is_none().then(|| format!("{topic}-{index} has no leader: the log of the broker that has it says why"))
+    });
     if let Some(why) = &problem {
         note(why);
     }

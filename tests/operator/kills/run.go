@@ -74,7 +74,7 @@ func (r *run) path(group, rest string) string {
 }
 
 func (w *world) newRun(worker, n int) (*run, error) {
-	r := &run{world: w, namespace: fmt.Sprintf("kills-%d", n), user: firstUser + worker, port: 20000 + 10*worker}
+	r := &run{world: w, namespace: fmt.Sprintf("kills-%d", n), user: firstUser + worker, port: 20000 + 10*n}
 	rbac := strings.ReplaceAll(w.rbac, "place-holder", r.namespace)
 	// what belongs to no namespace needs a name of its own
 	rbac = strings.ReplaceAll(rbac, "name: kennet-kills", "name: kennet-"+r.namespace)
@@ -204,10 +204,20 @@ func (r *run) settled() bool {
 	return true
 }
 
+// bind waits for the port for a while: what an operator that was killed had open may be closing still.
+func bind(port int) (net.Listener, error) {
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		listener, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil || !errors.Is(err, syscall.EADDRINUSE) || time.Now().After(end) {
+			return listener, err
+		}
+	}
+}
+
 func (r *run) listen(c *counter) ([]net.Listener, error) {
 	var listeners []net.Listener
 	for i := range 3 {
-		listener, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", r.port+i))
+		listener, err := bind(r.port + i)
 		if err != nil {
 			return nil, err
 		}
