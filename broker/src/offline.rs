@@ -20,7 +20,9 @@ pub enum OfflineError {
     #[error("cannot verify: {0}")]
     Verify(#[from] kennet_log::OpenError),
     /// It is not there.
-    #[error("there is no data directory {path}: expected one that a broker has used")]
+    #[error(
+        "{path} is no data directory: expected the folder with identity.json, which for kennet dev is .kennet/NAME/data"
+    )]
     NoDirectory {
         /// The directory.
         path: std::path::PathBuf,
@@ -75,7 +77,8 @@ impl OfflineError {
 /// # Errors
 /// When the directory can't be read, or a partition is damaged.
 pub fn verify_directory(directory: &Path, out: &mut impl Write) -> Result<(), OfflineError> {
-    if !directory.is_dir() {
+    // also so that nothing, not even a lock file, is made in a folder of somebody else
+    if !directory.join("identity.json").is_file() {
         return Err(OfflineError::NoDirectory { path: directory.to_owned() });
     }
     let (mut partitions, mut damaged) = (0, 0);

@@ -443,6 +443,9 @@ fn a_data_directory_is_verified_and_a_segment_dumped_without_a_broker() {
         |arguments: &[&std::ffi::OsStr]| Command::new(PROGRAM).args(arguments).output().expect("the program starts");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let directory = folder.path().join("data");
+    let verify = run(&["verify".as_ref(), directory.as_os_str()]);
+    assert_eq!((verify.status.code(), directory.join("lock").exists()), (Some(4), false), "no data directory");
+    std::fs::write(directory.join("identity.json"), "{}").expect("an identity");
     let verified = run(&["verify".as_ref(), directory.as_os_str()]);
     assert_eq!(verified.status.code(), Some(0));
     assert!(text(&verified.stdout).contains("offsets=0..2 segments=1 batches=1 records=2"), "{verified:?}");
