@@ -127,6 +127,10 @@ func strip(value any) any {
 	case []any:
 		kept := make([]any, 0, len(value))
 		for _, inner := range value {
+			// the job controller notes that a Job was resumed only if it looked while it was suspended
+			if text(inner, "type") == "Suspended" && strings.HasPrefix(text(inner, "reason"), "Job") {
+				continue
+			}
 			kept = append(kept, strip(inner))
 		}
 		return kept
