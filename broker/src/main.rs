@@ -1,5 +1,6 @@
 //! `kennet-broker`: the command line around the broker.
 
+use std::io::{BufWriter, StdoutLock, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -51,14 +52,13 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let result = match arguments.command {
         Some(Command::CheckConfig { file, id }) => kennet_broker::load(&file, Some(id)).map(drop),
         Some(Command::Verify { directory }) => {
-            return offline(kennet_broker::verify_directory(&directory, &mut out), out);
+            return offline(|out| kennet_broker::verify_directory(&directory, out));
         }
         Some(Command::Dump { file, records }) => {
-            return offline(kennet_broker::dump_segment(&file, records, &mut out), out);
+            return offline(|out| kennet_broker::dump_segment(&file, records, out));
         }
         None => serve(&arguments.config, arguments.id),
     };
@@ -68,7 +68,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn offline(result: Result<(), OfflineError>, mut out: impl std::io::Write) -> ExitCode {
+/// Runs a command that writes to standard output, which is held only here and not while a broker serves.
+fn offline(command: impl FnOnce(&mut BufWriter<StdoutLock<'_>>) -> Result<(), OfflineError>) -> ExitCode {
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let result = command(&mut out);
     // whoever reads may have gone
     let _ = out.flush();
     match result {
