@@ -9,6 +9,7 @@ use kennet_client::{
     TimestampMs, TopicPartition,
 };
 
+use crate::closed_output::closed;
 use crate::command_line::Consume;
 use crate::error::CliError;
 use crate::output::{Output, note};
@@ -16,21 +17,25 @@ use crate::progress::Progress;
 use crate::record_json::RecordLine;
 
 const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
+/// A coordinator that answers at all answers within this time.
+const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(client: Client, output: &Output, options: Consume) -> Result<(), CliError> {
     let mut printer = Printer::new(*output, &options);
     let outcome = match &options.group {
-        None => until_interrupted(read_partitions(client, &options, &mut printer)).await,
+        None => while_wanted(read_partitions(client, &options, &mut printer)).await,
         Some(group) => read_in_group(client, group, &options, &mut printer).await,
     };
     printer.out.flush()?;
     outcome
 }
 
-async fn until_interrupted(work: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
+/// Until the work is done, Ctrl-C, or nobody is left to print for.
+async fn while_wanted(work: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
     tokio::select! {
         biased;
         interrupt = tokio::signal::ctrl_c() => Err(interrupt.map_or_else(CliError::from, |()| CliError::Interrupted)),
+        () = closed(std::io::stdout()) => Err(CliError::BrokenPipe),
         outcome = work => outcome,
     }
 }
@@ -95,7 +100,7 @@ async fn read_in_group(client: Client, group: &str, options: &Consume, printer: 
         }
         note_commits(&client, group, options).await
     };
-    until_interrupted(look_up).await?;
+    while_wanted(look_up).await?;
     let settings = GroupOptions {
         group: group.to_owned(),
         topics: vec![options.topic.clone()],
@@ -108,11 +113,11 @@ async fn read_in_group(client: Client, group: &str, options: &Consume, printer: 
         consumer.stop_at(ends);
     }
     // an interrupt ends the reading only: the member still leaves, so that the others need not wait for its session to end
-    let outcome = until_interrupted(read_as_member(&mut consumer, printer)).await;
-    // leaving is a courtesy: after a failure the session ends by itself
-    let left = consumer.leave().await;
+    let outcome = while_wanted(read_as_member(&mut consumer, printer)).await;
+    // leaving is a courtesy: after a failure, or without an answer soon, the session ends by itself
+    let left = tokio::time::timeout(LEAVE_LIMIT, consumer.leave()).await;
     outcome?;
-    Ok(left?)
+    Ok(left.unwrap_or(Ok(()))?)
 }
 
 /// A start is for partitions that the group has not begun: a member that joins, or is started again, must not rewind what others have read.

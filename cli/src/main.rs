@@ -3,6 +3,7 @@
 //! This file only reads the command line and turns the outcome into an exit code; each command has a file of its own.
 
 mod clock;
+mod closed_output;
 mod command_line;
 mod consume;
 mod dev;
