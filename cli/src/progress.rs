@@ -1,10 +1,13 @@
-//! What takes longer than a second shows on a terminal that it goes on: a spinner with a count or a sentence. Nothing when stderr is piped.
+//! What takes longer than a second shows on a terminal that it goes on: a spinner with a count or a sentence. When stderr is piped at most one
+//! line is written, for waits that would otherwise look like a hang.
 
 use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::task::AbortHandle;
+
+use crate::output::note;
 
 const SILENT: Duration = Duration::from_secs(1);
 /// Often enough to look alive.
@@ -32,6 +35,20 @@ impl Progress {
     pub(crate) fn waiting(what: &str) -> Self {
         let progress = Self::start("{spinner} {msg}, {elapsed}", true);
         progress.say(what);
+        progress
+    }
+
+    /// Says what is waited for, in a pipe too.
+    pub(crate) fn told(what: &str) -> Self {
+        let mut progress = Self::waiting(what);
+        if progress.appears.is_none() {
+            let line = what.to_owned();
+            let tell = async move {
+                tokio::time::sleep(SILENT).await;
+                note(&line);
+            };
+            progress.appears = Some(tokio::spawn(tell).abort_handle());
+        }
         progress
     }
 

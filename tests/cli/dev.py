@@ -83,6 +83,90 @@ def killed_supervisor():
     kennet.run("dev", "down")
 
 
+def stray_files():
+    """What somebody else put beside the clusters is left alone; what can't be read is named."""
+    strays = os.path.join(folder, ".kennet")
+    os.makedirs(os.path.join(strays, "broken"))
+    for path, text in [("notes.txt", "mine"), ("broken/dev.json", "{")]:
+        with open(os.path.join(strays, path), "w", encoding="utf-8") as file:
+            file.write(text)
+    process = up()
+    try:
+        for arguments in (["dev", "status"], ["dev", "down"]):
+            code, out, err = kennet.end(*arguments)
+            assert code == 0 and b"quickstart" in out and "broken" in err and "notes.txt" not in err, f"exit {code}: {out} {err}"
+        equal(process.wait(timeout=30), 0)
+        kennet.refused(3, "broken", "dev", "status", "broken")
+    finally:
+        os.remove(os.path.join(strays, "notes.txt"))
+        shutil.rmtree(os.path.join(strays, "broken"))
+
+
+def killed_broker():
+    process = up()
+    os.kill(broker(), signal.SIGKILL)
+    err = process.communicate(timeout=30)[1].decode()
+    assert "was killed by signal 9" in err and "quickstart/broker.log" in err, err
+    equal((process.returncode, [one["state"] for one in status()]), (1, ["Stopped"]))
+
+
+def readers_end():
+    """A reader ends when nobody reads its output any more or the broker is gone, though there is nothing to write."""
+    up()
+    place = ["--bootstrap", address(), "--timeout", "3s"]
+    kennet.run("produce", "events", *place, stdin=b"x\n")
+    closed, broken, alone = ([], [], ["--group", "alone"])
+    for one in (["--from-beginning"], ["--group", "piped", "--from-beginning"]):
+        reader = kennet.start("consume", "events", *one, *place)
+        assert reader.stdout.readline(), reader.stderr.read()
+        reader.stdout.close()
+        closed.append(reader)
+    for reader in closed:
+        equal((reader.wait(timeout=5), reader.stderr.read()), (0, b""))
+    equal([one["state"] for one in kennet.json("groups", "describe", "piped", *place)], ["Empty"])
+    for one in ([], alone):
+        reader = kennet.start("consume", "events", *one, *place)
+        until(10, lambda: catches_interrupts(reader.pid), "the reader is at work")
+        broken.append(reader)
+    time.sleep(1)
+    os.kill(broker(), signal.SIGKILL)
+    for reader in broken:
+        err = reader.communicate(timeout=20)[1].decode()
+        assert reader.returncode == 1 and "no broker answers" in err, f"exit {reader.returncode}: {err}"
+    # a closed pipe is seen also when the broker hangs, in which case leaving the group is not waited for
+    up()
+    reader = kennet.start("consume", "events", "--group", "hung", "--from-beginning", "--bootstrap", address())
+    assert reader.stdout.readline(), "nothing was read"
+    time.sleep(0.5)
+    os.kill(broker(), signal.SIGSTOP)
+    try:
+        reader.stdout.close()
+        equal((reader.wait(timeout=10), reader.stderr.read()), (0, b""))
+    finally:
+        os.kill(broker(), signal.SIGCONT)
+    kennet.run("dev", "down")
+
+
+def slow_down():
+    """A broker that takes its time to stop: one line says so in a pipe, progress on a terminal."""
+    for start, end in [
+        (lambda: kennet.start("dev", "down"), lambda process: process.communicate(timeout=30)[1].decode()),
+        (lambda: kennet.terminal("dev", "down"), lambda terminal: terminal.end()[1]),
+    ]:
+        up()
+        pid = broker()
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            down = start()
+            time.sleep(2.5)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        shown = end(down)
+        assert "the broker of cluster 'quickstart'" in shown, repr(shown)
+    up()
+    equal(kennet.end("dev", "down")[2], "")
+
+
 def grown():
     with open(quickstart, encoding="utf-8") as file:
         text = file.read().replace("partitions: 6", "partitions: 7")
@@ -100,6 +184,8 @@ def wrong_manifests():
         ("brokers", lambda text: text.replace("brokers: 1", "brokers: 3")),
         ("brokerz", lambda text: text.replace("brokers: 1", "brokers: 1\n  brokerz: 1")),
         ("size", lambda text: text.replace("size: 1Gi", "size: big")),
+        ("expected kennet.dev/v1alpha1", lambda text: text.replace("kennet.dev/v1alpha1", "kennet.dev/v9")),
+        ("examples/quickstart.yaml", lambda text: ""),
     ]:
         with open(quickstart, encoding="utf-8") as file:
             text = change(file.read())
@@ -268,6 +354,9 @@ try:
     step("down stops it, twice does no harm", goes_down)
     step("data stays, Ctrl-C ends it", data_stays)
     step("a killed supervisor leaves nothing that down does not end", killed_supervisor)
+    step("a stray file beside the clusters does no harm", stray_files)
+    step("a broker that is killed is told by its signal", killed_broker)
+    step("a slow stop says what it waits for", slow_down)
     step("a grown topic is grown", grown)
     step("a wrong file is refused with its field", wrong_manifests)
     step("a taken port is refused", taken_ports)
@@ -276,6 +365,7 @@ try:
     step("an offline partition does not hide the others", an_offline_partition)
     step("a second Ctrl-C does not wait for a broker that hangs", a_broker_that_hangs)
     step("a slow start shows on a terminal", slow_start)
+    step("readers end without a reader or a broker", readers_end)
 finally:
     kennet.end("dev", "down")
     for process in running:

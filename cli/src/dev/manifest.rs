@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use kennet_api::names::{GROUP, VERSION};
 use kennet_api::{KafkaClusterSpec, TopicSpec};
 use kennet_model::cluster::{ValidatedCluster, validate as validate_cluster};
 use kennet_model::topic::{ValidatedTopic, validate as validate_topic};
@@ -14,10 +15,12 @@ use serde_json::Value;
 
 use crate::error::CliError;
 
-const GROUP: &str = "kennet.dev/";
 /// What only Kubernetes can do something with.
 const WITHOUT_MEANING: [&str; 8] =
     ["version", "image", "storage", "resources", "pods", "rollout", "disruptionBudget", "listeners[].port"];
+
+/// A file to begin with, in this repository.
+const EXAMPLE: &str = "examples/quickstart.yaml";
 
 /// What a file asks for.
 #[derive(Debug)]
@@ -45,8 +48,9 @@ fn parse(text: &str) -> Result<Manifest, String> {
     for document in documents.iter().filter(|document| !document.is_null()) {
         let field = |pointer: &str| document.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         let (version, kind, name) = (field("/apiVersion"), field("/kind"), field("/metadata/name"));
+        let ours = is_ours(version, kind).map_err(|why| format!("{kind} '{name}': {why}"))?;
         match kind {
-            "KafkaCluster" if version.starts_with(GROUP) => {
+            "KafkaCluster" if ours => {
                 let spec: KafkaClusterSpec = spec(document, kind, name)?;
                 let valid =
                     validate_cluster(name, "default", &spec).map_err(|error| format!("{kind} '{name}': {error}"))?;
@@ -55,7 +59,7 @@ fn parse(text: &str) -> Result<Manifest, String> {
                 }
                 notes.extend(unheeded(document));
             }
-            "Topic" if version.starts_with(GROUP) => {
+            "Topic" if ours => {
                 let spec: TopicSpec = spec(document, kind, name)?;
                 let valid = validate_topic(name, &spec).map_err(|error| format!("{kind} '{name}': {error}"))?;
                 topics.push((spec.cluster_ref.name, valid));
@@ -63,11 +67,24 @@ fn parse(text: &str) -> Result<Manifest, String> {
             _ => notes.push(format!("{kind} '{name}' has no meaning without Kubernetes")),
         }
     }
-    let cluster = cluster.ok_or("it has no KafkaCluster (kennet.dev/v1alpha1)")?;
+    let cluster = cluster.ok_or_else(|| {
+        format!("it has no KafkaCluster: expected a document with apiVersion {GROUP}/{VERSION} and kind KafkaCluster, as in {EXAMPLE}")
+    })?;
     if let Some((other, topic)) = topics.iter().find(|(of, _)| of != cluster.name.as_str()) {
         return Err(format!("topic '{}' is of cluster '{other}', and the file has '{}'", topic.name, cluster.name));
     }
     Ok(Manifest { cluster, topics: topics.into_iter().map(|(_, topic)| topic).collect(), notes })
+}
+
+/// Whether it is one of our group's kinds. Of those only one version is known; a cluster or topic that names no version at all is one of them.
+fn is_ours(version: &str, kind: &str) -> Result<bool, String> {
+    let expected = format!("{GROUP}/{VERSION}");
+    let forgotten = version.is_empty() && matches!(kind, "KafkaCluster" | "Topic");
+    let ours = forgotten || version.split('/').next() == Some(GROUP);
+    if ours && version != expected {
+        return Err(format!("apiVersion is '{version}': expected {expected}"));
+    }
+    Ok(ours)
 }
 
 fn spec<T: DeserializeOwned + Serialize>(document: &Value, kind: &str, name: &str) -> Result<T, String> {
@@ -136,6 +153,32 @@ mod tests {
         assert!(error.contains("KafkaCluster 'quickstart'"), "{error}");
         let error = parse(&QUICKSTART.replace("size: 1Gi", "size: 1Gi\n    clas: fast")).unwrap_err();
         assert!(error.contains("spec.storage.clas"), "{error}");
-        assert!(parse("kind: ConfigMap").unwrap_err().contains("no KafkaCluster"));
+    }
+
+    #[test]
+    fn a_file_without_a_cluster_is_told_what_is_expected() {
+        for text in ["", "kind: ConfigMap"] {
+            let error = parse(text).unwrap_err();
+            for words in
+                ["no KafkaCluster", "apiVersion kennet.dev/v1alpha1", "kind KafkaCluster", "examples/quickstart.yaml"]
+            {
+                assert!(error.contains(words), "'{words}' is not in: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_version_that_is_known_is_read() {
+        for version in ["kennet.dev/v1", "kennet.dev/v1alpha2", "kennet.dev/", "kennet.dev", "\"\""] {
+            for kind in ["KafkaCluster", "Topic"] {
+                let known = format!("apiVersion: kennet.dev/v1alpha1\nkind: {kind}");
+                let error =
+                    parse(&QUICKSTART.replace(&known, &format!("apiVersion: {version}\nkind: {kind}"))).unwrap_err();
+                assert!(error.contains(kind) && error.contains("expected kennet.dev/v1alpha1"), "{version}: {error}");
+            }
+        }
+        // another group's kind of the same name is not meant for us
+        let foreign = "\n---\napiVersion: example.org/v1\nkind: Topic\nmetadata: {name: other}\n";
+        assert_eq!(parse(&format!("{QUICKSTART}{foreign}")).unwrap().topics.len(), 1);
     }
 }

@@ -21,6 +21,7 @@ use crate::dev::state::State;
 use crate::error::CliError;
 use crate::management::Management;
 use crate::output::Output;
+use crate::progress::Progress;
 
 /// Where clusters live, below the current directory.
 const HOME: &str = ".kennet";
@@ -77,13 +78,16 @@ async fn down(output: &Output, only: Option<&str>) -> Result<(), CliError> {
         let Some(process) = processes.into_iter().flatten().find(|process| process.is_alive()) else { continue };
         process.terminate().map_err(|source| CliError::failed(&format!("stopping {}", state.cluster), source))?;
         let limit = tokio::time::Instant::now() + DOWN_LIMIT;
+        let what =
+            format!("the broker of cluster '{}' flushes and stops, at most {} s", state.cluster, DOWN_LIMIT.as_secs());
+        let _progress = Progress::told(&what);
         while processes.into_iter().flatten().any(|process| process.is_alive()) {
             if tokio::time::Instant::now() > limit {
                 return Err(CliError::Failed(format!(
                     "cluster '{}' did not stop within {} s: see {}",
                     state.cluster,
                     DOWN_LIMIT.as_secs(),
-                    state.folder.join("broker.log").display()
+                    state.folder.join(supervisor::LOG).display()
                 )));
             }
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::dev::place;
 use crate::error::CliError;
 use crate::management::Management;
+use crate::output::note;
 
 const FILE: &str = "dev.json";
 
@@ -70,7 +71,10 @@ impl State {
         let path = folder.join(FILE);
         let text = match std::fs::read(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            // a file beside the clusters' folders is none of ours
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
             Err(source) => return Err(CliError::failed(&format!("reading {}", path.display()), source)),
         };
         let state: Self =
@@ -78,7 +82,7 @@ impl State {
         Ok(Some(Self { folder, ..state }))
     }
 
-    /// Every cluster, or the one of this name.
+    /// Every cluster, or the one of this name. Of many, one that can't be read is named and takes nothing away from the others.
     pub(super) fn load_all(home: &Path, only: Option<&str>) -> Result<Vec<Self>, CliError> {
         if let Some(name) = only {
             let none = || CliError::Failed(format!("there is no cluster '{name}' in {}", home.display()));
@@ -93,7 +97,12 @@ impl State {
         names.sort();
         let mut states = Vec::new();
         for name in names {
-            states.extend(Self::load(home, &name)?);
+            match Self::load(home, &name) {
+                Ok(state) => states.extend(state),
+                Err(error) => {
+                    note(&format!("left out: {error}: remove {} if it is no cluster", home.join(name).display()))
+                }
+            }
         }
         Ok(states)
     }
@@ -122,12 +131,35 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use super::Process;
+    use super::{Process, State};
 
     #[test]
     fn a_process_is_known_by_number_and_start() {
         let me = Process::of(std::process::id()).unwrap();
         assert!(me.is_alive());
         assert!(!Process { started: me.started + 1, ..me }.is_alive());
+    }
+
+    #[test]
+    fn what_is_no_cluster_does_not_hide_the_clusters() {
+        let home = tempfile::tempdir().unwrap();
+        let state = State {
+            cluster: "good".to_owned(),
+            cluster_id: kennet_contract::ClusterId::from_bytes([7; 16]),
+            base_port: 29090,
+            supervisor: None,
+            broker: None,
+            folder: home.path().join("good"),
+        };
+        std::fs::create_dir(&state.folder).unwrap();
+        state.save().unwrap();
+        std::fs::write(home.path().join("a-file"), "stray").unwrap();
+        std::fs::create_dir(home.path().join("empty")).unwrap();
+        std::fs::create_dir(home.path().join("broken")).unwrap();
+        std::fs::write(home.path().join("broken/dev.json"), "{").unwrap();
+        assert_eq!(State::load_all(home.path(), None).unwrap(), [state]);
+        // what was asked for by name is not left out
+        assert!(State::load_all(home.path(), Some("broken")).unwrap_err().to_string().contains("broken/dev.json"));
+        assert!(State::load_all(home.path(), Some("a-file")).unwrap_err().to_string().contains("'a-file'"));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -22,6 +23,8 @@ use crate::output::{Output, note};
 use crate::progress::Progress;
 
 const BROKER: &str = "kennet-broker";
+/// What the broker says, in the cluster's folder.
+pub(super) const LOG: &str = "broker.log";
 /// Recovery of much data takes its time; a broker that ends is noticed at once.
 const START_LIMIT: Duration = Duration::from_secs(120);
 /// A broker that flushes and closes; after that it is killed.
@@ -41,7 +44,7 @@ pub(super) async fn up(output: &Output, file: &Path, base: Option<u16>) -> Resul
         biased;
         _ = interrupt.recv() => Ok(()),
         _ = terminate.recv() => Ok(()),
-        status = broker.wait() => Err(ended(&state, status.ok())),
+        status = broker.wait() => Err(ended(&state.folder.join(LOG), status.ok())),
         outcome = serve(output, &manifest, &state) => outcome,
     };
     let stopped = stop(&mut broker).await;
@@ -85,7 +88,7 @@ fn prepare(manifest: &Manifest, base: Option<u16>) -> Result<State, CliError> {
 
 fn start(state: &mut State) -> Result<Child, CliError> {
     let program = find_broker()?;
-    let log = state.folder.join("broker.log");
+    let log = state.folder.join(LOG);
     let file = File::create(&log).map_err(|source| CliError::failed(&format!("writing {}", log.display()), source))?;
     let broker = Command::new(&program)
         .arg("--config")
@@ -128,7 +131,7 @@ async fn serve(output: &Output, manifest: &Manifest, state: &State) -> Result<()
         Ok::<(), CliError>(())
     };
     let late = |_| {
-        let log = state.folder.join("broker.log");
+        let log = state.folder.join(LOG);
         CliError::Failed(format!("the broker is not ready after {} s: see {}", START_LIMIT.as_secs(), log.display()))
     };
     tokio::time::timeout(START_LIMIT, ready).await.map_err(late)??;
@@ -191,9 +194,45 @@ async fn stop(broker: &mut Child) -> Result<(), CliError> {
     Err(CliError::Failed(format!("the broker did not stop within {} s and was killed", STOP_LIMIT.as_secs())))
 }
 
-/// The broker's own last words say best why it ended.
-fn ended(state: &State, status: Option<ExitStatus>) -> CliError {
-    let log = std::fs::read_to_string(state.folder.join("broker.log")).unwrap_or_default();
-    let last = log.lines().last().unwrap_or("it left no word").trim_start_matches("error: ").to_owned();
-    CliError::Broker { code: status.and_then(|status| status.code()), message: format!("the broker ended: {last}") }
+/// The broker's own last words say best why it ended, unless it was killed: then they are about something else.
+fn ended(log: &Path, status: Option<ExitStatus>) -> CliError {
+    let shown = log.display();
+    if let Some(number) = status.and_then(|status| status.signal()) {
+        let why = match number {
+            9 => ", which is also what the system does when memory runs out (dmesg tells)",
+            _ => "",
+        };
+        return CliError::Broker {
+            code: None,
+            message: format!("the broker was killed by signal {number}{why}: its log is {shown}"),
+        };
+    }
+    // not all of it need be text
+    let words = std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let last = words.lines().last().unwrap_or("it left no word").trim_start_matches("error: ");
+    let message = format!("the broker ended: {last} (its log is {shown})");
+    CliError::Broker { code: status.and_then(|status| status.code()), message }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::ExitStatus;
+
+    use super::ended;
+    use crate::error::CliError;
+
+    #[test]
+    fn a_killed_broker_is_told_by_its_signal_and_an_ended_one_by_its_last_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("broker.log");
+        std::fs::write(&log, "starting\nerror: the disk is full\n").unwrap();
+        let killed = ended(&log, Some(ExitStatus::from_raw(9))).to_string();
+        assert!(killed.contains("was killed by signal 9") && killed.contains(log.to_str().unwrap()), "{killed}");
+        assert!(!killed.contains("disk"), "{killed}");
+        let ended = ended(&log, Some(ExitStatus::from_raw(4 << 8)));
+        assert!(matches!(ended, CliError::Broker { code: Some(4), .. }));
+        let ended = ended.to_string();
+        assert!(ended.contains("the disk is full") && ended.contains(log.to_str().unwrap()), "{ended}");
+    }
 }
