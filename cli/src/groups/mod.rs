@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kennet_client::{Client, ClientError, Committed, GroupDescription, ListedOffset, TimestampMs, TopicPartition};
 use serde_json::{Value, json};
 
+use crate::advice;
 use crate::command_line::Groups;
 use crate::error::CliError;
 use crate::output::{Output, note};
@@ -44,7 +45,7 @@ async fn describe(client: &Client, output: &Output, groups: &[String]) -> Result
         let described = client.describe_group(group).await?;
         let committed = client.committed_offsets(group).await?;
         if described.state == "Dead" && committed.is_empty() {
-            return Err(CliError::Failed(format!("group '{group}' does not exist")));
+            return Err(CliError::Failed(advice::no_group(&format!("group '{group}'"))));
         }
         let known: BTreeSet<String> = client.topics().await?.into_iter().map(|topic| topic.name).collect();
         let readers = readers(&described);

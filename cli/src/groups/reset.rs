@@ -27,6 +27,7 @@ pub(crate) async fn run(client: &Client, output: &Output, options: ResetOffsets)
             Err(error) => return Err(CliError::Failed(error.to_string())),
         }
     }
+    plans.iter().filter_map(first_offsets).for_each(|text| note(&text));
     if options.export {
         return write_bytes(csv::write(&plans).as_bytes());
     }
@@ -53,6 +54,17 @@ pub(crate) async fn run(client: &Client, output: &Output, options: ResetOffsets)
         note("This is the plan; nothing has been changed. Add --execute to apply it.");
     }
     Ok(())
+}
+
+/// Kafka's tool plans for a group that nobody has heard of, which is how a group is given its first offsets; a misspelt name looks the same.
+fn first_offsets(plan: &Plan) -> Option<String> {
+    let unknown = plan.state == GroupState::Missing && plan.moves.iter().all(|one| one.current.is_none());
+    unknown.then(|| {
+        format!(
+            "group '{}' has no offsets yet, the plan gives it its first: kennet groups list shows the groups that there are",
+            plan.group
+        )
+    })
 }
 
 fn with_members(plan: &Plan) -> String {
@@ -255,7 +267,10 @@ fn show(output: &Output, plans: &[Plan], outcomes: Option<&[Outcome]>) -> Result
 mod tests {
     use kennet_model::reset::csv;
 
-    use super::{from_file, topic_scope};
+    use kennet_model::admin::GroupState;
+    use kennet_model::reset::{Move, Plan};
+
+    use super::{first_offsets, from_file, topic_scope};
     use crate::command_line::ResetOffsets;
 
     fn of_groups(groups: &[&str]) -> ResetOffsets {
@@ -288,6 +303,17 @@ mod tests {
         assert_eq!(read("\"t\",0,1\n", &["c"]).unwrap().len(), 1);
         assert!(read("\"t\",0,1\n", &[]).is_err());
         assert!(read("", &["a"]).is_err());
+    }
+
+    #[test]
+    fn a_group_without_offsets_is_told_from_one_that_has_some() {
+        let plan = |state, current| {
+            let one = Move { topic: "t".to_owned(), partition: 0, current, target: 0, start: 0, end: 9 };
+            Plan { group: "g".to_owned(), state, moves: vec![one], notes: Vec::new() }
+        };
+        assert!(first_offsets(&plan(GroupState::Missing, None)).unwrap().contains("group 'g' has no offsets yet"));
+        assert_eq!(first_offsets(&plan(GroupState::Missing, Some(1))), None);
+        assert_eq!(first_offsets(&plan(GroupState::Empty, None)), None);
     }
 
     #[test]

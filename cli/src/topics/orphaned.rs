@@ -5,7 +5,7 @@
 //! Kubernetes: an object that was deleted while no operator ran counts as there.
 
 use jiff::Timestamp;
-use kennet_client::{ClientOptions, Uuid};
+use kennet_client::Uuid;
 use kennet_contract::management::TopicOwnership;
 use serde_json::{Value, json};
 
@@ -36,7 +36,7 @@ fn endpoint(connection: &Connection, options: &Orphaned) -> Result<Management, C
     if let (Some(address), Some(folder)) = (&options.management, &options.certificates) {
         return Management::new(address, folder);
     }
-    dev::management_of(&ClientOptions::new(&connection.bootstrap).bootstrap)?.ok_or_else(|| {
+    dev::management_of(&connection.options()?.bootstrap)?.ok_or_else(|| {
         CliError::Usage(format!(
             "{} is no running cluster of kennet dev in this directory: give a broker's management endpoint with --management and \
              --certificates",

@@ -12,6 +12,7 @@ use kennet_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic,
 use kennet_protocol::{BrokerId, ErrorCode, LeaderEpoch, PartitionIndex, Request, Uuid};
 
 use crate::ClientError;
+use crate::bootstrap::{self, BootstrapError};
 use crate::connection::Connection;
 use crate::retries::Retries;
 
@@ -29,12 +30,20 @@ pub struct ClientOptions {
 }
 
 impl ClientOptions {
-    /// Defaults for these addresses, separated by commas; a missing port is 9092.
+    /// Defaults for addresses that a person wrote, separated by commas; a missing port is 9092.
+    ///
+    /// # Errors
+    /// The first address that can't be one.
+    pub fn read(bootstrap: &str) -> Result<Self, BootstrapError> {
+        Ok(Self { bootstrap: bootstrap::read(bootstrap)?, ..Self::new("") })
+    }
+
+    /// As [`Self::read`], for addresses that a program made: nothing is checked.
     #[must_use]
     pub fn new(bootstrap: &str) -> Self {
         let with_port = |address: &str| match address.rsplit_once(':') {
             Some((_, port)) if port.parse::<u16>().is_ok() => address.to_owned(),
-            _ => format!("{address}:9092"),
+            _ => format!("{address}:{}", bootstrap::PORT),
         };
         Self {
             bootstrap: bootstrap.split(',').map(str::trim).filter(|text| !text.is_empty()).map(with_port).collect(),

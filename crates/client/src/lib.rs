@@ -5,6 +5,7 @@
 //! are: what to do with them is the caller's business.
 
 mod admin;
+mod bootstrap;
 mod client;
 mod connection;
 mod consumer;
@@ -18,6 +19,7 @@ pub use admin::{
     ClusterDescription, Committed, ConfigEntry, ConfigResource, CreatedTopic, GroupDescription, GroupListing,
     GroupMember, ListedOffset, NewTopic,
 };
+pub use bootstrap::BootstrapError;
 pub use client::{BrokerAddress, Client, ClientOptions, PartitionMetadata, TopicMetadata, TopicPartition};
 pub use consumer::{Consumer, ConsumerOptions, FetchedRecord, Start};
 pub use error::ClientError;
