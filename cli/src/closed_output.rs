@@ -16,7 +16,7 @@ pub(crate) async fn closed(output: impl AsFd) {
     {
         return;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 #[cfg(test)]

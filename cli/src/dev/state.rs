@@ -100,7 +100,7 @@ impl State {
             match Self::load(home, &name) {
                 Ok(state) => states.extend(state),
                 Err(error) => {
-                    note(&format!("left out: {error}: remove {} if it is no cluster", home.join(name).display()))
+                    note(&format!("left out: {error}: remove {} if it is no cluster", home.join(name).display()));
                 }
             }
         }
