@@ -100,6 +100,7 @@ def stray_files():
     finally:
         os.remove(os.path.join(strays, "notes.txt"))
         shutil.rmtree(os.path.join(strays, "broken"))
+        kennet.end("dev", "down")
 
 
 def killed_broker():
