@@ -62,7 +62,31 @@ impl Identity {
         Uuid::parse_str(&self.directory_id).unwrap_or_default()
     }
 
+    /// Reads the identity of a directory, whose ever it is, and checks that this version reads what is in there. Writes nothing.
+    ///
+    /// # Errors
+    /// When there is none, it is damaged, or of another format.
+    pub(crate) fn read(fs: &dyn FileSystem, directory: &Path) -> Result<Self, StartError> {
+        let path = directory.join(paths::IDENTITY_FILE);
+        let refused = |source| StartError::Io { path: path.clone(), source };
+        let bytes = read_file(fs, &path, BYTES_MAX).map_err(refused)?;
+        let bytes = bytes.ok_or_else(|| refused(std::io::ErrorKind::NotFound.into()))?;
+        Self::parse(&bytes, directory, path)
+    }
+
     fn check(bytes: &[u8], directory: &Path, file: PathBuf, expected: ClusterId, id: i32) -> Result<Self, StartError> {
+        let identity = Self::parse(bytes, directory, file)?;
+        let path = directory.to_owned();
+        if identity.cluster_id != expected {
+            return Err(StartError::ForeignCluster { path, found: identity.cluster_id, expected });
+        }
+        if identity.broker_id != id {
+            return Err(StartError::ForeignBroker { path, found: identity.broker_id, expected: id });
+        }
+        Ok(identity)
+    }
+
+    fn parse(bytes: &[u8], directory: &Path, file: PathBuf) -> Result<Self, StartError> {
         // the version first: a newer format may have other fields
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -79,12 +103,6 @@ impl Identity {
         let identity: Self = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
         if Uuid::parse_str(&identity.directory_id).is_err() {
             return Err(damaged(format!("directoryId '{}' is no id", identity.directory_id)));
-        }
-        if identity.cluster_id != expected {
-            return Err(StartError::ForeignCluster { path, found: identity.cluster_id, expected });
-        }
-        if identity.broker_id != id {
-            return Err(StartError::ForeignBroker { path, found: identity.broker_id, expected: id });
         }
         Ok(identity)
     }

@@ -24,6 +24,6 @@ mod start_error;
 mod system;
 
 pub use config::{LoadedConfig, load};
-pub use offline::{OfflineError, dump_segment, verify_directory};
+pub use offline::{OfflineError, dump_file, verify_directory};
 pub use start::{Running, run, start};
 pub use start_error::StartError;

@@ -40,7 +40,7 @@ enum Command {
         /// The data directory.
         directory: PathBuf,
     },
-    /// Show the batches of a segment file (.log), and its records if wanted. Changes nothing.
+    /// Show the batches of a segment (.log), and its records if wanted, or the entries of an index (.index, .timeindex). Changes nothing.
     Dump {
         /// The file.
         file: PathBuf,
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
             return offline(|out| kennet_broker::verify_directory(&directory, out));
         }
         Some(Command::Dump { file, records }) => {
-            return offline(|out| kennet_broker::dump_segment(&file, records, out));
+            return offline(|out| kennet_broker::dump_file(&file, records, out));
         }
         None => serve(&arguments.config, arguments.id),
     };

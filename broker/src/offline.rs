@@ -7,8 +7,11 @@ use std::path::Path;
 
 use kennet_contract::ExitCode;
 use kennet_log::fs::RealFileSystem;
-use kennet_log::{Dumped, PartitionReport, dump, verify};
+use kennet_log::{Dumped, DumpedIndex, IndexKind, PartitionReport, dump, dump_index, verify};
 use kennet_protocol::record::{Batch, Record};
+
+use crate::identity::Identity;
+use crate::start_error::StartError;
 
 /// A compressed batch is shown up to so many bytes of records; a larger one is named and passed over.
 const DECOMPRESSED_BYTES_MAX: usize = 64 << 20;
@@ -27,6 +30,9 @@ pub enum OfflineError {
         /// The directory.
         path: std::path::PathBuf,
     },
+    /// It belongs to nobody who is known, or has another format. What a start says of it is right here too.
+    #[error("cannot verify: {0}")]
+    Identity(#[source] StartError),
     /// Damage was found, and reported line by line.
     #[error(
         "{damaged} of {partitions} partitions in {path} are damaged: their lines above say where; nothing was changed"
@@ -47,6 +53,26 @@ pub enum OfflineError {
         /// The system's error.
         source: io::Error,
     },
+    /// It is not known what is in the file.
+    #[error(
+        "cannot dump {path}: it is neither a segment nor an index of one; expected a file that ends with .log, .index or .timeindex: name one below the data directory's folder topics"
+    )]
+    UnknownFile {
+        /// The file.
+        path: std::path::PathBuf,
+    },
+    /// The index is not whole.
+    #[error(
+        "{path} is damaged behind {entries} entries: {what}; a broker makes an index anew that makes no sense: verify the data directory if its segment may be damaged too"
+    )]
+    DamagedIndex {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Entries that are whole.
+        entries: u64,
+        /// What is wrong behind them.
+        what: String,
+    },
     /// The file is not whole.
     #[error(
         "{path} has {length} bytes, but only {whole} of them are intact batches: what follows is an unfinished append, damage or no segment; verify the data directory"
@@ -66,8 +92,12 @@ impl OfflineError {
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Verify(_) | Self::NoDirectory { .. } | Self::Damaged { .. } => ExitCode::DataDirectory,
-            Self::Dump { .. } | Self::NotWhole { .. } => ExitCode::Failed,
+            Self::Verify(_) | Self::NoDirectory { .. } | Self::Identity(_) | Self::Damaged { .. } => {
+                ExitCode::DataDirectory
+            }
+            Self::Dump { .. } | Self::UnknownFile { .. } | Self::DamagedIndex { .. } | Self::NotWhole { .. } => {
+                ExitCode::Failed
+            }
         }
     }
 }
@@ -81,9 +111,12 @@ pub fn verify_directory(directory: &Path, out: &mut impl Write) -> Result<(), Of
     if !directory.join("identity.json").is_file() {
         return Err(OfflineError::NoDirectory { path: directory.to_owned() });
     }
+    let fs = RealFileSystem::new(directory);
+    // what is whole in one format may be wrong in another
+    Identity::read(&fs, directory).map_err(OfflineError::Identity)?;
     let (mut partitions, mut damaged) = (0, 0);
     let mut said = Ok(());
-    verify(&RealFileSystem::new(directory), directory, |report| {
+    verify(&fs, directory, |report| {
         partitions += 1;
         damaged += usize::from(report.damage.is_some());
         if said.is_ok() {
@@ -123,11 +156,37 @@ fn write_report(report: &PartitionReport, out: &mut impl Write) -> io::Result<()
     }
 }
 
-/// Writes a line per batch of a segment file and, if wanted, one per record.
+/// Writes a line per batch of a segment file and, if wanted, one per record; or a line per entry of an index.
 ///
 /// # Errors
-/// When the file can't be read or is not whole.
-pub fn dump_segment(file: &Path, with_records: bool, out: &mut impl Write) -> Result<(), OfflineError> {
+/// When the file can't be read, is not whole, or is none of these.
+pub fn dump_file(file: &Path, with_records: bool, out: &mut impl Write) -> Result<(), OfflineError> {
+    match file.extension().and_then(|extension| extension.to_str()) {
+        Some("log") => dump_segment(file, with_records, out),
+        Some("index") => dump_entries(file, IndexKind::Offsets, out),
+        Some("timeindex") => dump_entries(file, IndexKind::Times, out),
+        _ => Err(OfflineError::UnknownFile { path: file.to_owned() }),
+    }
+}
+
+fn dump_entries(file: &Path, kind: IndexKind, out: &mut impl Write) -> Result<(), OfflineError> {
+    let folder = file.parent().unwrap_or(Path::new("."));
+    let dumped = dump_index(&RealFileSystem::new(folder), file, kind, |entry| writeln!(out, "entry {entry}"));
+    match dumped {
+        Ok(DumpedIndex { entries, damage: None }) => {
+            // so that an index without entries, which a small segment has, is told from one that was not read
+            let _ = writeln!(out, "{entries} entries are whole");
+            Ok(())
+        }
+        Ok(DumpedIndex { entries, damage: Some(what) }) => {
+            Err(OfflineError::DamagedIndex { path: file.to_owned(), entries, what })
+        }
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(source) => Err(OfflineError::Dump { path: file.to_owned(), source }),
+    }
+}
+
+fn dump_segment(file: &Path, with_records: bool, out: &mut impl Write) -> Result<(), OfflineError> {
     let folder = file.parent().unwrap_or(Path::new("."));
     let dumped = dump(&RealFileSystem::new(folder), file, |position, batch| {
         write_batch(position, batch, out)?;

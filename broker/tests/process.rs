@@ -430,39 +430,3 @@ fn a_port_that_is_taken_is_one_sentence_and_code_5() {
         .collect();
     insta::assert_snapshot!(said.join("\n"));
 }
-
-#[test]
-fn a_data_directory_is_verified_and_a_segment_dumped_without_a_broker() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let data = folder.path().join("data/topics/00000000-0000-0000-0000-000000000007/0000");
-    std::fs::create_dir_all(&data).expect("a directory");
-    let mut bytes = batch(&["one", "two"]).to_vec();
-    let segment = data.join("00000000000000000000.log");
-    std::fs::write(&segment, &bytes).expect("a segment");
-    let run =
-        |arguments: &[&std::ffi::OsStr]| Command::new(PROGRAM).args(arguments).output().expect("the program starts");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let directory = folder.path().join("data");
-    let verify = run(&["verify".as_ref(), directory.as_os_str()]);
-    assert_eq!((verify.status.code(), directory.join("lock").exists()), (Some(4), false), "no data directory");
-    std::fs::write(directory.join("identity.json"), "{}").expect("an identity");
-    let verified = run(&["verify".as_ref(), directory.as_os_str()]);
-    assert_eq!(verified.status.code(), Some(0));
-    assert!(text(&verified.stdout).contains("offsets=0..2 segments=1 batches=1 records=2"), "{verified:?}");
-    let dumped = run(&["dump".as_ref(), segment.as_os_str(), "--records".as_ref()]);
-    assert_eq!(dumped.status.code(), Some(0));
-    assert!(text(&dumped.stdout).contains("record offset=1 "), "{dumped:?}");
-    assert!(text(&dumped.stdout).contains("value=\"two\""), "{dumped:?}");
-    let second = bytes.clone();
-    let last = bytes.len() - 1;
-    bytes[last] ^= 1;
-    bytes.extend_from_slice(&second);
-    bytes[last + 1 + 7] = 2;
-    std::fs::write(&segment, &bytes).expect("a segment");
-    let verified = run(&["verify".as_ref(), directory.as_os_str()]);
-    assert_eq!(verified.status.code(), Some(4));
-    assert!(text(&verified.stdout).contains("is damaged at byte 0 (offset 0)"), "{verified:?}");
-    assert!(text(&verified.stderr).contains("1 of 1 partitions"), "{verified:?}");
-    assert_eq!(run(&["dump".as_ref(), segment.as_os_str()]).status.code(), Some(1));
-    assert_eq!(run(&["verify".as_ref(), "nowhere".as_ref()]).status.code(), Some(4));
-}

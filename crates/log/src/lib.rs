@@ -24,7 +24,7 @@ mod verify;
 
 pub use config::LogConfig;
 pub use directory::{DataDirectory, Limits};
-pub use dump::{Dumped, dump};
+pub use dump::{Dumped, DumpedIndex, IndexEntry, IndexKind, dump, dump_index};
 pub use error::{AppendError, DeleteRecordsError, OpenError, ReadError, Unavailable};
 pub use flusher::{Advance, Progress};
 pub use partition::{Appended, LogId, LogSummary, PartitionLog, ReadLog, TimestampOffset};
