@@ -1,5 +1,7 @@
 //! Reading the config file: from bytes to a resolved config, or to one sentence that says what is wrong.
 
+mod wrong;
+
 use std::path::Path;
 
 use kennet_contract::{BrokerConfig, config_hash};
@@ -28,10 +30,9 @@ impl From<BrokerConfig> for LoadedConfig {
 pub fn load(path: &Path, id: Option<i32>) -> Result<LoadedConfig, StartError> {
     let text =
         std::fs::read_to_string(path).map_err(|source| StartError::ReadConfig { path: path.to_owned(), source })?;
-    let config: BrokerConfig = toml::from_str(&text).map_err(|error| StartError::ParseConfig {
-        path: path.to_owned(),
-        line: line(&text, &error),
-        what: one_line(&error),
+    let config = wrong::parse(&text).map_err(|wrong::Wrong { line, what }| {
+        let path = path.to_owned();
+        StartError::ParseConfig { path, line, what }
     })?;
     let config = config.resolve(id.or_else(ordinal_of_pod));
     let config = config.map_err(|source| StartError::Config { path: path.to_owned(), source })?;
@@ -46,17 +47,6 @@ fn ordinal_of_pod() -> Option<i32> {
 
 fn ordinal(pod: &str) -> Option<i32> {
     pod.rsplit_once('-').and_then(|(_, ordinal)| ordinal.parse().ok())
-}
-
-/// The line that the parser points at, counted from 1.
-fn line(text: &str, error: &toml::de::Error) -> Option<usize> {
-    let before = text.get(..error.span()?.start)?;
-    Some(before.matches('\n').count() + 1)
-}
-
-/// The parser points into the file over several lines; what went wrong fits one.
-fn one_line(error: &toml::de::Error) -> String {
-    error.message().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

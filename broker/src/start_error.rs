@@ -21,13 +21,13 @@ pub enum StartError {
         source: io::Error,
     },
     /// The config file is not TOML, or has a field too many or too few.
-    #[error("config file {path} is wrong{}: {what}; correct it and try it with check-config", at_line(*line))]
+    #[error("config file {path} is wrong{}: {what}", at_line(*line))]
     ParseConfig {
         /// The file.
         path: PathBuf,
         /// Where in it, if it is one place.
         line: Option<usize>,
-        /// The parser's words, in one line.
+        /// Key, value, what was expected, what to do.
         what: String,
     },
     /// A value in the config file can't be used.

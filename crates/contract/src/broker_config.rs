@@ -128,21 +128,23 @@ pub enum LogFormat {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// Written for another version of the contract.
-    #[error("contract is {found}, and this broker reads {CONTRACT}: use the operator and the broker of one release")]
+    #[error(
+        "contract is {found}: expected {CONTRACT}, which this broker reads; use the operator and the broker of one release"
+    )]
     Contract {
         /// The file's version.
         found: u32,
     },
     /// `{id}` and no id given, or another text.
     #[error(
-        "broker_id is '{found}': write a number, or {PLACEHOLDER} and start the broker with --id or in a StatefulSet's pod"
+        "broker_id is '{found}': expected a number; write one, or {PLACEHOLDER} and start the broker with --id or in a StatefulSet's pod"
     )]
     BrokerId {
         /// The field's text.
         found: String,
     },
     /// Two parts of the file name different ids.
-    #[error("broker_id is {file} in the file and {given} on the command line: give one, or the same")]
+    #[error("broker_id is {file} in the file and {given} on the command line: expected one id; give one, or the same")]
     BrokerIdTwice {
         /// In the file.
         file: i32,
@@ -150,16 +152,16 @@ pub enum ConfigError {
         given: i32,
     },
     /// Out of range.
-    #[error("broker_id is {found}: expected 0 to 999")]
+    #[error("broker_id is {found}: expected a whole number from 0 to 999; give this broker one of them")]
     BrokerIdRange {
         /// The id.
         found: i32,
     },
     /// No listener.
-    #[error("listeners is empty: clients need at least one")]
+    #[error("listeners is empty: expected at least one, to which clients connect; add a table [[listeners]]")]
     NoListener,
     /// Two sockets would have one port.
-    #[error("port {port} is used by {first} and by {second}: give each its own")]
+    #[error("port {port} is used by {first} and by {second}: expected a port for each; give each its own")]
     PortTwice {
         /// The port.
         port: u16,
@@ -169,19 +171,27 @@ pub enum ConfigError {
         second: String,
     },
     /// Two listeners of one name.
-    #[error("listener '{name}' is there twice: give each its own name")]
+    #[error("listener '{name}' is there twice: expected a name for each; give each its own")]
     ListenerTwice {
         /// The name.
         name: String,
     },
     /// A Kafka config key or value is wrong.
-    #[error("kafka.{name}: {source}")]
+    #[error("kafka.{name}: {source}; {}", remedy(source))]
     Key {
         /// The key.
         name: String,
         /// What is wrong.
         source: KeyError,
     },
+}
+
+fn remedy(error: &KeyError) -> &'static str {
+    match error {
+        KeyError::Unknown { .. } => "correct the name or remove the line",
+        KeyError::Value { .. } => "correct the value, or remove the line to have the default",
+        KeyError::Fixed { .. } | KeyError::NoList { .. } => "remove the line",
+    }
 }
 
 impl BrokerConfig {
@@ -347,5 +357,31 @@ port = 9193
     fn a_wrong_kafka_config_is_named() {
         let error = parse(&FILE.replace("\"3\"", "\"0\"")).resolve(Some(0)).unwrap_err();
         assert!(error.to_string().starts_with("kafka.num.partitions: "), "{error}");
+    }
+
+    #[test]
+    fn every_error_says_what_was_expected_and_what_to_do() {
+        let changes = [
+            ("contract = 1", "contract = 9"),
+            ("\"{id}\"", "\"seven\""),
+            ("\"{id}\"", "8"),
+            ("port = 9092\nadvertised_host", "port = 9192\nadvertised_host"),
+            ("num.partitions", "num.partition"),
+            ("\"3\"", "\"0\""),
+            ("\"num.partitions\" = \"3\"", "\"compression.gzip.level\" = \"9\""),
+        ];
+        let mut said = changes.map(|(right, wrong)| {
+            let error = parse(&FILE.replacen(right, wrong, 1)).resolve(Some(7)).expect_err(wrong);
+            error.to_string()
+        });
+        assert!(said[4].contains("docs/configuration.md lists, perhaps 'num.partitions'; correct"), "{}", said[4]);
+        // the reason stands in for what is expected: there is nothing else
+        said[6] = said[6].replace("can only be", "expected");
+        let more = [ConfigError::BrokerIdRange { found: 1_000 }, ConfigError::NoListener];
+        let twice = ConfigError::ListenerTwice { name: "plain".to_owned() };
+        for said in said.into_iter().chain(more.map(|error| error.to_string())).chain([twice.to_string()]) {
+            let (found, remedy) = said.rsplit_once("; ").unwrap_or_else(|| panic!("no remedy: {said}"));
+            assert!(found.contains("expected") && !remedy.is_empty(), "{said}");
+        }
     }
 }

@@ -10,6 +10,7 @@ pub mod config_keys;
 mod exit;
 mod identity;
 pub mod management;
+mod nearest;
 pub mod paths;
 pub mod ports;
 
@@ -21,3 +22,4 @@ pub use cluster_id::{ClusterId, ClusterIdError};
 pub use config_hash::config_hash;
 pub use exit::ExitCode;
 pub use identity::{PeerIdentity, PeerIdentityError};
+pub use nearest::nearest;

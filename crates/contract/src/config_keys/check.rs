@@ -1,15 +1,18 @@
 //! Whether a value may be given to a key.
 
-use crate::config_keys::{ConfigKey, Effect, Kind, Scope, find};
+use crate::config_keys::{ConfigKey, Effect, Kind, Scope, find, keys};
+use crate::nearest::nearest;
 
 /// Why a key or its value is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// No such key.
-    #[error("there is no config '{name}'")]
+    #[error("there is no config '{name}': expected a key that docs/configuration.md lists{}", perhaps(*.near))]
     Unknown {
         /// The name.
         name: String,
+        /// A key that looks like it.
+        near: Option<&'static str>,
     },
     /// The value does not fit the key.
     #[error("config '{name}' is '{value}': expected {expected}")]
@@ -98,8 +101,21 @@ fn list<'a>(scope: Scope, name: &str, present: &'a str) -> Result<Vec<&'a str>, 
     }
 }
 
-fn known(scope: Scope, name: &str) -> Result<&'static ConfigKey, KeyError> {
-    find(scope, name).ok_or_else(|| KeyError::Unknown { name: name.chars().take(255).collect() })
+/// The key of that name.
+///
+/// # Errors
+/// When there is none.
+pub fn known(scope: Scope, name: &str) -> Result<&'static ConfigKey, KeyError> {
+    find(scope, name).ok_or_else(|| {
+        // Kafka's names have at most 255 bytes or so
+        let name: String = name.chars().take(255).collect();
+        let near = nearest(&name, keys(scope).iter().map(|key| key.name));
+        KeyError::Unknown { name, near }
+    })
+}
+
+fn perhaps(near: Option<&str>) -> String {
+    near.map_or_else(String::new, |near| format!(", perhaps '{near}'"))
 }
 
 fn words(list: &str) -> impl Iterator<Item = &str> {
@@ -172,7 +188,13 @@ mod tests {
     #[test]
     fn an_unknown_key_is_refused() {
         let error = check(Scope::Topic, "retention", "1").unwrap_err();
-        assert_eq!(error.to_string(), "there is no config 'retention'");
+        let said =
+            "there is no config 'retention': expected a key that docs/configuration.md lists, perhaps 'retention.ms'";
+        assert_eq!(error.to_string(), said);
+        let error = check(Scope::Broker, "retention.ms", "1").unwrap_err();
+        assert!(error.to_string().ends_with("perhaps 'log.retention.ms'"), "{error}");
+        let error = check(Scope::Topic, "surprise", "1").unwrap_err();
+        assert!(error.to_string().ends_with("docs/configuration.md lists"), "{error}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod effective;
 mod topic;
 
 pub use broker::BROKER_KEYS;
-pub use check::{KeyError, append, check, subtract};
+pub use check::{KeyError, append, check, known, subtract};
 pub use effective::{Configs, Source, Value};
 pub use topic::TOPIC_KEYS;
 
@@ -76,11 +76,14 @@ pub enum Effect {
 /// The key of that name.
 #[must_use]
 pub fn find(scope: Scope, name: &str) -> Option<&'static ConfigKey> {
-    let keys = match scope {
+    keys(scope).iter().find(|key| key.name == name)
+}
+
+fn keys(scope: Scope) -> &'static [ConfigKey] {
+    match scope {
         Scope::Topic => TOPIC_KEYS,
         Scope::Broker => BROKER_KEYS,
-    };
-    keys.iter().find(|key| key.name == name)
+    }
 }
 
 /// The page `docs/configuration.md`.

@@ -141,7 +141,7 @@ fn present<'a>(
 }
 
 fn checked(kind: ResourceType, resource: &str, name: &str, value: Option<String>) -> Result<Record, AlterConfigsError> {
-    let key = config_keys::find(scope(kind), name).ok_or_else(|| KeyError::Unknown { name: name.to_owned() })?;
+    let key = config_keys::known(scope(kind), name)?;
     if let Some(value) = &value {
         config_keys::check(scope(kind), name, value)?;
         if key.effect == config_keys::Effect::AtStart && value != key.default {
