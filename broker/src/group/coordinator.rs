@@ -191,7 +191,7 @@ async fn load_once(broker: &Weak<Broker>, shard: &Weak<Shard>) -> ControlFlow<()
 }
 
 fn read(broker: &Broker, shard: &Shard) -> Result<(), LoadError> {
-    shard.load(clock::monotonic_ms(), &|topic| broker.controller.image().topic(topic).is_some())
+    shard.load(clock::monotonic_ms(), &|topic| broker.controller.image().topic(topic).map(|topic| topic.id))
 }
 
 async fn create_topic(broker: &Arc<Broker>, image: &Image) -> Result<(), ErrorCode> {

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kennet_protocol::{ErrorCode, GenerationId, LeaderEpoch, Offset, PartitionIndex, TimestampMs};
+use kennet_protocol::{ErrorCode, GenerationId, LeaderEpoch, Offset, PartitionIndex, TimestampMs, Uuid};
 
 use crate::clock;
 use crate::group::held::{Key, offset_bytes};
@@ -20,6 +20,7 @@ const BATCH_RECORDS_MAX: usize = 10_000;
 #[derive(Debug, Clone)]
 pub(crate) struct CommitOffset {
     pub(crate) topic: String,
+    pub(crate) topic_id: Uuid,
     pub(crate) partition: PartitionIndex,
     pub(crate) offset: Offset,
     pub(crate) leader_epoch: LeaderEpoch,
@@ -33,6 +34,7 @@ impl CommitOffset {
             leader_epoch: self.leader_epoch,
             metadata: self.metadata,
             committed_at,
+            topic_id: self.topic_id,
             log_offset: Offset(0),
         };
         ((self.topic, self.partition), committed)

@@ -4,14 +4,15 @@ use bytes::Bytes;
 use kennet_protocol::coordinator_records::{
     CoordinatorKey, GroupMetadataKey, GroupMetadataValue, MemberMetadata, OffsetCommitKey, OffsetCommitValue,
 };
-use kennet_protocol::{DecodeError, EncodeError, LeaderEpoch, Message, Offset, PartitionIndex, TimestampMs};
+use kennet_protocol::{DecodeError, EncodeError, LeaderEpoch, Message, Offset, PartitionIndex, TimestampMs, Uuid};
 
 use crate::group::member::Member;
 use crate::group::state::{Group, Millis, State};
 
-/// Versions that Kafka 4.1 writes and older tools read.
+/// The version that Kafka 4.1 writes and older tools read.
 const GROUP_VERSION: i16 = 3;
-const OFFSET_VERSION: i16 = 3;
+/// With the topic's id, which tells its offsets from those of an earlier topic of that name. Kafka's tools read it since 3.5 (KIP-915).
+const OFFSET_VERSION: i16 = 4;
 
 /// A key and a value; no value is a tombstone.
 pub(crate) type Pair = (Bytes, Option<Bytes>);
@@ -23,6 +24,8 @@ pub(crate) struct Committed {
     pub(crate) leader_epoch: LeaderEpoch,
     pub(crate) metadata: String,
     pub(crate) committed_at: TimestampMs,
+    /// The topic's id; nil in records of version 3.
+    pub(crate) topic_id: Uuid,
     /// Where its record is, so that an older one never replaces it.
     pub(crate) log_offset: Offset,
 }
@@ -85,6 +88,7 @@ pub(crate) fn offset_record(
             leader_epoch: committed.leader_epoch,
             metadata: committed.metadata.clone(),
             commit_timestamp: committed.committed_at,
+            topic_id: committed.topic_id,
             ..OffsetCommitValue::default()
         }
         .to_versioned_bytes(OFFSET_VERSION)
@@ -101,6 +105,7 @@ pub(crate) fn read(key: Bytes, value: Option<Bytes>, log_offset: Offset, now: Mi
                 leader_epoch: value.leader_epoch,
                 metadata: value.metadata,
                 committed_at: value.commit_timestamp,
+                topic_id: value.topic_id,
                 log_offset,
             });
             Entry::Offset { group: key.group, topic: key.topic, partition: key.partition, committed }

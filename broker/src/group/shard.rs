@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kennet_protocol::{ErrorCode, GenerationId, Offset};
+use kennet_protocol::{ErrorCode, GenerationId, Offset, Uuid};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -83,8 +83,8 @@ impl Shard {
         self.partition.log.log_end() == Offset(0)
     }
 
-    /// Reads the partition from its start; offsets of topics that don't exist are forgotten. May wait for the disk.
-    pub(super) fn load(&self, now: Millis, exists: &dyn Fn(&str) -> bool) -> Result<(), LoadError> {
+    /// Reads the partition from its start; offsets of topics that don't exist, or are others of the same name, are forgotten. May wait for the disk.
+    pub(super) fn load(&self, now: Millis, id_of: &dyn Fn(&str) -> Option<Uuid>) -> Result<(), LoadError> {
         let read = load::read(&self.partition, &self.memory, now);
         let mut inner = self.lock();
         match read {
@@ -95,7 +95,7 @@ impl Shard {
             }
         }
         inner.loading = Loading::Done;
-        self.forget_absent(&mut inner, exists);
+        self.forget_absent(&mut inner, id_of);
         drop(inner);
         self.timer.notify_one();
         Ok(())

@@ -28,6 +28,9 @@ const LIMITS: GroupLimits = GroupLimits {
     room: usize::MAX,
 };
 
+/// The one topic, whatever its name.
+const TOPIC: Uuid = Uuid::from_u128(7);
+
 fn memory() -> Arc<Memory> {
     Arc::new(Memory::new(1 << 16))
 }
@@ -48,7 +51,7 @@ impl World {
         let log = directory.open_log(&id, "__consumer_offsets", LogConfig::default(), TimestampMs(0));
         let partition = Arc::new(Partition::new("__consumer_offsets".into(), PartitionIndex(0), log, LeaderEpoch(0)));
         let shard = Shard::start(Arc::clone(&partition), Arc::new(Notify::new()), &memory());
-        shard.load(0, &|_| true).unwrap();
+        shard.load(0, &|_| Some(TOPIC)).unwrap();
         Self { shard, partition, directory, _folder: folder }
     }
 
@@ -79,6 +82,7 @@ impl World {
 fn commit_of(offset: i64) -> CommitOffset {
     CommitOffset {
         topic: "t".to_owned(),
+        topic_id: TOPIC,
         partition: PartitionIndex(0),
         offset: Offset(offset),
         leader_epoch: LeaderEpoch(0),
@@ -126,7 +130,7 @@ async fn a_decision_is_in_the_log_before_the_next_one_is_made() {
     world.acknowledge().await;
     let found = world.shard.describe("g", |group| (group.state, group.generation)).unwrap();
     assert_eq!(found, Some((State::Empty, GenerationId(2))));
-    world.shard.load(0, &|_| true).unwrap();
+    world.shard.load(0, &|_| Some(TOPIC)).unwrap();
     assert_eq!(world.shard.describe("g", |group| (group.state, group.generation)).unwrap(), found);
 }
 
@@ -157,7 +161,7 @@ async fn a_group_that_is_deleted_takes_offsets_along_that_are_on_their_way() {
     world.acknowledge().await;
     assert_eq!((second.await, deleting.await), (Ok(()), Ok(())));
     assert_eq!(world.shard.offsets("g", std::collections::BTreeMap::len), Ok(0));
-    world.shard.load(0, &|_| true).unwrap();
+    world.shard.load(0, &|_| Some(TOPIC)).unwrap();
     assert_eq!(world.shard.describe("g", |_| ()), Ok(None));
 }
 
@@ -188,7 +192,7 @@ async fn a_removed_topic_takes_its_offsets_along_those_on_their_way_included() {
     assert!((&mut third).now_or_never().is_none());
     world.acknowledge().await;
     assert_eq!(world.committed("g"), Some(1));
-    world.shard.load(0, &|_| true).unwrap();
+    world.shard.load(0, &|_| Some(TOPIC)).unwrap();
     assert_eq!(world.committed("g"), Some(1));
 }
 
@@ -210,7 +214,7 @@ async fn tombstones_that_were_lost_are_written_again_unless_there_is_a_newer_com
     world.shard.bury_all_owed();
     assert_eq!(world.partition.log.log_end(), Offset(6), "the tombstone of u only");
     world.acknowledge().await;
-    world.shard.load(0, &|_| true).unwrap();
+    world.shard.load(0, &|_| Some(TOPIC)).unwrap();
     assert_eq!(world.shard.offsets("g", std::collections::BTreeMap::len), Ok(1));
     assert_eq!(world.committed("g"), Some(1));
 }
@@ -224,15 +228,32 @@ async fn a_load_forgets_topics_that_are_gone_or_were_removed_while_it_read() {
     let key = ("t".to_owned(), PartitionIndex(0));
     let found = |shard: &Shard| shard.offsets("g", |offsets| offsets.contains_key(&key)).unwrap();
     let (unchanged, removed) = (again(), again());
-    unchanged.load(0, &|_| true).unwrap();
+    unchanged.load(0, &|_| Some(TOPIC)).unwrap();
     assert!(found(&unchanged));
     removed.forget_topic("t");
-    removed.load(0, &|_| true).unwrap();
+    removed.load(0, &|_| Some(TOPIC)).unwrap();
     assert!(!found(&removed), "the topic that exists now is another of that name");
     let absent = again();
-    absent.load(0, &|topic| topic != "t").unwrap();
+    absent.load(0, &|topic| (topic != "t").then_some(TOPIC)).unwrap();
     assert!(!found(&absent));
     assert_eq!(world.partition.log.log_end(), Offset(3), "each wrote a tombstone");
+}
+
+#[tokio::test]
+async fn a_topic_that_was_made_again_has_no_offsets_of_the_one_before_though_their_tombstones_were_lost() {
+    let world = World::new();
+    for (topic, id) in [("t", TOPIC), ("u", TOPIC), ("v", Uuid::nil())] {
+        let offset = CommitOffset { topic: topic.to_owned(), topic_id: id, ..commit_of(7) };
+        let committing = world.shard.commit("g", ("", None, GenerationId(-1)), || vec![offset], 0);
+        assert!(committing.now_or_never().is_none());
+    }
+    world.acknowledge().await;
+    // the process dies with a tombstone owed, and t exists again when the next one reads
+    let again = Shard::start(Arc::clone(&world.partition), Arc::new(Notify::new()), &memory());
+    again.load(0, &|topic| Some(if topic == "t" { Uuid::from_u128(8) } else { TOPIC })).unwrap();
+    let names = again.offsets("g", |offsets| offsets.keys().map(|key| key.0.clone()).collect::<Vec<_>>());
+    assert_eq!(names.unwrap(), ["u", "v"], "a record without an id is of whatever topic there is");
+    assert_eq!(world.partition.log.log_end(), Offset(4), "the tombstone");
 }
 
 #[tokio::test]
@@ -244,6 +265,7 @@ async fn one_record_that_does_not_decode_costs_no_other() {
             leader_epoch: LeaderEpoch(0),
             metadata: String::new(),
             committed_at: TimestampMs(0),
+            topic_id: Uuid::nil(),
             log_offset: Offset(0),
         };
         records::offset_record("g", topic, PartitionIndex(0), Some(&committed)).unwrap()
@@ -257,7 +279,7 @@ async fn one_record_that_does_not_decode_costs_no_other() {
     let appended = world.partition.append(&batch, TimestampMs(0));
     assert!(appended.is_ok());
     world.acknowledge().await;
-    world.shard.load(0, &|_| true).unwrap();
+    world.shard.load(0, &|_| Some(TOPIC)).unwrap();
     assert_eq!(world.shard.offsets("g", std::collections::BTreeMap::len), Ok(2));
 }
 
@@ -267,7 +289,7 @@ async fn a_shard_that_can_not_be_read_says_so_and_does_not_look_empty() {
     let again = Shard::start(Arc::clone(&world.partition), Arc::new(Notify::new()), &memory());
     assert_eq!(again.list(|_| ()), Err(ErrorCode::CoordinatorLoadInProgress));
     world.directory.delete_topic(Uuid::from_u128(1)).unwrap();
-    assert!(again.load(0, &|_| true).is_err());
+    assert!(again.load(0, &|_| Some(TOPIC)).is_err());
     assert_eq!(again.list(|_| ()), Err(ErrorCode::CoordinatorNotAvailable));
     assert_eq!(again.join("g", join_of("a"), &LIMITS, 0).await.error, ErrorCode::CoordinatorNotAvailable);
 }

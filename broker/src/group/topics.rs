@@ -3,13 +3,15 @@
 //! Offsets know their topic by its name only. The controller tells of a removal after its image is published and before it decides anything
 //! else, and a commit looks at the image under the shard's lock: so a commit is either before the removal here, and is forgotten with the
 //! topic, or refused, or it belongs to a new topic of that name. A shard that is still being read notes the name; nothing is committed to it
-//! meanwhile, so every offset that it then finds under that name is an old one.
+//! meanwhile, so every offset that it then finds under that name is an old one. Tombstones may still be owed when the process dies: a record says
+//! its topic's id, so at the next load the offsets of a topic that was made again since are told from its own.
 
 use std::collections::BTreeMap;
 
-use kennet_protocol::PartitionIndex;
+use kennet_protocol::{PartitionIndex, Uuid};
 
 use crate::group::held::Key;
+use crate::group::records::Committed;
 use crate::group::shard::{Inner, Shard};
 
 /// Offsets that are gone and whose tombstones are not in the log for certain; each with the first write that may be of a new topic.
@@ -74,11 +76,14 @@ impl Shard {
     }
 
     /// Forgets what was read of topics that are not there any more, or were removed while it was read.
-    pub(super) fn forget_absent(&self, inner: &mut Inner, exists: &dyn Fn(&str) -> bool) {
+    pub(super) fn forget_absent(&self, inner: &mut Inner, id_of: &dyn Fn(&str) -> Option<Uuid>) {
         let removed = std::mem::take(&mut inner.removed_meanwhile);
-        let is_gone = |key: &&Key| removed.contains(&key.0) || !exists(&key.0);
+        let is_another = |written: Uuid, now: Uuid| !written.is_nil() && written != now;
+        let is_gone = |(key, committed): &(&Key, &Committed)| {
+            removed.contains(&key.0) || id_of(&key.0).is_none_or(|id| is_another(committed.topic_id, id))
+        };
         let gone = inner.groups.iter().map(|(group_id, held)| {
-            let keys: Vec<_> = held.offsets.keys().filter(is_gone).cloned().collect();
+            let keys: Vec<_> = held.offsets.iter().filter(is_gone).map(|(key, _)| key.clone()).collect();
             (group_id.clone(), keys)
         });
         let gone = gone.filter(|(_, keys)| !keys.is_empty()).collect();

@@ -50,10 +50,12 @@ fn check_all(
         let found = broker.topic(&image, &topic.name, Uuid::nil());
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for wanted in &topic.partitions {
-            let known = found.as_ref().is_some_and(|topic| topic.partition(wanted.partition_index).is_some());
-            let error_code = check(wanted, known, limit);
-            if error_code.is_ok() {
-                offsets.push(commit_of(&topic.name, wanted));
+            let known = found.as_ref().filter(|topic| topic.partition(wanted.partition_index).is_some());
+            let error_code = check(wanted, known.is_some(), limit);
+            if let Some(known) = known
+                && error_code.is_ok()
+            {
+                offsets.push(commit_of(&topic.name, known.id, wanted));
             }
             partitions.push(OffsetCommitResponsePartition { partition_index: wanted.partition_index, error_code });
         }
@@ -71,9 +73,10 @@ fn check(wanted: &OffsetCommitRequestPartition, known: bool, metadata_bytes_max:
     }
 }
 
-fn commit_of(topic: &str, wanted: &OffsetCommitRequestPartition) -> CommitOffset {
+fn commit_of(topic: &str, topic_id: Uuid, wanted: &OffsetCommitRequestPartition) -> CommitOffset {
     CommitOffset {
         topic: topic.to_owned(),
+        topic_id,
         partition: wanted.partition_index,
         offset: wanted.committed_offset,
         leader_epoch: wanted.committed_leader_epoch,
