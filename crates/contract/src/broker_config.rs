@@ -368,7 +368,7 @@ port = 9193
             ("port = 9092\nadvertised_host", "port = 9192\nadvertised_host"),
             ("num.partitions", "num.partition"),
             ("\"3\"", "\"0\""),
-            ("\"num.partitions\" = \"3\"", "\"compression.gzip.level\" = \"9\""),
+            ("\"num.partitions\" = \"3\"", "\"advertised.listeners\" = \"x\""),
         ];
         let mut said = changes.map(|(right, wrong)| {
             let error = parse(&FILE.replacen(right, wrong, 1)).resolve(Some(7)).expect_err(wrong);
