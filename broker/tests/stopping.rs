@@ -5,7 +5,10 @@ mod support;
 use bytes::Bytes;
 use kennet_protocol::ErrorCode;
 use kennet_protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
+use kennet_protocol::messages::fetch::FetchRequest;
 use kennet_protocol::messages::join_group::{JoinGroupRequest, JoinGroupRequestProtocol};
+use kennet_protocol::messages::metadata::MetadataRequest;
+use kennet_protocol::messages::produce::ProduceRequest;
 use kennet_protocol::messages::sync_group::SyncGroupRequest;
 use support::TestBroker;
 
@@ -34,9 +37,43 @@ fn a_fetch_that_waits_is_answered_with_what_there_is() {
     waiting.max_wait_ms = 60_000;
     client.send_and_wait_until_handled(12, &waiting);
     broker.stop();
-    let answer = client.receive::<kennet_protocol::messages::fetch::FetchRequest>(12, client.last_sent());
+    let answer = client.receive::<FetchRequest>(12, client.last_sent());
     assert_eq!(answer.responses[0].partitions[0].error_code, ErrorCode::None);
     client.assert_closed("the broker has stopped");
+}
+
+#[test]
+fn requests_behind_the_one_that_waits_are_answered_if_they_were_there() {
+    let broker = TestBroker::start();
+    let mut client = broker.connect();
+    client.create_topic("t", 1, &[]);
+    let mut waiting = support::records::fetch_request("t", 0);
+    waiting.max_wait_ms = 60_000;
+    let metadata = MetadataRequest { topics: Some(Vec::new()), ..MetadataRequest::default() };
+    let produce = support::records::produce_request("t", 1, Some(support::records::batch(&["a"])));
+    let mut all = frame(12, 100, &metadata);
+    all.extend(frame(12, 101, &waiting));
+    for id in 102..110 {
+        all.extend(frame(12, id, &metadata));
+    }
+    all.extend(frame(9, 110, &produce));
+    client.send_bytes(&all);
+    client.receive::<MetadataRequest>(12, 100);
+    let folder = broker.stop();
+    client.receive::<FetchRequest>(12, 101);
+    for id in 102..110 {
+        client.receive::<MetadataRequest>(12, id);
+    }
+    let produced = client.receive::<ProduceRequest>(9, 110).responses.remove(0).partition_responses.remove(0);
+    assert_eq!(produced.error_code, ErrorCode::None);
+    client.assert_closed("the broker has stopped");
+    let broker = TestBroker::on(folder, &[]);
+    assert_eq!(broker.connect().end_offset("t"), 1, "what was acknowledged is there");
+}
+
+fn frame<R: kennet_protocol::Request>(version: i16, correlation_id: i32, request: &R) -> Vec<u8> {
+    let frame = kennet_protocol::encode_request(version, correlation_id, Some("test"), request);
+    frame.expect("the request encodes").concat()
 }
 
 #[test]

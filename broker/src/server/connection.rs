@@ -101,13 +101,15 @@ async fn read(
     let unsent = ByteBudget::new(UNSENT_BYTES);
     loop {
         let frame = tokio::select! {
-            // requests behind the one that was answered are left to the next broker
+            // Requests that arrived with the one that was answered are answered too; those behind them are left to the next broker. Nobody has
+            // begun to handle these, so a client that tries again does nothing twice.
             biased;
-            () = stop.cancelled() => return FrameError::Stopping,
-            frame = frames.next() => match frame {
-                Ok(frame) => frame,
-                Err(error) => return error,
-            },
+            () = stop.cancelled() => frames.next_arrived().await,
+            frame = frames.next() => frame,
+        };
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(error) => return error,
         };
         let mut decoder = Decoder::new(frame.bytes);
         let header = match RequestHeader::decode(&mut decoder) {

@@ -2,12 +2,13 @@
 //!
 //! The length is bounded and charged to a budget before the body is read, and memory grows only as bytes arrive. A sender that
 //! is slower than 64 KiB/s for 5 seconds, or than what brings its request in within a minute, is closed, so that a few slow ones
-//! can't hold the budget.
+//! can't hold the budget. A request's bytes stay in the buffer until they are all there, so a read that is given up loses none.
 
 use std::io;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
+use futures::FutureExt;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{error::Elapsed, timeout};
@@ -47,6 +48,8 @@ const PACE_BYTES: usize = 5 * 64 * 1024;
 const STEPS_MAX: usize = 60 / 5;
 /// What a buffer grows by while a body arrives.
 const GROWTH: usize = 64 * 1024;
+/// The length before each request.
+const PREFIX: usize = 4;
 
 /// Reads frames from one connection.
 pub(crate) struct FrameReader<R> {
@@ -56,11 +59,13 @@ pub(crate) struct FrameReader<R> {
     length_max: usize,
     idle: Option<Duration>,
     is_first: bool,
+    /// Set when nothing more is read: the share of the budget of what was read last, if there was room.
+    ended: Option<Option<OwnedSemaphorePermit>>,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     pub(crate) fn new(reader: R, budget: ByteBudget, length_max: usize, idle: Option<Duration>) -> Self {
-        Self { reader, buffer: BytesMut::new(), budget, length_max, idle, is_first: true }
+        Self { reader, buffer: BytesMut::new(), budget, length_max, idle, is_first: true, ended: None }
     }
 
     /// The next request.
@@ -68,8 +73,35 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         let length = self.read_length().await?;
         let charge = self.budget.reserve(length).await.ok_or(FrameError::Stopping)?;
         self.read_body(length).await?;
-        let bytes = self.buffer.split_to(length).freeze();
-        Ok(Frame { bytes, charge })
+        Ok(self.take(length, charge))
+    }
+
+    /// The next of the requests that had arrived when this was called first, [`FrameError::Stopping`] behind the last of them. It waits for no
+    /// client: beyond what was read, it looks once at what the system has, and takes no more than one step of it.
+    pub(crate) async fn next_arrived(&mut self) -> Result<Frame, FrameError> {
+        if self.ended.is_none() {
+            let room = self.budget.try_reserve(GROWTH);
+            if room.is_some() {
+                self.buffer.reserve(GROWTH);
+                // a connection that broke is found when it is written to
+                let _ = self.reader.read_buf(&mut self.buffer).now_or_never();
+            }
+            self.ended = Some(room);
+        }
+        if self.buffer.len() < PREFIX {
+            return Err(FrameError::Stopping);
+        }
+        let length = self.length()?;
+        if self.buffer.len() < PREFIX + length {
+            return Err(FrameError::Stopping);
+        }
+        let charge = self.budget.reserve(length).await.ok_or(FrameError::Stopping)?;
+        Ok(self.take(length, charge))
+    }
+
+    fn take(&mut self, length: usize, charge: OwnedSemaphorePermit) -> Frame {
+        self.buffer.advance(PREFIX);
+        Frame { bytes: self.buffer.split_to(length).freeze(), charge }
     }
 
     async fn read_length(&mut self) -> Result<usize, FrameError> {
@@ -83,9 +115,14 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                 return Err(FrameError::Closed);
             }
         }
-        self.fill(4, 4).await?;
-        let prefix = self.buffer.split_to(4);
-        let length = i32::from_be_bytes([prefix[0], prefix[1], prefix[2], prefix[3]]);
+        self.fill(PREFIX, PREFIX).await?;
+        self.length()
+    }
+
+    /// The length that the buffer begins with, which has to be there.
+    fn length(&mut self) -> Result<usize, FrameError> {
+        let prefix = [self.buffer[0], self.buffer[1], self.buffer[2], self.buffer[3]];
+        let length = i32::from_be_bytes(prefix);
         if std::mem::take(&mut self.is_first)
             && let Some(protocol) = foreign_hello(&prefix)
         {
@@ -96,8 +133,9 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 
     async fn read_body(&mut self, length: usize) -> Result<(), FrameError> {
-        while self.buffer.len() < length {
-            let step = (self.buffer.len() + pace(length)).min(length);
+        let end = PREFIX + length;
+        while self.buffer.len() < end {
+            let step = (self.buffer.len() + pace(length)).min(end);
             self.fill(step, length).await?;
         }
         Ok(())
@@ -139,6 +177,8 @@ mod tests {
     use std::io::Cursor;
     use std::time::Duration;
 
+    use futures::FutureExt;
+
     use super::{FrameError, FrameReader};
     use crate::server::limits::ByteBudget;
 
@@ -165,6 +205,20 @@ mod tests {
         assert!(matches!(read(b"\0\0").await, Err(FrameError::Closed)));
         assert!(matches!(read(b"\0\0\0\x05ab").await, Err(FrameError::Closed)));
         assert!(matches!(read(b"").await, Err(FrameError::Closed)));
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_ends_gives_what_has_arrived_whole_and_loses_no_byte() {
+        use tokio::io::AsyncWriteExt;
+        let (mut client, server) = tokio::io::duplex(1 << 10);
+        let mut reader = FrameReader::new(server, ByteBudget::new(1 << 20), 1_000, None);
+        client.write_all(b"\0\0\0\x03ab").await.unwrap();
+        assert!(reader.next().now_or_never().is_none(), "a read that is given up in the middle");
+        client.write_all(b"c\0\0\0\x02de\0\0\0\x09part").await.unwrap();
+        assert_eq!(reader.next_arrived().await.unwrap().bytes, "abc");
+        client.write_all(b" end!").await.unwrap();
+        assert_eq!(reader.next_arrived().await.unwrap().bytes, "de");
+        assert!(matches!(reader.next_arrived().await, Err(FrameError::Stopping)), "what came later is not read");
     }
 
     #[tokio::test]
