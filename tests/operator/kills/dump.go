@@ -28,14 +28,14 @@ var unstable = []struct {
 	{regexp.MustCompile(`(config\\*":\\*")[0-9a-f]{10}\b`), "${1}HASH"},
 }
 
-// dump is the namespace and its topics as text, without what is another in every run.
-func (r *run) dump() (string, error) {
+// dump is the namespace and its topics as lines, one for every value, without what is another in every run.
+func (r *run) dump() ([]string, error) {
 	var found []any
 	for _, kind := range dumped {
 		group, plural, _ := strings.Cut(kind, " ")
 		list, err := r.world.api.get(r.path(group, plural))
 		if err != nil {
-			return "", err
+			return nil, err
 		}
 		items, _ := list["items"].([]any)
 		for _, item := range items {
@@ -48,23 +48,46 @@ func (r *run) dump() (string, error) {
 	}
 	topics, err := r.topics()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	found = append(found, topics)
 	random := map[string]string{r.namespace: "NAMESPACE"}
 	for _, item := range found {
 		collect(item, random)
 	}
-	var texts []string
+	var lines []string
 	for _, item := range found {
-		content, err := json.MarshalIndent(strip(item), "", " ")
-		if err != nil {
-			return "", err
-		}
-		texts = append(texts, replace(string(content), random))
+		lines = append(lines, flat(text(item, "kind")+"/"+text(item, "metadata", "name")+" ", strip(item))...)
 	}
-	sort.Strings(texts)
-	return strings.Join(texts, "\n"), nil
+	replaced := strings.Split(replace(strings.Join(lines, "\n"), random), "\n")
+	sort.Strings(replaced)
+	return replaced, nil
+}
+
+// flat is a line for every value below a path. Elements of lists are told by their names; in which order they stand is not told.
+func flat(path string, value any) []string {
+	var lines []string
+	switch value := value.(type) {
+	case object:
+		for key, inner := range value {
+			lines = append(lines, flat(path+"."+key, inner)...)
+		}
+		if len(value) == 0 {
+			lines = append(lines, path+" = {}")
+		}
+	case []any:
+		for _, inner := range value {
+			name := text(inner, "type") + text(inner, "name") + text(inner, "manager")
+			lines = append(lines, flat(path+"["+name+"]", inner)...)
+		}
+		if len(value) == 0 {
+			lines = append(lines, path+" = []")
+		}
+	default:
+		content, _ := json.Marshal(value)
+		lines = append(lines, path+" = "+string(content))
+	}
+	return lines
 }
 
 // topics is what the brokers have, as our own CLI tells it.
@@ -183,39 +206,55 @@ func replace(content string, random map[string]string) string {
 	return content
 }
 
-// compare shows the first lines that differ; nothing when none does.
-func compare(expected, found string) string {
-	left, right := strings.Split(expected, "\n"), strings.Split(found, "\n")
-	missing, more := minus(left, right), minus(right, left)
-	if len(missing)+len(more) == 0 {
-		return ""
+// compare says what is missing (-) and what is there instead (+); nothing when nothing differs.
+func compare(expected, found []string) []string {
+	missing, more := minus(expected, found), minus(found, expected)
+	var lines []string
+	for _, line := range missing {
+		lines = append(lines, "- "+line)
+		// the new value comes after the old one, and of long ones that is shown where they part
+		path, _, _ := strings.Cut(line, " = ")
+		for i, other := range more {
+			if strings.HasPrefix(other, path+" = ") {
+				lines[len(lines)-1], other = "- "+apart(line, other, len(path)+3), "+ "+apart(other, line, len(path)+3)
+				lines = append(lines, other)
+				more = append(more[:i:i], more[i+1:]...)
+				break
+			}
+		}
 	}
-	const shown = 12
-	return strings.Join(append(prefix("  - ", missing, shown), prefix("  + ", more, shown)...), "\n")
+	for _, line := range more {
+		lines = append(lines, "+ "+line)
+	}
+	for i, line := range lines {
+		lines[i] = fmt.Sprintf("%.200s", line)
+	}
+	return lines
+}
+
+// apart shortens a long line, from there on, to where it parts from another one.
+func apart(line, other string, from int) string {
+	const before, long = 20, 120
+	same := from
+	for same < len(line) && same < len(other) && line[same] == other[same] {
+		same++
+	}
+	if len(line) < long || same-before <= from {
+		return line
+	}
+	return line[:from] + "..." + line[same-before:]
 }
 
 func minus(these, those []string) []string {
 	count := map[string]int{}
 	for _, line := range those {
-		count[strings.TrimSuffix(line, ",")]++
+		count[line]++
 	}
 	var kept []string
 	for _, line := range these {
-		line = strings.TrimSuffix(line, ",")
 		if count[line]--; count[line] < 0 {
 			kept = append(kept, line)
 		}
-	}
-	return kept
-}
-
-func prefix(with string, lines []string, most int) []string {
-	var kept []string
-	for i, line := range lines {
-		if i == most {
-			return append(kept, with+"...")
-		}
-		kept = append(kept, fmt.Sprintf("%s%.400s", with, line))
 	}
 	return kept
 }

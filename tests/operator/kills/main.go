@@ -52,7 +52,8 @@ func (w *world) run() error {
 	if err != nil {
 		return fmt.Errorf("the run that is not killed: %w", err)
 	}
-	var next, failed atomic.Int64
+	var next atomic.Int64
+	var found found
 	killed, open := make([]atomic.Int64, len(w.phases)), make([]atomic.Bool, len(w.phases))
 	for i := range open {
 		open[i].Store(true)
@@ -73,7 +74,7 @@ func (w *world) run() error {
 				n := int(next.Add(1))
 				problems, hits := w.killedAfter(worker, n, reference[:phases])
 				if n > writesMax {
-					problems, hits = []string{fmt.Sprintf("still killed after %d writes", writesMax)}, make([]bool, phases)
+					problems, hits = append(problems, problem{fmt.Sprintf("still killed after %d writes", writesMax), nil}), make([]bool, phases)
 				}
 				for i, hit := range hits {
 					if hit {
@@ -82,79 +83,108 @@ func (w *world) run() error {
 						open[i].Store(false)
 					}
 				}
-				for _, problem := range problems {
-					failed.Add(1)
-					fmt.Println(problem)
-				}
+				found.add(problems)
 			}
 		})
 	}
 	all.Wait()
+	found.print()
 	for i, phase := range w.phases {
 		fmt.Printf("%s: %d writes when left alone, killed after each of %d\n", phase, counts[i], killed[i].Load())
 		if killed[i].Load() == 0 {
 			return fmt.Errorf("%s: nothing was killed", phase)
 		}
 	}
-	if failed.Load() > 0 {
-		return fmt.Errorf("%d differences", failed.Load())
+	return found.summary()
+}
+
+// problem is a phase of a run that ended differently: after which write of which phase, and in which lines.
+type problem struct {
+	where string
+	lines []string
+}
+
+type found struct {
+	mutex    sync.Mutex
+	problems []problem
+}
+
+func (f *found) add(problems []problem) {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	f.problems = append(f.problems, problems...)
+}
+
+// print shows the problems, the first one last: what is shown of a long output is its end.
+func (f *found) print() {
+	const shown = 12
+	for i := len(f.problems) - 1; i >= 0; i-- {
+		one := f.problems[i]
+		fmt.Println(one.where + ":")
+		for i, line := range one.lines {
+			if i == shown {
+				fmt.Printf("  and %d more lines\n", len(one.lines)-shown)
+				break
+			}
+			fmt.Println(" ", line)
+		}
 	}
-	return nil
+}
+
+// summary is one line, which has the first problem in it: the line that tells of a failed step has no room for more.
+func (f *found) summary() error {
+	if len(f.problems) == 0 {
+		return nil
+	}
+	first := f.problems[0]
+	return fmt.Errorf("%d differences, first %s: %s", len(f.problems), first.where, strings.Join(first.lines, " "))
 }
 
 // alone is the run that everything is compared with: a dump and the number of writes of each phase.
-func (w *world) alone() ([]string, []int, error) {
+func (w *world) alone() ([][]string, []int, error) {
 	run, err := w.newRun(0, 0)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer run.end()
-	var dumps []string
+	var dumps [][]string
 	var counts []int
 	for _, phase := range w.phases {
-		life, err := run.phase(phase, 0)
-		if err != nil {
-			return nil, nil, fmt.Errorf("%s: %w", phase, err)
-		}
-		dump, err := run.dump()
+		life, ended, err := run.phase(phase, 0, nil)
 		if err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", phase, err)
 		}
 		fmt.Fprintf(os.Stderr, "%s:\n  %s\n", phase, strings.Join(life.counter.seen(), "\n  "))
-		dumps, counts = append(dumps, dump), append(counts, life.counter.count())
+		dumps, counts = append(dumps, ended.dump), append(counts, life.counter.count())
 	}
 	return dumps, counts, nil
 }
 
 // killedAfter goes through all phases, killing the operator once in each, and says what ended differently and which kills came about.
-func (w *world) killedAfter(worker, n int, reference []string) ([]string, []bool) {
+func (w *world) killedAfter(worker, n int, reference [][]string) ([]problem, []bool) {
 	hits := make([]bool, len(reference))
 	run, err := w.newRun(worker, n)
 	if err != nil {
-		return []string{fmt.Sprintf("n=%d: %v", n, err)}, hits
+		return []problem{{fmt.Sprintf("n=%d", n), []string{err.Error()}}}, hits
 	}
 	defer run.end()
 	started := time.Now()
-	var problems []string
+	var problems []problem
 	for i, phase := range w.phases[:len(reference)] {
-		life, err := run.phase(phase, n)
+		life, ended, err := run.phase(phase, n, reference[i])
 		if err != nil {
-			return append(problems, fmt.Sprintf("%s, n=%d: %v", phase, n, err)), hits
+			return append(problems, problem{fmt.Sprintf("%s, n=%d", phase, n), []string{err.Error()}}), hits
 		}
 		hits[i] = life.counter.killed()
-		where := "not killed"
+		where := fmt.Sprintf("%s, n=%d, not killed", phase, n)
 		if hits[i] {
 			seen := life.counter.seen()
-			where = "killed after " + seen[len(seen)-1]
+			where = fmt.Sprintf("%s, n=%d, killed after %s", phase, n, strings.ReplaceAll(seen[len(seen)-1], "/namespaces/"+run.namespace, ""))
 		}
-		dump, err := run.dump()
-		if err != nil {
-			return append(problems, fmt.Sprintf("%s, n=%d: %v", phase, n, err)), hits
+		if len(ended.difference) > 0 {
+			problems = append(problems, problem{where, ended.difference})
 		}
-		if difference := compare(reference[i], dump); difference != "" {
-			problems = append(problems, fmt.Sprintf("%s, n=%d, %s:\n%s", phase, n, where, difference))
-		}
-		fmt.Fprintf(os.Stderr, "%5.1f s %s n=%d: %s\n", time.Since(started).Seconds(), phase, n, where)
+		fmt.Fprintf(os.Stderr, "%5.1f s %s\n", time.Since(started).Seconds(), where)
 	}
 	return problems, hits
 }

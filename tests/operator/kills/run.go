@@ -19,7 +19,11 @@ const (
 	cluster = "c"
 	// Between the looks of a pass that is busy there are 2 s.
 	quietTime = 2500 * time.Millisecond
-	patience  = 60 * time.Second
+	patience  = 90 * time.Second
+	// What others than the operator make of its objects may take so long once it is done,
+	converges = 20 * time.Second
+	// and what everything is compared with stays as it is for so long.
+	steadyTime = 4 * time.Second
 	// Users of the operators' processes, by which iptables knows their connections.
 	firstUser = 70000
 )
@@ -113,22 +117,23 @@ func (r *run) end() {
 	r.world.api.call("DELETE", "/api/v1/namespaces/"+r.namespace, "", nil)
 }
 
-// phase applies a phase's objects and returns the first life of the operator; if that was killed, a second one has brought it to its end.
-func (r *run) phase(name string, limit int) (*life, error) {
+// phase applies a phase's objects and returns the first life of the operator and how it ended; if it was killed, a second one has brought it to
+// its end.
+func (r *run) phase(name string, limit int, reference []string) (*life, *end, error) {
 	for _, one := range phases[name] {
 		group, path, _ := strings.Cut(one[0], " ")
 		plural, object, _ := strings.Cut(path, "/")
 		yaml := fmt.Sprintf("apiVersion: kennet.dev/v1alpha1\nkind: %s\nmetadata: {name: %s}\n%s\n", kinds[plural], object, one[1])
 		if err := r.world.api.apply(r.path(group, path), yaml); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	first, err := r.live(name, limit)
+	first, ended, err := r.live(name, limit, reference)
 	if err != nil || !first.counter.killed() {
-		return first, err
+		return first, ended, err
 	}
-	_, err = r.live(name, 0)
-	return first, err
+	_, ended, err = r.live(name, 0, reference)
+	return first, ended, err
 }
 
 // life is one process of the operator.
@@ -137,12 +142,19 @@ type life struct {
 	ended   chan struct{}
 }
 
-// live runs an operator until it is killed or has nothing more to do.
-func (r *run) live(phase string, limit int) (*life, error) {
+// end is what a life led to.
+type end struct {
+	dump       []string
+	difference []string
+}
+
+// live runs an operator until it is killed or has nothing more to do and everything is as in the reference. Without one, until nothing changes
+// any more. What is another after a while stays another: that is a difference.
+func (r *run) live(phase string, limit int, reference []string) (*life, *end, error) {
 	l := &life{counter: &counter{limit: limit}, ended: make(chan struct{})}
 	listeners, err := r.listen(l.counter)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() {
 		for _, listener := range listeners {
@@ -151,17 +163,17 @@ func (r *run) live(phase string, limit int) (*life, error) {
 	}()
 	log, err := os.Create(filepath.Join(os.TempDir(), r.namespace+"-"+phase+".log"))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer log.Close()
 	command, err := r.command()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	command.Stderr = log
 	l.counter.kill = func() { command.Process.Kill() }
 	if err := command.Start(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	go func() {
 		command.Wait()
@@ -171,37 +183,89 @@ func (r *run) live(phase string, limit int) (*life, error) {
 		command.Process.Kill()
 		<-l.ended
 	}()
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+	var last end
+	var settled, changed time.Time
+	for started := time.Now(); ; time.Sleep(100 * time.Millisecond) {
 		if l.counter.killed() {
-			return l, nil
+			return l, nil, nil
 		}
 		select {
 		case <-l.ended:
-			return nil, errors.New("the operator ended by itself; see " + log.Name())
+			return nil, nil, fmt.Errorf("the operator ended by itself: %s", tail(log.Name()))
 		default:
 		}
-		if l.counter.quiet(quietTime) && r.settled() {
-			return l, nil
+		unsettled := "the operator still writes or does not lead"
+		if l.counter.quiet(quietTime) {
+			unsettled = r.unsettled()
 		}
+		if unsettled != "" {
+			if time.Since(started) > patience {
+				return nil, nil, fmt.Errorf("not settled within %s: %s; %s", patience, unsettled, tail(log.Name()))
+			}
+			settled, changed = time.Time{}, time.Now()
+			continue
+		}
+		if settled.IsZero() {
+			settled = time.Now()
+		}
+		dump, err := r.dump()
+		late := time.Since(settled) > converges || time.Since(started) > patience
+		switch {
+		case err != nil && late:
+			return nil, nil, err
+		case err != nil:
+		case reference != nil:
+			if last = (end{dump, compare(reference, dump)}); len(last.difference) == 0 || late {
+				return l, &last, nil
+			}
+		default:
+			before := last.dump
+			if len(compare(before, dump)) > 0 {
+				changed = time.Now()
+			}
+			if last.dump = dump; time.Since(changed) > steadyTime {
+				return l, &last, nil
+			}
+			if late {
+				return nil, nil, fmt.Errorf("something changes all the time: %s", strings.Join(compare(before, dump), " "))
+			}
+		}
+		time.Sleep(500 * time.Millisecond)
 	}
-	return nil, fmt.Errorf("not ready within %s; see %s", patience, log.Name())
 }
 
-// settled says whether every object is ready.
-func (r *run) settled() bool {
+// tail is the end of an operator's log.
+func tail(log string) string {
+	content, _ := os.ReadFile(log)
+	const most = 600
+	return "its log ends with: " + strings.TrimSpace(string(content[max(0, len(content)-most):]))
+}
+
+// unsettled says which object is not ready, and what it says; nothing when all are.
+func (r *run) unsettled() string {
 	for plural := range kinds {
 		list, err := r.world.api.get(r.path("apis/kennet.dev/v1alpha1", plural))
 		if err != nil {
-			return false
+			return err.Error()
 		}
 		items, _ := list["items"].([]any)
 		for _, item := range items {
 			if !ready(item.(object)) {
-				return false
+				return fmt.Sprintf("%s/%s of generation %v has %s", plural, text(item, "metadata", "name"), at(item, "metadata", "generation"), said(item))
 			}
 		}
 	}
-	return true
+	return ""
+}
+
+// said is an object's status in short.
+func said(item any) string {
+	words := []string{fmt.Sprintf("observed %v", at(item, "status", "observedGeneration"))}
+	conditions, _ := at(item, "status", "conditions").([]any)
+	for _, one := range conditions {
+		words = append(words, fmt.Sprintf("%s=%s %s '%.150s'", text(one, "type"), text(one, "status"), text(one, "reason"), text(one, "message")))
+	}
+	return strings.Join(words, ", ")
 }
 
 // bind waits for the port for a while: what an operator that was killed had open may be closing still.
