@@ -40,6 +40,34 @@ reason() {
     return 1
 }
 
+# eventually SECONDS COMMAND...: it succeeds in time; its last output is shown when it does not
+eventually() {
+    local end=$((SECONDS + $1)) output
+    shift
+    until output=$("$@" 2>&1); do
+        if [ $SECONDS -ge "$end" ]; then
+            echo "$output"
+            return 1
+        fi
+        sleep 0.3
+    done
+}
+
+# writes_end: what was asked for before is done, so that writes from now on have another reason: `writes` tells nothing new for 5 s
+writes_end() {
+    local before now
+    now=$(writes | wc -l)
+    for _ in $(seq 8); do
+        before=$now
+        sleep 5
+        now=$(writes | wc -l)
+        [ "$before" = "$now" ] && return 0
+    done
+    echo "it writes all the time:"
+    writes | tail -n 5
+    return 1
+}
+
 # job NAME IMAGE COMMAND ARGUMENTS...: runs to its end; its output is ours, and its failure too
 job() {
     local name=$1 image=$2 arguments

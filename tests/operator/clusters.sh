@@ -85,7 +85,7 @@ corrected() {
 
 volume_goes() {
     apply "$(cluster e 'brokers: 1, storage: {size: 1Gi, whenDeleted: Delete}')" && ready kafkacluster/e 90s && k get pvc data-e-main-0 &&
-        k delete kafkacluster e --wait && eventually 60 object_gone pvc/data-e-main-0 && eventually 20 object_gone secret/e-identity
+        k delete kafkacluster e --wait && eventually 60 object_gone pvc/data-e-main-0 && eventually 30 object_gone secret/e-identity
 }
 
 volume_stays() {
@@ -119,6 +119,7 @@ statuses_wiped() {
     local object objects before pod described
     objects=$(k get kafkaclusters,topics,offsetresets -o name)
     described=$(kafka --output json topics describe records) pod=$(pod_uid)
+    writes_end || return 1
     before=$(writes | wc -l)
     [ "$before" -gt 0 ] || { echo "the audit log knows no write of the operator"; return 1; }
     for object in $objects; do wipe "$object" || return 1; done
@@ -159,7 +160,7 @@ clusters_steps() {
     step "operator: whenDeleted may change to Retain" volume_stays_after_all
     step "operator: a finished roll leaves no way back" roll_forgotten
     step "operator: wiped statuses come back, and nothing else is written" statuses_wiped
-    step "operator: kstatus calls every object current" all_judged
+    step "operator: kstatus calls every object current" eventually 30 all_judged
     step "operator: a namespace gets a cluster and Topics" namespace_made
     step "operator: the namespace is deleted completely" k delete namespace gone --wait --timeout=110s
 }

@@ -47,24 +47,13 @@ stalled() {
     judged "$1" Failed
 }
 
-# judged OBJECT WORD: what the library that kubectl-like tools share says
-judged() {
+# judged OBJECT WORD: what the library that kubectl-like tools share says, once what was asked for a moment ago is done
+judged() { eventually 15 judgement "$@"; }
+
+judgement() {
     local found
     found=$(k get "$1" -o json | kstatus) || return 1
     [ "${found%% *}" = "$2" ] || { echo "kstatus says '$found', expected $2"; return 1; }
-}
-
-# eventually SECONDS COMMAND...: it succeeds in time; its last output is shown when it does not
-eventually() {
-    local end=$((SECONDS + $1)) output
-    shift
-    until output=$("$@" 2>&1); do
-        if [ $SECONDS -ge "$end" ]; then
-            echo "$output"
-            return 1
-        fi
-        sleep 0.3
-    done
 }
 
 # topic_has NAME TEXT: its description has the text, without spaces
@@ -85,6 +74,8 @@ writes() {
     python3 - "$RUN/log/audit.json" <<'PY'
 import json, sys
 for line in open(sys.argv[1]):
+    if not line.endswith("\n"):
+        break  # it is being written
     event = json.loads(line)
     target = event.get("objectRef", {})
     if event["user"]["username"] == "system:serviceaccount:kennet:kennet" and target.get("resource") not in ("leases", "tokenreviews", "events"):

@@ -30,14 +30,14 @@ unknown_topic_config() {
 
 drift_reverted() {
     kafka topics alter records --config retention.ms=1234567 && eventually 30 topic_has records '"retention.ms":"600000"' &&
-        ready topic/records 1s
+        ready topic/records 10s
 }
 
 drifted() { k get topic told -o 'jsonpath={.status.drift[*]}' | grep -F retention.ms | grep -F 1234567 | grep -F 600000; }
 
 drift_reported() {
     apply "$(topic told 'partitions: 1, drift: Report, config: {retention.ms: "600000"}')" && ready topic/told &&
-        kafka topics alter told --config retention.ms=1234567 && eventually 30 drifted && reason topic/told Drifted 10 &&
+        kafka topics alter told --config retention.ms=1234567 && eventually 30 drifted && reason topic/told Drifted 30 &&
         topic_has told '"retention.ms":"1234567"' && judged topic/told Current
 }
 
@@ -48,7 +48,7 @@ adoption_never() {
 
 adoption_identical() {
     spec topic/there '{"adoption":"IfIdentical","partitions":3}' && stalled topic/there TopicDiffers "partitions 2 instead of 3" &&
-        spec topic/there '{"partitions":2}' && ready_generation topic/there && reason topic/there InSync 10
+        spec topic/there '{"partitions":2}' && ready_generation topic/there && reason topic/there InSync 30
 }
 
 adoption_always() {
@@ -59,7 +59,7 @@ adoption_always() {
 
 claimed() {
     apply "$(topic second 'topicName: records, partitions: 3')" && stalled topic/second TopicClaimed "Topic default/records has claimed it" &&
-        k delete topic second && sleep 2 && ready topic/records 1s && topic_there records
+        k delete topic second && sleep 2 && ready topic/records 10s && topic_there records
 }
 
 # the records, too

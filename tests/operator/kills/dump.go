@@ -96,10 +96,13 @@ func (r *run) topics() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	output, err := exec.Command(r.world.kennet, "--bootstrap", text(pod, "status", "podIP")+":9092", "--output", "json", "topics",
-		"describe", "records").CombinedOutput()
+	command := exec.Command(r.world.kennet, "--bootstrap", text(pod, "status", "podIP")+":9092", "--output", "json", "topics", "describe", "records")
+	// what it says beside the topics, such as a name that is not known yet, is none of them
+	var said strings.Builder
+	command.Stderr = &said
+	output, err := command.Output()
 	if err != nil {
-		return nil, fmt.Errorf("kennet topics describe: %w: %s", err, output)
+		return nil, fmt.Errorf("kennet topics describe: %w: %s", err, said.String())
 	}
 	var topics any
 	return object{"kind": "topics of the brokers", "topics": &topics}, json.Unmarshal(output, &topics)

@@ -23,7 +23,7 @@ const (
 	// What others than the operator make of its objects may take so long once it is done,
 	converges = 20 * time.Second
 	// and what everything is compared with stays as it is for so long.
-	steadyTime = 4 * time.Second
+	steadyTime = 6 * time.Second
 	// Users of the operators' processes, by which iptables knows their connections.
 	firstUser = 70000
 )

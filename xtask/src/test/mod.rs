@@ -24,7 +24,7 @@ const SUITES: &[Suite] = &[
     Suite { name: "images", command: &["bash", "tests/images/run"], minutes: 20 },
     Suite { name: "chart", command: &["bash", "tests/chart/run"], minutes: 20 },
     Suite { name: "cluster", command: &["bash", "tests/cluster/run"], minutes: 30 },
-    Suite { name: "operator", command: &["bash", "tests/operator/run"], minutes: 20 },
+    Suite { name: "operator", command: &["bash", "tests/operator/run"], minutes: 25 },
     Suite { name: "demo", command: &["bash", "tests/demo/run"], minutes: 40 },
 ];
 
