@@ -47,3 +47,18 @@ func TestLongValuesAreShownWhereTheyPart(t *testing.T) {
 		t.Errorf("%q", found)
 	}
 }
+
+func TestOfABudgetOnlyTheDisruptionsAreForgotten(t *testing.T) {
+	budget := func(kind string) object {
+		return object{"kind": kind, "status": object{"disruptedPods": object{}, "currentHealthy": 0, "expectedPods": 1}}
+	}
+	forgotten, kept := budget("poddisruptionbudgets"), budget("statefulsets")
+	forgetDisruption(forgotten)
+	forgetDisruption(kept)
+	if found := len(forgotten["status"].(object)); found != 1 {
+		t.Errorf("%d are left", found)
+	}
+	if found := len(kept["status"].(object)); found != 3 {
+		t.Errorf("%d are left", found)
+	}
+}
