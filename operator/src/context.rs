@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{ObjectReference, Pod, Secret};
 use kennet_contract::{ClusterId, PeerIdentity, ports};
 use kennet_model::cluster::ClusterName;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use kube::{Api, Client, Resource};
+use kube::{Api, Client, Config, Resource};
 use tokio::sync::{Notify, mpsc};
 
 use crate::arguments::Arguments;
@@ -24,6 +24,8 @@ pub(crate) type ClusterKey = (String, String);
 /// What every reconcile has at hand.
 pub(crate) struct Context {
     pub(crate) client: Client,
+    /// For evictions: it does not try again by itself.
+    pub(crate) evictions: Client,
     pub(crate) arguments: Arguments,
     pub(crate) metrics: Metrics,
     /// Clusters whose topics should be looked at again.
@@ -31,6 +33,14 @@ pub(crate) struct Context {
     /// Clusters that are followed, and how to make one audit its owners now.
     pub(crate) followed: Mutex<HashMap<ClusterKey, Arc<Notify>>>,
     events: Recorder,
+}
+
+/// The client for everything, and the one for evictions. A budget that allows none answers 429, which the first would try again for minutes,
+/// longer and longer apart; the pass would hang and nothing else of the cluster be looked at.
+pub(crate) fn clients(config: Config) -> Result<(Client, Client), kube::Error> {
+    let mut once = config.clone();
+    once.default_retry = false;
+    Ok((Client::try_from(config)?, Client::try_from(once)?))
 }
 
 /// A cluster that can be talked to.
@@ -41,11 +51,11 @@ pub(crate) struct Link {
 }
 
 impl Context {
-    pub(crate) fn new(client: Client, arguments: Arguments, wake: mpsc::Sender<ClusterKey>) -> Self {
+    pub(crate) fn new(client: Client, evictions: Client, arguments: Arguments, wake: mpsc::Sender<ClusterKey>) -> Self {
         let reporter =
             Reporter { controller: "kennet-operator".to_owned(), instance: Some(arguments.pod_name.clone()) };
         let events = Recorder::new(client.clone(), reporter);
-        Self { client, arguments, metrics: Metrics::new(), wake, followed: Mutex::default(), events }
+        Self { client, evictions, arguments, metrics: Metrics::new(), wake, followed: Mutex::default(), events }
     }
 
     pub(crate) fn api<K>(&self, namespace: &str) -> Api<K>

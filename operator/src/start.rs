@@ -10,12 +10,12 @@ use std::time::Duration;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kennet_api::{KafkaCluster, OffsetReset, SCHEMA_REVISION, SCHEMA_REVISION_ANNOTATION, Topic};
 use kennet_contract::ExitCode;
-use kube::{Api, Client, CustomResourceExt};
+use kube::{Api, Config, CustomResourceExt};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{broadcast, mpsc};
 
 use crate::arguments::Arguments;
-use crate::context::{ClusterKey, Context};
+use crate::context::{ClusterKey, Context, clients};
 use crate::leader::Leader;
 use crate::{cluster, health, offset_reset, topic};
 
@@ -79,9 +79,11 @@ pub async fn run(arguments: Arguments) -> Result<(), StartError> {
     let mut term = signal(SignalKind::terminate()).map_err(system)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
     let ports = health::Ports::bind(arguments.probes_port, arguments.metrics_port)?;
-    let client = Client::try_default().await.map_err(|source| StartError::Client { source: Box::new(source) })?;
+    let config = Config::infer().await.map_err(kube::Error::InferConfig);
+    let (client, evictions) =
+        config.and_then(clients).map_err(|source| StartError::Client { source: Box::new(source) })?;
     let (wake, woken) = mpsc::channel(WAKE_MAX);
-    let context = Arc::new(Context::new(client.clone(), arguments.clone(), wake));
+    let context = Arc::new(Context::new(client.clone(), evictions, arguments.clone(), wake));
     health::serve(ports, Arc::clone(&context));
     let leader = Leader::new(client, &arguments.pod_namespace, &arguments.pod_name);
     let act = async {

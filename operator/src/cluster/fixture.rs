@@ -110,5 +110,6 @@ pub(crate) fn answering(answer: impl Fn(&str, &str) -> (u16, Value) + Clone + Se
         async move { response }
     });
     let (wake, _) = tokio::sync::mpsc::channel(1);
-    Context::new(kube::Client::new(service, "ns"), Arguments::parse_from(["kennet-operator"]), wake)
+    let client = kube::Client::new(service, "ns");
+    Context::new(client.clone(), client, Arguments::parse_from(["kennet-operator"]), wake)
 }

@@ -19,7 +19,8 @@ const (
 	cluster = "c"
 	// Between the looks of a pass that is busy there are 2 s.
 	quietTime = 2500 * time.Millisecond
-	patience  = 90 * time.Second
+	// An eviction that was cut off blocks the next one for two minutes: so long the API server waits for the pod to go that it has noted.
+	patience = 180 * time.Second
 	// What others than the operator make of its objects may take so long once it is done,
 	converges = 20 * time.Second
 	// and what everything is compared with stays as it is for so long.

@@ -3,8 +3,8 @@
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
 use kennet_api::names::{FIELD_OWNER, PREVIOUS_TEMPLATE_ANNOTATION, REVERTED_ANNOTATION};
-use kube::ResourceExt;
 use kube::api::{DeleteParams, EvictParams, Patch, PatchParams, Preconditions};
+use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
 use crate::cluster::build::{Desired, Pool};
@@ -69,7 +69,7 @@ pub(super) async fn evict(context: &Context, namespace: &str, pod: &str, uid: &s
     let only_this = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
     let delete = DeleteParams { preconditions: Some(only_this), ..DeleteParams::default() };
     let parameters = EvictParams { delete_options: Some(delete), ..EvictParams::default() };
-    match context.api::<Pod>(namespace).evict(pod, &parameters).await {
+    match Api::<Pod>::namespaced(context.evictions.clone(), namespace).evict(pod, &parameters).await {
         Ok(_) => Ok(true),
         Err(error) if has_code(&error, 404) || has_code(&error, 409) || has_code(&error, 429) => {
             tracing::info!(pod, %error, "the eviction waits");
@@ -110,12 +110,45 @@ pub(super) async fn remove(context: &Context, namespace: &str, pod: &str, uid: &
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use kennet_api::names::{PREVIOUS_TEMPLATE_ANNOTATION, REVERTED_ANNOTATION};
     use serde_json::json;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    use super::beside;
+    use super::{beside, evict};
     use crate::cluster::fixture;
     use crate::cluster::plan::Template;
+    use crate::context::clients;
+
+    #[tokio::test]
+    async fn an_eviction_that_the_budget_refuses_is_left_to_the_next_pass() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = format!("http://{}", listener.local_addr().unwrap());
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        tokio::spawn(async move {
+            let body = r#"{"kind":"Status","status":"Failure","code":429,"message":"","reason":"TooManyRequests"}"#;
+            let answer = format!("HTTP/1.1 429 Too Many Requests\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            loop {
+                let (mut connection, _) = listener.accept().await.unwrap();
+                let mut bytes = [0; 4096];
+                while connection.read(&mut bytes).await.unwrap() > 0 {
+                    // a body may come by itself
+                    if bytes.starts_with(b"POST") {
+                        count.fetch_add(1, Ordering::Relaxed);
+                        connection.write_all(answer.as_bytes()).await.unwrap();
+                    }
+                    bytes.fill(0);
+                }
+            }
+        });
+        let mut context = fixture::answering(|_, _| (404, json!({})));
+        (_, context.evictions) = clients(kube::Config::new(server.parse().unwrap())).unwrap();
+        assert!(!evict(&context, "ns", "c-main-0", "1").await.unwrap());
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+    }
 
     #[test]
     fn what_is_remembered_of_a_roll_is_repeated_until_a_new_one_begins() {
