@@ -19,7 +19,7 @@ pub use broker_config::{
     PlainEndpoint,
 };
 pub use cluster_id::{ClusterId, ClusterIdError};
-pub use config_hash::config_hash;
+pub use config_hash::{config_hash, short_hash};
 pub use exit::ExitCode;
 pub use identity::{PeerIdentity, PeerIdentityError};
 pub use nearest::nearest;

@@ -3,9 +3,9 @@
 mod objects;
 mod template;
 
+use kennet_contract::config_hash;
 use kennet_model::cluster::{Placement, ValidatedCluster, render};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::arguments::Arguments;
 use crate::cluster::fetch::Observed;
@@ -54,10 +54,10 @@ pub(crate) fn build(
     let pool = match &observed.authority {
         Some((cluster_id, _)) => {
             let config = toml::to_string(&render(valid, *cluster_id, &Placement::pod(valid)))?;
-            let config_hash = short_hash(&config);
-            let inputs = template::restart_inputs(valid, &image, &config_hash);
-            let stateful_set = template::stateful_set(&parts, observed, arguments, &image, &config_hash, &inputs);
-            Some(Pool { config_map: parts.config_map(&config_hash, &config), stateful_set, restart_inputs: inputs })
+            let hash = config_hash(&config);
+            let inputs = template::restart_inputs(valid, &image, &hash);
+            let stateful_set = template::stateful_set(&parts, observed, arguments, &image, &hash, &inputs);
+            Some(Pool { config_map: parts.config_map(&hash, &config), stateful_set, restart_inputs: inputs })
         }
         None => None,
     };
@@ -86,7 +86,17 @@ fn image(valid: &ValidatedCluster, observed: &Observed, arguments: &Arguments) -
     (format!("{name}:{version}"), version)
 }
 
-/// Ten hexadecimal digits, enough to tell configs of one cluster apart.
-pub(crate) fn short_hash(text: &str) -> String {
-    Sha256::digest(text).iter().take(5).map(|byte| format!("{byte:02x}")).collect()
+#[cfg(test)]
+mod tests {
+    use kennet_contract::config_hash;
+
+    use crate::cluster::fixture;
+
+    /// What a broker reports in `/status` is the end of the name of the ConfigMap that it has loaded.
+    #[test]
+    fn a_config_map_is_named_as_the_broker_names_its_content() {
+        let map = fixture::desired(&fixture::cluster(""), &fixture::observed()).pool.unwrap().config_map;
+        let content = map["data"].as_object().unwrap().values().next().unwrap().as_str().unwrap();
+        assert_eq!(map["metadata"]["name"], format!("orders-main-config-{}", config_hash(content)));
+    }
 }

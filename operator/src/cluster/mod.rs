@@ -29,7 +29,6 @@ use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
-pub(crate) use build::short_hash;
 pub(crate) use health::is_ready;
 pub(crate) use plan::first_port;
 

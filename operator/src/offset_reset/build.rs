@@ -4,13 +4,11 @@ use k8s_openapi::api::core::v1::PodSpec;
 use k8s_openapi::jiff::Timestamp;
 use kennet_api::OffsetReset;
 use kennet_api::names::CLUSTER_LABEL;
-use kennet_contract::paths;
+use kennet_contract::{paths, short_hash};
 use kennet_model::cluster::ClusterName;
 use kennet_model::reset::Plan;
 use kube::ResourceExt;
 use serde_json::{Value, json};
-
-use crate::cluster::short_hash;
 
 /// Label with the OffsetReset's name, shortened when it is too long for a label.
 pub(super) const RESET_LABEL: &str = "kennet.dev/offset-reset";
