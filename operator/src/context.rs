@@ -8,7 +8,7 @@ use kennet_contract::{ClusterId, PeerIdentity, ports};
 use kennet_model::cluster::ClusterName;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Api, Client, Config, Resource};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, broadcast, mpsc};
 
 use crate::arguments::Arguments;
 use crate::clock;
@@ -17,6 +17,9 @@ use crate::health::Metrics;
 use crate::management::{Management, ManagementError};
 use crate::objects;
 use crate::pki::{self, Pair};
+
+/// Clusters that wait to be looked at; whoever falls further behind looks at all.
+const LOOKS_MAX: usize = 256;
 
 /// A cluster's namespace and name.
 pub(crate) type ClusterKey = (String, String);
@@ -32,6 +35,10 @@ pub(crate) struct Context {
     pub(crate) wake: mpsc::Sender<ClusterKey>,
     /// Clusters that are followed, and how to make one audit its owners now.
     pub(crate) followed: Mutex<HashMap<ClusterKey, Arc<Notify>>>,
+    /// Clusters that should be looked at although none of their objects changed.
+    looks: broadcast::Sender<ClusterKey>,
+    /// Whether the last audit of a cluster's topics found deletions that are held; absent before the first.
+    deletions_held: Mutex<HashMap<ClusterKey, bool>>,
     events: Recorder,
 }
 
@@ -55,7 +62,47 @@ impl Context {
         let reporter =
             Reporter { controller: "kennet-operator".to_owned(), instance: Some(arguments.pod_name.clone()) };
         let events = Recorder::new(client.clone(), reporter);
-        Self { client, evictions, arguments, metrics: Metrics::new(), wake, followed: Mutex::default(), events }
+        Self {
+            client,
+            evictions,
+            arguments,
+            metrics: Metrics::new(),
+            wake,
+            followed: Mutex::default(),
+            looks: broadcast::Sender::new(LOOKS_MAX),
+            deletions_held: Mutex::default(),
+            events,
+        }
+    }
+
+    /// Has a cluster looked at, as if one of its objects had changed.
+    pub(crate) fn look_at(&self, key: &ClusterKey) {
+        // without a controller there is nobody to look, and one that starts looks at all
+        let _ = self.looks.send(key.clone());
+    }
+
+    /// The clusters that are to be looked at from now on.
+    pub(crate) fn looks(&self) -> broadcast::Receiver<ClusterKey> {
+        self.looks.subscribe()
+    }
+
+    /// Whether deletions of a cluster's topics are held; none before the first audit.
+    pub(crate) fn deletions_held(&self, key: &ClusterKey) -> Option<bool> {
+        self.deletions_held.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied()
+    }
+
+    /// What an audit found; none when the cluster is gone. The cluster is looked at when that is new.
+    pub(crate) fn set_deletions_held(&self, key: &ClusterKey, held: Option<bool>) {
+        let before = {
+            let mut all = self.deletions_held.lock().unwrap_or_else(PoisonError::into_inner);
+            match held {
+                Some(held) => all.insert(key.clone(), held),
+                None => all.remove(key),
+            }
+        };
+        if before != held {
+            self.look_at(key);
+        }
     }
 
     pub(crate) fn api<K>(&self, namespace: &str) -> Api<K>
@@ -145,4 +192,21 @@ pub(crate) fn read_ca(secret: &Secret) -> Result<(ClusterId, Pair), ReconcileErr
 pub(crate) fn secret_text(secret: &Secret, key: &str) -> Option<String> {
     let bytes = &secret.data.as_ref()?.get(key)?.0;
     String::from_utf8(bytes.clone()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cluster::fixture;
+
+    #[tokio::test]
+    async fn a_cluster_is_looked_at_when_its_deletions_become_held_or_free_and_not_otherwise() {
+        let context = fixture::answering(|_, _| (404, serde_json::json!({})));
+        let key = ("n".to_owned(), "c".to_owned());
+        let mut looks = context.looks();
+        assert_eq!(context.deletions_held(&key), None);
+        for (held, looked) in [(false, true), (false, false), (true, true), (true, false), (false, true)] {
+            context.set_deletions_held(&key, Some(held));
+            assert_eq!((context.deletions_held(&key), looks.try_recv().is_ok()), (Some(held), looked));
+        }
+    }
 }

@@ -6,15 +6,16 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::jiff::Timestamp;
-use kennet_api::KafkaCluster;
 use kennet_api::names::CLUSTER_LABEL;
-use kennet_contract::management::{BootstrapRecord, Status};
+use kennet_api::{KafkaCluster, UnprotectedPartitions};
+use kennet_contract::management::{BootstrapRecord, BrokerState, Status, TopicOwners};
 use kennet_contract::{ClusterId, PeerIdentity};
 use kennet_model::cluster::ValidatedCluster;
 use kube::ResourceExt;
 
 use crate::context::{Context, operator_client, read_ca, secret_text};
 use crate::error::ReconcileError;
+use crate::management::{Management, ManagementError};
 use crate::objects::Object;
 use crate::pki::{self, Pair};
 use crate::{clock, objects};
@@ -40,6 +41,8 @@ pub(crate) struct Observed {
     pub(crate) new_leaves: Vec<(i32, Pair)>,
     /// What broker 0 says of itself; an error's text when it does not answer.
     pub(crate) broker: Option<Result<Status, String>>,
+    /// Topics but Kafka's own, in order, if the broker was asked and answered: only when they may hold a restart.
+    pub(crate) topics: Option<Vec<String>>,
 }
 
 /// Reads everything.
@@ -92,9 +95,16 @@ pub(crate) async fn fetch(
         tls,
         new_leaves: Vec::new(),
         broker: None,
+        topics: None,
     };
     observed.new_leaves = new_leaves(valid, &observed, clock::now())?;
-    observed.broker = ask_broker(valid, &observed).await?;
+    if let Some(management) = broker(valid, &observed)? {
+        observed.broker = Some(within(management.status()).await);
+        let serving = matches!(&observed.broker, Some(Ok(status)) if status.state == BrokerState::Serving);
+        if serving && valid.unprotected_partitions == UnprotectedPartitions::Block {
+            observed.topics = within(management.topic_owners()).await.ok().map(names);
+        }
+    }
     Ok(observed)
 }
 
@@ -140,22 +150,30 @@ fn new_leaves(
     Ok(fresh)
 }
 
-async fn ask_broker(
-    valid: &ValidatedCluster,
-    observed: &Observed,
-) -> Result<Option<Result<Status, String>>, ReconcileError> {
-    /// Longer than an answer takes, shorter than a pass may hang.
-    const PATIENCE: Duration = Duration::from_secs(3);
+/// The management endpoint of broker 0, if its pod runs.
+fn broker(valid: &ValidatedCluster, observed: &Observed) -> Result<Option<Management>, ReconcileError> {
     let Some((cluster_id, ca)) = &observed.authority else { return Ok(None) };
     let pod = observed.pods.iter().find(|pod| pod.name_any() == valid.name.pod(0));
     let running = pod.filter(|pod| pod.metadata.deletion_timestamp.is_none());
     let Some(address) = running.and_then(|pod| pod.status.as_ref()?.pod_ip.clone()) else { return Ok(None) };
     let host = valid.name.host(&valid.namespace, "0");
-    let management = operator_client(&address, &host, *cluster_id, ca)?;
-    Ok(Some(match tokio::time::timeout(PATIENCE, management.status()).await {
+    operator_client(&address, &host, *cluster_id, ca).map(Some)
+}
+
+/// An answer, or why there is none.
+async fn within<T>(asked: impl Future<Output = Result<T, ManagementError>>) -> Result<T, String> {
+    /// Longer than an answer takes, shorter than a pass may hang.
+    const PATIENCE: Duration = Duration::from_secs(3);
+    match tokio::time::timeout(PATIENCE, asked).await {
         Ok(answer) => answer.map_err(|error| error.to_string()),
-        Err(_) => Err(format!("{host} does not answer")),
-    }))
+        Err(_) => Err(format!("broker 0 does not answer within {} s", PATIENCE.as_secs())),
+    }
+}
+
+fn names(owners: TopicOwners) -> Vec<String> {
+    let mut names: Vec<String> = owners.topics.into_iter().map(|row| row.topic).collect();
+    names.sort();
+    names
 }
 
 #[cfg(test)]

@@ -40,6 +40,7 @@ pub(crate) fn observed() -> Observed {
         tls: None,
         new_leaves: Vec::new(),
         broker: None,
+        topics: None,
     }
 }
 

@@ -1,5 +1,5 @@
-//! One task per serving cluster: it waits for news on the management endpoint instead of polling, wakes the cluster's topics and audits
-//! their owners. It ends with the cluster.
+//! One task per serving cluster: it waits for news on the management endpoint instead of polling, wakes the cluster and its topics and
+//! audits their owners. It ends with the cluster.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -46,6 +46,7 @@ pub(super) fn start(cluster: &KafkaCluster, valid: &ValidatedCluster, context: &
     tokio::spawn(async move {
         follow(&followed, &context, &audit).await;
         context.followed.lock().unwrap_or_else(PoisonError::into_inner).remove(&followed.key);
+        context.set_deletions_held(&followed.key, None);
     });
 }
 
@@ -92,6 +93,8 @@ async fn follow(followed: &Followed, context: &Arc<Context>, audit: &Notify) {
                 after = offset;
                 // a full channel means that everything is about to be looked at anyway
                 let _ = context.wake.try_send(followed.key.clone());
+                // what holds a restart, or the budget, may be gone with a topic
+                context.look_at(&followed.key);
                 schedule.news(Instant::now());
             }
             Ok(News::Deleted) => schedule.news(Instant::now()),

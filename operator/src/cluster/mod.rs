@@ -5,6 +5,7 @@
 
 mod apply;
 mod build;
+mod deletions;
 mod fetch;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -12,6 +13,7 @@ mod follow;
 mod health;
 mod plan;
 mod status;
+mod woken;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,7 +61,9 @@ pub(crate) async fn run(context: Arc<Context>, scope: Option<String>) {
     let scope = scope.as_ref();
     let labelled = || watcher::Config::default().labels(CLUSTER_LABEL);
     let clusters: Api<DeserializeGuard<KafkaCluster>> = scoped(&context, scope);
-    Controller::new(clusters, watcher::Config::default())
+    let controller = Controller::new(clusters, watcher::Config::default());
+    let woken = woken::woken(context.looks(), controller.store());
+    controller
         .owns(scoped::<StatefulSet>(&context, scope), labelled())
         .owns(scoped::<Service>(&context, scope), labelled())
         .owns(scoped::<PodDisruptionBudget>(&context, scope), labelled())
@@ -67,6 +71,7 @@ pub(crate) async fn run(context: Arc<Context>, scope: Option<String>) {
         .watches(scoped::<PersistentVolumeClaim>(&context, scope), labelled(), of_label)
         .watches(scoped::<Secret>(&context, scope), labelled(), of_label)
         .watches(scoped::<ConfigMap>(&context, scope), labelled(), of_label)
+        .reconcile_on(woken)
         .run(reconcile, retry, Arc::clone(&context))
         .for_each(|_| async {})
         .await;
@@ -94,7 +99,7 @@ async fn reconcile(
         return Ok(Action::await_change());
     }
     let passed = pass(cluster, &context).await;
-    let (outcome, report) = match passed {
+    let (outcome, report, again) = match passed {
         Ok(passed) => passed,
         Err(error) => {
             let outcome = failure(cluster, &error);
@@ -105,8 +110,7 @@ async fn reconcile(
     status::write(cluster, &context, &outcome, report.as_ref()).await?;
     let labels = ReconcileLabels { kind: "KafkaCluster", reason: outcome.reason.clone() };
     context.metrics.reconciles.get_or_create(&labels).inc();
-    let busy = outcome.progress == crate::conditions::Progress::Reconciling;
-    Ok(Action::requeue(if busy { BUSY } else { AUDIT }))
+    Ok(Action::requeue(again))
 }
 
 /// What a failed pass means: a cluster that was ready stays so while the operator tries again.
@@ -123,12 +127,13 @@ fn failure(cluster: &KafkaCluster, error: &ReconcileError) -> Outcome {
 async fn pass(
     cluster: &KafkaCluster,
     context: &Arc<Context>,
-) -> Result<(Outcome, Option<status::Report>), ReconcileError> {
+) -> Result<(Outcome, Option<status::Report>, Duration), ReconcileError> {
     let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
     let valid = match kennet_model::cluster::validate(&name, &namespace, &cluster.spec) {
         Ok(valid) => valid,
         Err(problems) => {
-            return Ok((health::refused(cluster, "InvalidSpec", &problems.to_string(), context).await?, None));
+            let outcome = health::refused(cluster, "InvalidSpec", &problems.to_string(), context).await?;
+            return Ok((outcome, None, AUDIT));
         }
     };
     let observed = fetch::fetch(cluster, &valid, context).await?;
@@ -145,13 +150,14 @@ async fn pass(
     if plan.serving {
         follow::start(cluster, &valid, context);
     }
-    let report = status::report(&valid, &desired, &observed, plan.held_by);
+    let report = status::report(&valid, &desired, &observed, plan.held_by.map(plan::Hold::word));
+    let again = if plan.is_open() { BUSY } else { AUDIT };
     let going = plan.outcome.progress == crate::conditions::Progress::Reconciling && plan.held_by.is_none();
     let outcome = match refused.filter(|_| !going) {
         Some(error) => Outcome::stalled(plan.outcome.ready, error.reason(), error.to_string()),
-        None => plan.outcome,
+        None => deletions::outcome(plan.outcome, context.deletions_held(&(namespace, name)), deletions::said(cluster)),
     };
-    Ok((outcome, Some(report)))
+    Ok((outcome, Some(report), again))
 }
 
 fn retry(object: Arc<DeserializeGuard<KafkaCluster>>, error: &ReconcileError, context: Arc<Context>) -> Action {

@@ -97,7 +97,41 @@ pub(crate) struct Plan {
     /// Whether the cluster answers, so that its topics can be looked after.
     pub(crate) serving: bool,
     /// What a restart waits for.
-    pub(crate) held_by: Option<&'static str>,
+    pub(crate) held_by: Option<Hold>,
+}
+
+/// What a restart waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// The spec.
+    Paused,
+    /// Topics that would be unavailable, and the spec.
+    UnprotectedPartitions,
+    /// An answer of the broker, which tells which topics would be.
+    UnknownPartitions,
+}
+
+impl Hold {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Paused => "Paused",
+            Self::UnprotectedPartitions => "UnprotectedPartitions",
+            Self::UnknownPartitions => "UnknownPartitions",
+        }
+    }
+
+    /// Whether its end is an event: a change of the spec, of the pod, or of the cluster's metadata, which is followed.
+    fn ends_with_an_event(self) -> bool {
+        matches!(self, Self::Paused | Self::UnprotectedPartitions)
+    }
+}
+
+impl Plan {
+    /// Whether there is something in flight to look at again soon. What is held has nothing in flight, if the broker serves and so is followed.
+    pub(crate) fn is_open(&self) -> bool {
+        let waits = self.serving && self.held_by.is_some_and(Hold::ends_with_an_event);
+        self.outcome.progress == Progress::Reconciling && !waits
+    }
 }
 
 /// The port of the listener that the operator itself uses.

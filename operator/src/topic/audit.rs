@@ -84,6 +84,7 @@ fn show(context: &Context, key: &ClusterKey, rows: &[TopicOwnership], ledger: &L
     {
         gauge.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
+    context.set_deletions_held(key, Some(ledger.held() > 0));
 }
 
 async fn carry_out(

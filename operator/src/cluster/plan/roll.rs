@@ -10,7 +10,8 @@ use kube::ResourceExt;
 use crate::cluster::build::Desired;
 use crate::cluster::fetch::Observed;
 use crate::cluster::health;
-use crate::cluster::plan::{Step, Template, serves, unprotected};
+use crate::cluster::plan::unprotected::{self, Unprotected};
+use crate::cluster::plan::{Hold, Step, Template, serves};
 use crate::conditions::Outcome;
 
 /// A new broker that is not ready after this has failed, even if it does not crash.
@@ -24,7 +25,7 @@ pub(super) struct Roll {
     /// What to say, if there is anything to.
     pub(super) outcome: Option<Outcome>,
     /// What a restart waits for.
-    pub(super) held_by: Option<&'static str>,
+    pub(super) held_by: Option<Hold>,
 }
 
 impl Roll {
@@ -81,14 +82,17 @@ fn taken_back(pod: Option<&Pod>, live: Option<&str>, serving: bool, message: &st
 /// What holds a restart of a pod that runs.
 fn held(valid: &ValidatedCluster, observed: &Observed, pod: &Pod, serving: bool) -> Option<Roll> {
     let (held_by, reason, message) = if valid.paused {
-        ("Paused", "RolloutPaused", "spec.rollout.paused holds a restart".to_owned())
-    } else if let Some(count) = unprotected::count(valid, observed, pod) {
-        let message = format!(
-            "spec.rollout.unprotectedPartitions is Block, and {count} would be unavailable during a restart; set Restart to allow it"
-        );
-        ("UnprotectedPartitions", "RolloutHeld", message)
+        (Hold::Paused, "RolloutPaused", "spec.rollout.paused holds a restart; set it to false to go on".to_owned())
     } else {
-        return None;
+        let (held_by, what) = match unprotected::holding(valid, observed, pod)? {
+            Unprotected::Topics(topics) => (Hold::UnprotectedPartitions, topics),
+            Unprotected::Unknown => (Hold::UnknownPartitions, "an unknown number of topics".to_owned()),
+        };
+        let message = format!(
+            "spec.rollout.unprotectedPartitions is Block, and {what} would be unavailable during a restart, because their partitions have one \
+             replica; set Restart to allow it"
+        );
+        (held_by, "RolloutHeld", message)
     };
     let outcome = Outcome::reconciling(serving, reason, message);
     Some(Roll { held_by: Some(held_by), ..Roll::keep(None, Some(outcome)) })

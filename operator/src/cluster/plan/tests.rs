@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::fetch::Observed;
 use crate::cluster::fixture::{self, planned, template};
-use crate::cluster::plan::{Step, Template};
+use crate::cluster::plan::{Hold, Step, Template};
 use crate::conditions::{Outcome, Progress};
 
 fn version(version: &str) -> ValidatedCluster {
@@ -84,31 +84,52 @@ fn unprotected_partitions_hold_template_and_eviction_whoever_keeps_the_budget() 
             fixture::cluster(&format!("version: {version}, disruptionBudget: {budget}, {rollout}"))
         };
         let (old, new) = (spec("a"), spec("b"));
-        let with = |set: &ValidatedCluster, state: &str, partitions: Option<u32>| {
-            let broker = Some(partitions.map(fixture::serving).ok_or_else(|| "silence".to_owned()));
+        let with = |set: &ValidatedCluster, state: &str, topics: Option<&[&str]>| {
+            let broker = Some(topics.map(|_| fixture::serving(3)).ok_or_else(|| "silence".to_owned()));
+            let topics = topics.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
             let identity = serde_json::from_value(json!({"clusterId": "AQEBAQEBAQEBAQEBAQEBAQ", "voters": ["d"]}));
-            Observed { broker, identity: identity.ok(), ..live(set, &json!({}), Some((&old, state))) }
+            Observed { broker, topics, identity: identity.ok(), ..live(set, &json!({}), Some((&old, state))) }
         };
-        for (set, partitions) in [(&old, Some(3)), (&old, None), (&new, Some(3))] {
-            let plan = planned(&new, &with(set, "ready", partitions));
-            assert_eq!((template(&plan), plan.held_by), (&Template::Live, Some("UnprotectedPartitions")));
+        let (t, none): (&[&str], &[&str]) = (&["t"], &[]);
+        let (known, unknown) = (Hold::UnprotectedPartitions, Hold::UnknownPartitions);
+        for (set, topics, hold) in [(&old, Some(t), known), (&old, None, unknown), (&new, Some(t), known)] {
+            let plan = planned(&new, &with(set, "ready", topics));
+            assert_eq!((template(&plan), plan.held_by), (&Template::Live, Some(hold)));
+            // its end is an event, unless the broker has to be asked again
+            assert_eq!(plan.is_open(), hold == unknown);
             assert!(!plan.steps.iter().any(|step| matches!(step, Step::Evict { .. })));
             assert_eq!(plan.outcome.reason, "RolloutHeld");
         }
-        assert!(matches!(template(&planned(&new, &with(&old, "ready", Some(0)))), Template::New { .. }));
+        assert!(matches!(template(&planned(&new, &with(&old, "ready", Some(none)))), Template::New { .. }));
         // what is down already may be mended
         assert!(matches!(template(&planned(&new, &with(&old, "failed", None))), Template::New { .. }));
     }
 }
 
+/// The broker has partitions all the same: those of Kafka's own topics, which are not among the topics that are asked for.
 #[test]
 fn the_budget_allows_an_eviction_when_there_is_nothing_to_protect() {
     let valid = fixture::cluster("rollout: {unprotectedPartitions: Block}");
-    let allowed = |partitions: u32| {
-        let observed = Observed { broker: Some(Ok(fixture::serving(partitions))), ..fixture::observed() };
+    let allowed = |topics: &[&str]| {
+        let topics = Some(topics.iter().map(|name| (*name).to_owned()).collect());
+        let observed = Observed { broker: Some(Ok(fixture::serving(50))), topics, ..fixture::observed() };
         fixture::desired(&valid, &observed).budget.unwrap()["spec"]["maxUnavailable"].clone()
     };
-    assert_eq!((allowed(0), allowed(1)), (json!(1), json!(0)));
+    assert_eq!((allowed(&[]), allowed(&["t"])), (json!(1), json!(0)));
+}
+
+#[test]
+fn a_restart_that_is_paused_is_not_polled_while_the_broker_serves() {
+    let paused = |version: &str| fixture::cluster(&format!("version: {version}, rollout: {{paused: true}}"));
+    let (old, new) = (paused("a"), paused("b"));
+    let plan = |state: &str| {
+        let observed = live(&old, &json!({}), Some((&old, state)));
+        planned(&new, &Observed { broker: Some(Ok(fixture::serving(1))), ..observed })
+    };
+    assert_eq!((plan("ready").held_by, plan("ready").is_open()), (Some(Hold::Paused), false));
+    // the broker is not followed before it serves
+    assert!(plan("starting").is_open());
+    assert!(planned(&version("b"), &live(&old, &json!({}), Some((&old, "ready")))).is_open());
 }
 
 #[test]
