@@ -289,6 +289,10 @@ pub(crate) struct ResetApply {
     /// The plan, as JSON
     #[arg(long)]
     pub(crate) plan: std::path::PathBuf,
+    /// When it is too late to commit: the OffsetReset's spec.notAfter
+    // from the environment in a Job, because the image of a cluster may be older than the operator and not know the argument
+    #[arg(long, env = "KENNET_NOT_AFTER")]
+    pub(crate) not_after: Option<Instant>,
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

@@ -63,7 +63,7 @@ async fn run(arguments: Arguments) -> Result<(), CliError> {
         Command::Produce(options) => produce::run(connect(connection).await?, &output, options).await,
         Command::Consume(options) => consume::run(connect(connection).await?, &output, options).await,
         Command::Dev(command) => dev::run(&output, command).await,
-        Command::ResetApply(options) => reset_apply::run(&connect(connection).await?, &options).await,
+        Command::ResetApply(options) => reset_apply::run(&connect(connection).await?, &options, clock::now).await,
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut invocation::command(), "kennet", &mut text);

@@ -94,6 +94,11 @@ pub(super) fn job(
 ) -> Value {
     let bootstrap = format!("{}.{}.svc:{port}", cluster.bootstrap_service(), reset.namespace().unwrap_or_default());
     let labels = json!({RESET_LABEL: label_value(&reset.name_any())});
+    let mut env = vec![json!({"name": "KENNET_BOOTSTRAP", "value": bootstrap})];
+    if let Some(limit) = &reset.spec.not_after {
+        // the deadline ends the Job about then; only what commits can tell the last moment before from the first after
+        env.push(json!({"name": "KENNET_NOT_AFTER", "value": limit}));
+    }
     json!({
         "apiVersion": "batch/v1", "kind": "Job", "metadata": metadata(reset, &job_name(reset, hash), hash),
         "spec": {
@@ -117,7 +122,7 @@ pub(super) fn job(
                         "image": pod["containers"][0]["image"],
                         "imagePullPolicy": pull_policy,
                         "command": [paths::CLI_PROGRAM, "reset-apply", "--plan", "/plan/plan.json"],
-                        "env": [{"name": "KENNET_BOOTSTRAP", "value": bootstrap}],
+                        "env": env,
                         "resources": {"requests": {"cpu": "50m", "memory": "32Mi"}, "limits": {"memory": "128Mi"}},
                         "terminationMessagePolicy": "FallbackToLogsOnError",
                         "securityContext": {
@@ -163,6 +168,20 @@ mod tests {
         assert_eq!(deadline(None, at(100)), Some(600));
         assert_eq!(deadline(Some(at(130)), at(100)), Some(30));
         assert_eq!(deadline(Some(at(100)), at(100)), None);
+    }
+
+    #[test]
+    fn what_commits_is_told_when_it_is_too_late() {
+        let env = |reset: &OffsetReset| {
+            let (cluster, pod) = (ClusterName::new("c").unwrap(), pod_spec(None, "default"));
+            let job = job(reset, "sha256-1", "map", &pod, "Always", (&cluster, 9092));
+            let env = job["spec"]["template"]["spec"]["containers"][0]["env"].clone();
+            env.as_array().unwrap().iter().find(|one| one["name"] == "KENNET_NOT_AFTER").map(|one| one["value"].clone())
+        };
+        let mut reset = reset("r");
+        assert_eq!(env(&reset), None);
+        reset.spec.not_after = Some("2026-11-21T00:00:00Z".to_owned());
+        assert_eq!(env(&reset), Some(json!("2026-11-21T00:00:00Z")));
     }
 
     #[test]
