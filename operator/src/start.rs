@@ -115,12 +115,7 @@ async fn definitions(context: &Context) {
     for name in [KafkaCluster::crd_name(), Topic::crd_name(), OffsetReset::crd_name()] {
         loop {
             let revision = match api.get_opt(name).await {
-                Ok(Some(found)) => found
-                    .metadata
-                    .annotations
-                    .as_ref()
-                    .and_then(|all| all.get(SCHEMA_REVISION_ANNOTATION)?.parse::<u32>().ok()),
-                Ok(None) => None,
+                Ok(found) => found.as_ref().and_then(revision),
                 Err(error) => {
                     tracing::warn!(%error, name, "a definition can't be read");
                     None
@@ -138,6 +133,10 @@ async fn definitions(context: &Context) {
             tokio::time::sleep(Duration::from_secs(5)).await;
         }
     }
+}
+
+fn revision(definition: &CustomResourceDefinition) -> Option<u32> {
+    definition.metadata.annotations.as_ref()?.get(SCHEMA_REVISION_ANNOTATION)?.parse().ok()
 }
 
 /// Runs the controllers of every watched namespace.
@@ -167,7 +166,31 @@ async fn controllers(context: &Arc<Context>, mut woken: mpsc::Receiver<ClusterKe
 
 #[cfg(test)]
 mod tests {
-    use super::StartError;
+    use std::time::Duration;
+
+    use kennet_api::SCHEMA_REVISION;
+    use serde_json::json;
+
+    use super::{StartError, definitions};
+    use crate::cluster::fixture;
+
+    #[tokio::test]
+    async fn an_operator_waits_under_older_definitions_and_only_reads() {
+        let acts_under = async |revision: Option<u32>| {
+            let context = fixture::answering(move |method, path| {
+                assert_eq!(method, "GET", "{path}");
+                let annotations = revision.map(|revision| json!({"kennet.dev/schema-revision": revision.to_string()}));
+                let names = json!({"kind": "K", "plural": "ks"});
+                let spec = json!({"group": "g", "names": names, "scope": "Namespaced", "versions": []});
+                (200, json!({"metadata": {"name": "n", "annotations": annotations}, "spec": spec}))
+            });
+            tokio::time::timeout(Duration::from_millis(200), definitions(&context)).await.is_ok()
+        };
+        assert!(acts_under(Some(SCHEMA_REVISION)).await);
+        assert!(acts_under(Some(SCHEMA_REVISION + 1)).await);
+        assert!(!acts_under(Some(SCHEMA_REVISION - 1)).await);
+        assert!(!acts_under(None).await);
+    }
 
     /// Those that a test can't make a process run into; `tests/process.rs` has the others.
     #[test]

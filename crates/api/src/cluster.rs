@@ -234,12 +234,12 @@ pub struct Rollout {
     /// Restart nothing for now. Absent: false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paused: Option<bool>,
-    /// What to do while a partition has one replica only. Absent: Restart.
+    /// What to do while a partition has one replica only; Kafka's own topics do not count. Absent: Restart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unprotected_partitions: Option<UnprotectedPartitions>,
 }
 
-/// What to do while a partition has one replica only.
+/// What to do while a partition has one replica only. Partitions of Kafka's own topics do not count: nobody could take them away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum UnprotectedPartitions {
     /// Restart its broker; it is unavailable for that time.

@@ -10,8 +10,9 @@ use crate::cluster::KafkaCluster;
 use crate::offset_reset::OffsetReset;
 use crate::topic::Topic;
 
-/// Raised with every change to a definition; an operator does not act under older definitions than its own.
-pub const SCHEMA_REVISION: u32 = 1;
+/// Raised with every change to a definition; an operator does not act under older definitions than its own, because the API server would drop
+/// what they do not know, and take what newer ones refuse. A test notices a change without a new revision.
+pub const SCHEMA_REVISION: u32 = 2;
 /// Where a definition carries its revision.
 pub const SCHEMA_REVISION_ANNOTATION: &str = "kennet.dev/schema-revision";
 
@@ -153,7 +154,7 @@ fn bounded(schema: &Value, path: &str) -> Result<(), CrdError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{crd_files, crds};
+    use super::{SCHEMA_REVISION, crd_files, crds};
 
     /// etcd refuses objects of 1.5 MiB, and a client-side apply copies the object into an annotation of 256 KiB.
     const BYTES_MAX: usize = 200 * 1024;
@@ -164,6 +165,28 @@ mod tests {
             let read: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
             assert_eq!(read, value, "{name}");
             assert!(text.len() < BYTES_MAX, "{name} has {} bytes", text.len());
+        }
+    }
+
+    /// What the newest revision is; those before it are in the history.
+    const NEWEST: (u32, &str) = (2, "e3ebcfb47b");
+
+    #[test]
+    fn a_change_of_a_definition_has_a_revision_of_its_own() {
+        let schemas: Vec<String> = crds().unwrap().into_iter().map(|(_, crd)| crd["spec"].to_string()).collect();
+        let found = (SCHEMA_REVISION, kennet_contract::short_hash(&schemas.concat()));
+        assert_eq!(
+            (found.0, found.1.as_str()),
+            NEWEST,
+            "the definitions changed: raise SCHEMA_REVISION and write both down in NEWEST, so that no operator acts under older ones"
+        );
+    }
+
+    #[test]
+    fn every_definition_carries_the_revision() {
+        for (name, value) in crds().unwrap() {
+            let annotation = &value["metadata"]["annotations"]["kennet.dev/schema-revision"];
+            assert_eq!(*annotation, SCHEMA_REVISION.to_string(), "{name}");
         }
     }
 
