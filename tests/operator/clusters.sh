@@ -144,11 +144,29 @@ namespace_made() {
         k -n gone wait --for=condition=Ready --timeout=90s kafkacluster/c topic/one topic/two
 }
 
+# the chart's table and the API server's audit log; what this suite can't bring about is listed with its reason
+rights_used() {
+    k -n kennet get clusterrole/kennet role/kennet-lease -o json | "$here/rights" "$RUN/log/audit.json" "$here/rights.allowed"
+}
+
+# too_late: a plan that could be applied, after its time; the offsets stay
+too_late() {
+    local before plan=$work/too-late.json
+    before=$(group_offsets)
+    kafka --output json groups reset-offsets --group readers --topic records --shift-by -1 |
+        python3 -c 'import json, sys; json.dump(json.load(sys.stdin)["plans"][0], open(sys.argv[1], "w"))' "$plan" || return 1
+    refused '"outcome":"Expired"' kafka reset-apply --plan "$plan" --not-after 2026-01-01T00:00:00Z &&
+        KENNET_NOT_AFTER=2026-01-01T00:00:00Z refused "notAfter is 2026-01-01T00:00:00Z: nothing was changed" \
+            kafka reset-apply --plan "$plan" || return 1
+    [ "$(group_offsets)" = "$before" ]
+}
+
 clusters_steps() {
     step "operator: clusters that can't be are refused with the remedy" refused_clusters
     step "operator: an unknown broker config stalls, leaves the broker alone and heals" unknown_config
     step "operator: what may not be in an OffsetReset is refused" refused_resets
     step "operator: a group reads everything" group_read
+    step "operator: a plan is not applied after notAfter" too_late
     step "operator: a reset's Job that is killed at once ends in a true status" killed_at_once
     step "operator: a reset's Job that is killed later ends in a true status" killed_later
     step "operator: objects that do not decode are stalled" undecodable
@@ -163,4 +181,5 @@ clusters_steps() {
     step "operator: kstatus calls every object current" eventually 30 all_judged
     step "operator: a namespace gets a cluster and Topics" namespace_made
     step "operator: the namespace is deleted completely" k delete namespace gone --wait --timeout=110s
+    step "operator: every right that the chart grants is used" rights_used
 }

@@ -78,7 +78,8 @@ for line in open(sys.argv[1]):
         break  # it is being written
     event = json.loads(line)
     target = event.get("objectRef", {})
-    if event["user"]["username"] == "system:serviceaccount:kennet:kennet" and target.get("resource") not in ("leases", "tokenreviews", "events"):
+    reads = event["verb"] in ("get", "list", "watch")
+    if event["user"]["username"] == "system:serviceaccount:kennet:kennet" and not reads and target.get("resource") not in ("leases", "tokenreviews", "events"):
         print(event["verb"], target.get("resource"), target.get("subresource", "-"), target.get("name"))
 PY
 }

@@ -75,6 +75,21 @@ deleted() {
         k delete topic brief --wait && eventually 30 topic_gone brief && topic_there records
 }
 
+# many [SPEC]: twelve Topics, two more than may be deleted in an hour
+many() {
+    for one in $(seq 12); do topic "many-$one" "partitions: 1${1:+, $1}" && echo ---; done
+}
+
+many_ready() { for one in $(seq 12); do ready "topic/many-$one" "$1" || return 1; done; }
+
+# a condition with the remedy, on a cluster that serves; over when the Topics are there again
+mass_deletion() {
+    apply "$(many 'onDelete: Delete, deletionDelay: 0s')" && many_ready 60s && k delete --wait -f - <<< "$(many)" &&
+        stalled kafkacluster/c MassDeletionHeld "apply their Topics again to keep them" && ready kafkacluster/c 1s || return 1
+    # nothing more is held, and nothing is deleted with the objects that keep their topics
+    apply "$(many)" && many_ready 60s && reason kafkacluster/c Serving 30 && judged kafkacluster/c Current && k delete --wait -f - <<< "$(many)"
+}
+
 topics_steps() {
     step "operator: a Topic without its cluster waits, and kstatus says so" waits
     step "operator: what may not change in a Topic is refused" immutable
@@ -89,4 +104,5 @@ topics_steps() {
     step "operator: a deleted Topic leaves its topic and the records" retained
     step "operator: made again, it takes its topic over" taken_up_again
     step "operator: onDelete Delete deletes the topic after its delay" deleted
+    step "operator: too many deletions stall the cluster, which serves on, until their Topics are back" mass_deletion
 }
