@@ -15,8 +15,8 @@ use crate::clock;
 use crate::error::ReconcileError;
 use crate::health::Metrics;
 use crate::management::{Management, ManagementError};
-use crate::objects;
 use crate::pki::{self, Pair};
+use crate::{objects, topic};
 
 /// Clusters that wait to be looked at; whoever falls further behind looks at all.
 const LOOKS_MAX: usize = 256;
@@ -39,6 +39,8 @@ pub(crate) struct Context {
     looks: broadcast::Sender<ClusterKey>,
     /// Whether the last audit of a cluster's topics found deletions that are held; absent before the first.
     deletions_held: Mutex<HashMap<ClusterKey, bool>>,
+    /// Where Topics are settled.
+    pub(crate) desks: topic::Desks,
     events: Recorder,
 }
 
@@ -71,6 +73,7 @@ impl Context {
             followed: Mutex::default(),
             looks: broadcast::Sender::new(LOOKS_MAX),
             deletions_held: Mutex::default(),
+            desks: topic::Desks::default(),
             events,
         }
     }

@@ -56,6 +56,9 @@ pub(crate) enum ReconcileError {
         /// What it said.
         source: Box<kennet_client::ClientError>,
     },
+    /// An answer about many topics says nothing of one.
+    #[error("the cluster's answer does not name the topic; it is asked again")]
+    Lost,
     /// Our own object is no JSON.
     #[error("an object could not be written as JSON: {0}")]
     Json(#[from] serde_json::Error),
@@ -90,7 +93,7 @@ impl ReconcileError {
             Self::Management(ManagementError::Refused { .. }) => "ClusterRefused",
             Self::Management(ManagementError::Certificates { .. }) => "Certificates",
             Self::Management(ManagementError::Unreachable { .. }) => "ClusterUnreachable",
-            Self::Kafka { .. } => "ClusterRefused",
+            Self::Kafka { .. } | Self::Lost => "ClusterRefused",
             Self::Json(_) | Self::Toml(_) => "Internal",
         }
     }

@@ -249,7 +249,11 @@ impl Client {
     }
 
     /// Asks Metadata until it answers, and remembers the brokers.
-    async fn metadata(&self, topics: Option<&[String]>, auto_create: bool) -> Result<MetadataResponse, ClientError> {
+    pub(crate) async fn metadata(
+        &self,
+        topics: Option<&[String]>,
+        auto_create: bool,
+    ) -> Result<MetadataResponse, ClientError> {
         let mut retries = self.retries();
         loop {
             match self.ask_metadata(topics, auto_create).await {
@@ -356,7 +360,7 @@ fn join(host: &str, port: i32) -> String {
 }
 
 /// The topic, and whether every partition has a leader.
-fn read_topic(
+pub(crate) fn read_topic(
     topic: kennet_protocol::messages::metadata::MetadataResponseTopic,
 ) -> Result<(bool, TopicMetadata), ClientError> {
     let name = topic.name.unwrap_or_default();

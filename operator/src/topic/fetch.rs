@@ -1,10 +1,11 @@
-//! Everything that a Topic's pass reads: its cluster, the topic, who owns it.
+//! Everything that a pass about Topics reads: their cluster, the topics, who owns them.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Pod;
 use kennet_api::KafkaCluster;
-use kennet_client::{Client, ClientOptions, ConfigResource, ErrorCode};
+use kennet_client::{Client, ClientError, ClientOptions, ConfigEntry, ErrorCode, TopicMetadata};
+use kennet_contract::management::TopicOwnership;
 use kennet_model::cluster::{ClusterName, validate};
 use kennet_model::topic::{Observed, Ownership};
 use kube::core::DeserializeGuard;
@@ -13,6 +14,7 @@ use crate::cluster::first_port;
 use crate::context::{Context, Link};
 use crate::error::ReconcileError;
 use crate::objects;
+use crate::topic::batch::Snapshot;
 
 /// A Topic's cluster.
 pub(crate) enum Cluster {
@@ -72,32 +74,63 @@ pub(crate) async fn access(
     Ok(Access { link, kafka })
 }
 
-/// A topic as the cluster has it.
-pub(crate) async fn topic(access: &Access, name: &str) -> Result<Option<Observed>, ReconcileError> {
-    let found = match access.kafka.topic(name).await {
-        Ok(found) => found,
-        Err(error) if error.code() == Some(ErrorCode::UnknownTopicOrPartition) => return Ok(None),
-        Err(error) => return Err(ReconcileError::kafka(format!("describe topic '{name}'"))(error)),
-    };
-    let resource = ConfigResource::Topic(name.to_owned());
-    let described = access.kafka.describe_configs(&resource).await;
-    let described = described.map_err(ReconcileError::kafka(format!("describe the configs of topic '{name}'")))?;
-    let config: BTreeMap<String, String> =
-        described.into_iter().filter(|entry| entry.own).filter_map(|entry| Some((entry.name, entry.value?))).collect();
+/// Topics as the cluster has them: three requests, however many they are.
+pub(super) async fn topics(access: &Access, names: &[String]) -> Result<Snapshot, ReconcileError> {
+    let count = names.len();
+    let found = access.kafka.topics_named(names).await;
+    let found = found.map_err(ReconcileError::kafka(format!("describe {count} topics")))?;
+    let there: Vec<String> = found.iter().filter(|(_, one)| one.is_ok()).map(|(name, _)| name.clone()).collect();
+    if there.is_empty() {
+        return Ok(found.into_iter().map(|(name, one)| (name.clone(), absent(&name, one.err()))).collect());
+    }
+    let configs = access.kafka.describe_topic_configs(&there).await;
+    let mut configs = configs.map_err(ReconcileError::kafka(format!("describe the configs of {count} topics")))?;
     let owners = access.link.management.topic_owners().await?;
-    let ownership = owners.topics.into_iter().find(|row| row.topic == name).map(|row| Ownership {
+    let mut owners: BTreeMap<String, Ownership> = owners.topics.into_iter().map(ownership).collect();
+    let named = found.into_iter().map(|(name, one)| {
+        let observed = match one {
+            Ok(topic) => match configs.remove(&name) {
+                Some(Ok(entries)) => Ok(Some(observed(&topic, entries, owners.remove(&name)))),
+                // it went between the two requests
+                Some(Err(error)) => absent(&name, Some(error)),
+                None => Err(ReconcileError::Lost),
+            },
+            Err(error) => absent(&name, Some(error)),
+        };
+        (name, observed)
+    });
+    Ok(named.collect())
+}
+
+/// What an error says about a topic: that there is none, or nothing.
+fn absent(name: &str, error: Option<ClientError>) -> Result<Option<Observed>, ReconcileError> {
+    match error {
+        Some(error) if error.code() != Some(ErrorCode::UnknownTopicOrPartition) => {
+            Err(ReconcileError::kafka(format!("describe topic '{name}'"))(error))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn ownership(row: TopicOwnership) -> (String, Ownership) {
+    let ownership = Ownership {
         owner: row.owner,
         managed_keys: row.managed_keys,
         generation: row.generation,
         delete_after_ms: row.delete_after_ms,
         delete_at_ms: row.delete_at_ms,
-    });
+    };
+    (row.topic, ownership)
+}
+
+fn observed(found: &TopicMetadata, entries: Vec<ConfigEntry>, ownership: Option<Ownership>) -> Observed {
+    let own = entries.into_iter().filter(|entry| entry.own).filter_map(|entry| Some((entry.name, entry.value?)));
     let replicas = found.partitions.first().map_or(0, |partition| partition.replicas.len());
-    Ok(Some(Observed {
+    Observed {
         id: found.id.to_string(),
         partitions: i32::try_from(found.partitions.len()).unwrap_or(i32::MAX),
         replication_factor: i32::try_from(replicas).unwrap_or(i32::MAX),
-        config,
+        config: own.collect(),
         ownership: ownership.unwrap_or_default(),
-    }))
+    }
 }

@@ -1,10 +1,13 @@
-//! Topic: one topic of a KafkaCluster, claimed by compare-and-set, created, altered and grown through Kafka's admin protocol.
+//! Topic: one topic of a KafkaCluster, claimed by compare-and-set, created, altered and grown through Kafka's admin protocol, together with
+//! others of its cluster.
 //!
 //! No finalizer: what becomes of a topic whose object is gone is decided by [`audit`], from the claim in the cluster's own metadata.
 
 mod apply;
 mod audit;
+mod batch;
 mod deletions;
+mod desk;
 mod fetch;
 mod refusal;
 mod status;
@@ -15,8 +18,7 @@ use std::time::Duration;
 use futures::{Stream, StreamExt};
 use kennet_api::{KafkaCluster, Topic};
 use kennet_contract::management::TopicOwner;
-use kennet_model::cluster::ClusterName;
-use kennet_model::topic::{plan, validate};
+use kennet_model::topic::validate;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -25,6 +27,7 @@ use kube::{Api, ResourceExt};
 use tokio::sync::broadcast;
 
 pub(crate) use audit::audit;
+pub(crate) use desk::Desks;
 pub(crate) use fetch::{Access, Cluster, access, cluster};
 
 use crate::cluster::{scoped, undecodable};
@@ -32,6 +35,7 @@ use crate::conditions::Outcome;
 use crate::context::{ClusterKey, Context};
 use crate::error::ReconcileError;
 use crate::health::ReconcileLabels;
+use crate::topic::batch::{Settled, Wanted};
 
 /// Even if nothing seems to change.
 const AUDIT: Duration = Duration::from_hours(1);
@@ -130,41 +134,17 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
     Ok(Action::requeue(again))
 }
 
-async fn pass(topic: &Topic, context: &Context) -> Result<(Outcome, Option<status::Report>), ReconcileError> {
-    /// Claims by another operator or a changed topic are settled by planning again.
-    const ROUNDS: usize = 3;
+async fn pass(topic: &Topic, context: &Arc<Context>) -> Settled {
     let (namespace, name) = (topic.namespace().unwrap_or_default(), topic.name_any());
+    let was_ready = status::was_ready(topic);
     let valid = match validate(&name, &topic.spec) {
         Ok(valid) => valid,
-        Err(problems) => {
-            let outcome = Outcome::stalled(status::was_ready(topic), "InvalidSpec", problems.to_string());
-            return Ok((outcome, None));
-        }
+        Err(problems) => return Ok((Outcome::stalled(was_ready, "InvalidSpec", problems.to_string()), None)),
     };
-    let found = match cluster(context, &namespace, &topic.spec.cluster_ref.name).await? {
-        Cluster::Serving { name, port } => (name, port),
-        Cluster::Not { reason, message } => {
-            return Ok((Outcome::reconciling(status::was_ready(topic), reason, message), None));
-        }
-    };
+    let key = (namespace.clone(), topic.spec.cluster_ref.name.clone());
     let me = TopicOwner { namespace, name, uid: topic.uid().unwrap_or_default() };
-    let generation = topic.metadata.generation.unwrap_or(0);
-    let (cluster, port): (ClusterName, u16) = found;
-    let access = access(context, &me.namespace, &cluster, port).await?;
-    let mut rounds = 0;
-    loop {
-        let observed = fetch::topic(&access, &valid.name).await?;
-        let plan = plan(&valid, &me, generation, observed.as_ref());
-        rounds += 1;
-        if plan.steps.is_empty() || rounds > ROUNDS {
-            return Ok(status::report(&valid, &me, &plan, observed.as_ref()));
-        }
-        for step in &plan.steps {
-            let Err(error) = apply::apply(step, &valid, &me, &access).await else { continue };
-            let Some((reason, message)) = refusal::refusal(&valid, &error) else { return Err(error) };
-            return Ok((Outcome::stalled(status::serves(&me, observed.as_ref()), reason, message), None));
-        }
-    }
+    let wanted = Wanted { topic: valid, me, generation: topic.metadata.generation.unwrap_or(0) };
+    desk::ask(context, &key, wanted, was_ready).await
 }
 
 fn retry(object: Arc<Guarded>, error: &ReconcileError, context: Arc<Context>) -> Action {

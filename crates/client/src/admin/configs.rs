@@ -1,6 +1,8 @@
 //! Configs of topics, brokers and groups: describe, and change key by key.
 
-use kennet_protocol::messages::describe_configs::{DescribeConfigsRequest, DescribeConfigsResource};
+use kennet_protocol::messages::describe_configs::{
+    DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult,
+};
 use kennet_protocol::messages::incremental_alter_configs::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
 };
@@ -12,7 +14,7 @@ use crate::{BrokerId, Client, ClientError};
 const SET: i8 = 0;
 const DELETE: i8 = 1;
 /// ConfigResource.Type of Kafka.
-const TOPIC: i8 = 2;
+pub(super) const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 
 /// Whose configs.
@@ -68,8 +70,6 @@ impl Client {
     /// # Errors
     /// What the broker refused it for.
     pub async fn describe_configs(&self, resource: &ConfigResource) -> Result<Vec<ConfigEntry>, ClientError> {
-        /// DYNAMIC_TOPIC_CONFIG and DYNAMIC_BROKER_CONFIG of DescribeConfigs.
-        const OWN: [i8; 2] = [1, 2];
         let (resource_type, resource_name) = resource.code_and_name();
         let make = |version: i16| DescribeConfigsRequest {
             resources: vec![DescribeConfigsResource {
@@ -84,14 +84,7 @@ impl Client {
         let missing = || ClientError::Missing { api: "DescribeConfigs", object: resource.describe() };
         let result = answer.results.into_iter().next().ok_or_else(missing)?;
         ClientError::check("DescribeConfigs", || resource.describe(), result.error_code, result.error_message)?;
-        let entries = result.configs.into_iter().map(|config| ConfigEntry {
-            own: OWN.contains(&config.config_source),
-            name: config.name,
-            value: config.value,
-            read_only: config.read_only,
-            documentation: config.documentation.filter(|text| !text.is_empty()),
-        });
-        Ok(entries.collect())
+        Ok(result.configs.into_iter().map(read_entry).collect())
     }
 
     /// Sets keys, or with no value gives them back to their default.
@@ -105,14 +98,7 @@ impl Client {
         validate_only: bool,
     ) -> Result<(), ClientError> {
         let (resource_type, resource_name) = resource.code_and_name();
-        let configs: Vec<AlterableConfig> = changes
-            .iter()
-            .map(|(name, value)| AlterableConfig {
-                name: name.clone(),
-                config_operation: if value.is_some() { SET } else { DELETE },
-                value: value.clone(),
-            })
-            .collect();
+        let configs = alterable(changes);
         let make = |_| IncrementalAlterConfigsRequest {
             resources: vec![AlterConfigsResource {
                 resource_type,
@@ -126,4 +112,25 @@ impl Client {
         let result = answer.responses.into_iter().next().ok_or_else(missing)?;
         ClientError::check("IncrementalAlterConfigs", || resource.describe(), result.error_code, result.error_message)
     }
+}
+
+pub(super) fn read_entry(config: DescribeConfigsResourceResult) -> ConfigEntry {
+    /// DYNAMIC_TOPIC_CONFIG and DYNAMIC_BROKER_CONFIG of DescribeConfigs.
+    const OWN: [i8; 2] = [1, 2];
+    ConfigEntry {
+        own: OWN.contains(&config.config_source),
+        name: config.name,
+        value: config.value,
+        read_only: config.read_only,
+        documentation: config.documentation.filter(|text| !text.is_empty()),
+    }
+}
+
+pub(super) fn alterable(changes: &[(String, Option<String>)]) -> Vec<AlterableConfig> {
+    let alterable = changes.iter().map(|(name, value)| AlterableConfig {
+        name: name.clone(),
+        config_operation: if value.is_some() { SET } else { DELETE },
+        value: value.clone(),
+    });
+    alterable.collect()
 }

@@ -2,6 +2,7 @@
 
 mod configs;
 mod groups;
+mod many;
 mod offsets;
 mod topics;
 
