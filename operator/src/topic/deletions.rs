@@ -73,10 +73,10 @@ impl Ledger {
         })
     }
 
-    /// Deletions that wait for others to go first.
+    /// Deletions that wait for others to go first: [`Self::book`] put them exactly an hour after one of those. Others wait for their own delay.
     pub(super) fn held(&self) -> usize {
-        let waiting = self.times_ms.iter().filter(|time| **time > self.now_ms).count();
-        waiting.saturating_sub(self.limit)
+        let put_off = |time: &&i64| **time > self.now_ms && self.times_ms.binary_search(&time.saturating_sub(HOUR_MS)).is_ok();
+        self.times_ms.iter().filter(put_off).count()
     }
 
     /// To be written down before a topic is scheduled.
@@ -115,6 +115,23 @@ mod tests {
         assert_eq!(times.len(), 25);
         assert_eq!(ledger.held(), 15);
         assert_eq!(Ledger::new(&ledger.text(), &times, 10, 5).times_ms, ledger.times_ms);
+    }
+
+    #[test]
+    fn topics_that_wait_for_their_own_delay_are_not_held() {
+        let waiting: Vec<i64> = (0..30).map(|day| 1 + day * 24 * HOUR_MS).collect();
+        assert_eq!(Ledger::new("", &waiting, 10, 0).held(), 0);
+    }
+
+    #[test]
+    fn a_few_are_held_until_they_go_even_if_the_others_have_gone() {
+        let mut ledger = Ledger::new("", &[], 10, 1000);
+        let times: Vec<_> = (0..12).filter_map(|_| ledger.book(1000)).collect();
+        assert_eq!(ledger.held(), 2);
+        let later = |now| Ledger::new(&ledger.text(), &times[10..], 10, now).held();
+        assert_eq!((later(2000), later(HOUR_MS), later(1000 + HOUR_MS)), (2, 2, 0));
+        // their Topics are there again
+        assert_eq!(Ledger::new(&ledger.text(), &[], 10, 2000).held(), 0);
     }
 
     proptest! {
