@@ -75,7 +75,8 @@ impl Ledger {
 
     /// Deletions that wait for others to go first: [`Self::book`] put them exactly an hour after one of those. Others wait for their own delay.
     pub(super) fn held(&self) -> usize {
-        let put_off = |time: &&i64| **time > self.now_ms && self.times_ms.binary_search(&time.saturating_sub(HOUR_MS)).is_ok();
+        let put_off =
+            |time: &&i64| **time > self.now_ms && self.times_ms.binary_search(&time.saturating_sub(HOUR_MS)).is_ok();
         self.times_ms.iter().filter(put_off).count()
     }
 
