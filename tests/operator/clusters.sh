@@ -21,7 +21,8 @@ refused_resets() {
         refused "only approvedPlan can change" spec offsetreset/fixed '{"groupId":"others"}' &&
         refused "approval: Automatic requires notAfter" apply "$(offset_reset auto "$earliest, approval: Automatic")" &&
         refused "offset: set it for type Offset, and only then" apply "$(offset_reset odd 'target: {type: Earliest, offset: 3}')" &&
-        k delete offsetreset fixed
+        k delete offsetreset fixed && apply "$(offset_reset back 'target: {type: RollbackOf, rollbackOf: {name: none}}')" &&
+        stalled offsetreset/back InvalidTarget "there is no such OffsetReset" && k delete offsetreset back
 }
 
 # group_offsets: the sum of what the group has committed
@@ -102,6 +103,28 @@ volume_stays_after_all() {
 
 ownerless() { [ -z "$(k get "$1" -o 'jsonpath={.metadata.ownerReferences}')" ]; }
 
+operator_pod() { k -n kennet get pods -l app.kubernetes.io/name=kennet-operator -o 'jsonpath={.items[0].metadata.name}'; }
+
+# killed without releasing its lease of 60 s: the next one sees that its holder is gone
+lease_taken() {
+    k -n kennet delete pod "$(operator_pod)" --grace-period=0 --force && apply "$(topic taken 'partitions: 1')" && ready topic/taken 40s
+}
+
+no_budget() { [ -z "$(k get poddisruptionbudgets -o name)" ]; }
+a_budget() { ! no_budget; }
+
+budget() {
+    a_budget && spec kafkacluster/c '{"disruptionBudget":"Disabled"}' && eventually 30 no_budget &&
+        spec kafkacluster/c '{"disruptionBudget":null}' && eventually 30 a_budget && ready_generation kafkacluster/c
+}
+
+# an image that is not there: the roll is taken back, the old broker serves, and the spec can be mended
+roll_reverted() {
+    spec kafkacluster/c '{"version":"9.9.9"}' && reason kafkacluster/c RolloutReverted 90 && ready kafkacluster/c 60s &&
+        stalled kafkacluster/c RolloutReverted "change the spec" && spec kafkacluster/c '{"version":null}' && ready_generation kafkacluster/c &&
+        reason kafkacluster/c Serving 30
+}
+
 # what a roll writes down for the way back is forgotten once the broker is ready
 roll_forgotten() {
     local before
@@ -177,6 +200,9 @@ clusters_steps() {
     step "operator: whenDeleted Retain keeps them" volume_stays
     step "operator: whenDeleted may change to Retain" volume_stays_after_all
     step "operator: a finished roll leaves no way back" roll_forgotten
+    step "operator: a roll to an image that is not there is taken back" roll_reverted
+    step "operator: its disruption budget goes and comes with the spec" budget
+    step "operator: an operator that was killed is followed at once, before its lease runs out" lease_taken
     step "operator: wiped statuses come back, and nothing else is written" statuses_wiped
     step "operator: kstatus calls every object current" eventually 30 all_judged
     step "operator: a namespace gets a cluster and Topics" namespace_made
