@@ -105,9 +105,22 @@ ownerless() { [ -z "$(k get "$1" -o 'jsonpath={.metadata.ownerReferences}')" ]; 
 
 operator_pod() { k -n kennet get pods -l app.kubernetes.io/name=kennet-operator -o 'jsonpath={.items[0].metadata.name}'; }
 
-# killed without releasing its lease of 60 s: the next one sees that its holder is gone
+# its process on this machine, which may have others of that name
+operator_process() {
+    local uid process
+    uid=$(k -n kennet get pod "$1" -o 'jsonpath={.metadata.uid}') || return 1
+    for process in /proc/[0-9]*; do
+        grep -qsx kennet-operator "$process/comm" && grep -qs "${uid//-/[-_]}" "$process/cgroup" && echo "${process#/proc/}" && return 0
+    done
+    echo "no process is in pod $1"
+    return 1
+}
+
+# it can't release its lease of 60 s, being stopped before it is killed: the next one sees that the holder is gone
 lease_taken() {
-    k -n kennet delete pod "$(operator_pod)" --grace-period=0 --force && apply "$(topic taken 'partitions: 1')" && ready topic/taken 40s
+    local pod process
+    pod=$(operator_pod) && process=$(operator_process "$pod") && kill -STOP "$process" || return 1
+    k -n kennet delete pod "$pod" --grace-period=0 --force && apply "$(topic taken 'partitions: 1')" && ready topic/taken 40s
 }
 
 no_budget() { [ -z "$(k get poddisruptionbudgets -o name)" ]; }
