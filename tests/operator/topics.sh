@@ -90,6 +90,34 @@ mass_deletion() {
     apply "$(many)" && many_ready 60s && reason kafkacluster/c Serving 30 && judged kafkacluster/c Current && k delete --wait -f - <<< "$(many)"
 }
 
+crowd() {
+    for one in $(seq 60); do topic "crowd-$one" 'partitions: 1' && echo ---; done
+}
+
+# cluster_reads: how often the operator has read the cluster c, which whoever settles Topics does first
+cluster_reads() {
+    python3 - "$RUN/log/audit.json" <<'PY'
+import json, sys
+count = 0
+for line in open(sys.argv[1]):
+    event = json.loads(line)
+    target = event.get("objectRef", {})
+    ours = event["user"]["username"] == "system:serviceaccount:kennet:kennet" and event["verb"] == "get"
+    count += ours and (target.get("resource"), target.get("namespace"), target.get("name")) == ("kafkaclusters", "default", "c")
+print(count)
+PY
+}
+
+# an operator that starts with many Topics looks at their cluster a few times, not once for each
+together() {
+    local before after
+    apply "$(crowd)" && k wait --for=condition=Ready --timeout=90s topic --all && before=$(cluster_reads) || return 1
+    k -n kennet rollout restart deploy/kennet && k -n kennet rollout status deploy/kennet --timeout=60s &&
+        apply "$(topic last 'partitions: 1')" && ready topic/last && sleep 3 && after=$(cluster_reads) || return 1
+    k delete --wait -f - <<< "$(crowd)" && k delete topic last
+    [ "$after" -gt "$before" ] && [ $((after - before)) -lt 30 ] || { echo "the cluster was read $((after - before)) times"; return 1; }
+}
+
 topics_steps() {
     step "operator: a Topic without its cluster waits, and kstatus says so" waits
     step "operator: what may not change in a Topic is refused" immutable
@@ -104,5 +132,6 @@ topics_steps() {
     step "operator: a deleted Topic leaves its topic and the records" retained
     step "operator: made again, it takes its topic over" taken_up_again
     step "operator: onDelete Delete deletes the topic after its delay" deleted
+    step "operator: an operator that starts with sixty Topics settles them together" together
     step "operator: too many deletions stall the cluster, which serves on, until their Topics are back" mass_deletion
 }
