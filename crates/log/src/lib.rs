@@ -12,6 +12,7 @@ mod error;
 mod flusher;
 pub mod fs;
 mod index;
+mod journal;
 mod layout;
 mod partition;
 mod producers;

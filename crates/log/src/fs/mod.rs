@@ -53,6 +53,19 @@ pub trait File: Send + Sync {
     /// The system's.
     fn set_length(&self, length: u64) -> io::Result<()>;
 
+    /// Gives a file this length and all the space for it, so that no later write within it meets a full volume. What it has stays.
+    ///
+    /// # Errors
+    /// The system's.
+    fn allocate(&self, length: u64) -> io::Result<()>;
+
+    /// Writes at `position` within the file and returns when that is durable. Of a file from [`FileSystem::open_durable`] only; address,
+    /// length and position are multiples of [`FileSystem::alignment`].
+    ///
+    /// # Errors
+    /// As for [`FileSystem::sync_files`], unless the volume is full.
+    fn write_durable(&self, bytes: &[u8], position: u64) -> io::Result<()>;
+
     /// The file's length in bytes.
     ///
     /// # Errors
@@ -97,6 +110,15 @@ pub trait FileSystem: Send + Sync {
     /// # Errors
     /// The system's.
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+
+    /// Opens a file for durable writes, past the page cache where the file system can.
+    ///
+    /// # Errors
+    /// The system's; `NotFound` when there is none.
+    fn open_durable(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+
+    /// Bytes that durable writes come in multiples of: a power of two.
+    fn alignment(&self) -> usize;
 
     /// Renames a file or directory, over what has the new name.
     ///

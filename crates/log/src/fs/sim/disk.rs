@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::fs::sim::Trouble;
 
-const SECTOR: usize = 512;
+pub(super) const SECTOR: usize = 512;
 /// EIO on Linux.
 const EIO: i32 = 5;
 /// ENOSPC on Linux.
@@ -222,6 +222,46 @@ impl Disk {
             disk.file_mut(node)?.note(Change::Write { position, bytes });
             if is_full { Err(io::Error::from_raw_os_error(ENOSPC)) } else { Ok(()) }
         })
+    }
+
+    pub(super) fn allocate(&mut self, node: usize, length: u64) -> io::Result<()> {
+        let now = to_u64(self.file(node)?.now.len());
+        let room = self.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(self.used()));
+        let is_full = length.saturating_sub(now) > room;
+        self.change(|disk| {
+            if is_full {
+                return Err(io::Error::from_raw_os_error(ENOSPC));
+            }
+            disk.file_mut(node)?.set_length(length.max(now));
+            Ok(())
+        })
+    }
+
+    /// A write that is safe when it returns; of one that fails, any sectors may be there.
+    pub(super) fn write_durable(&mut self, node: usize, position: u64, bytes: &[u8]) -> io::Result<()> {
+        self.check_power()?;
+        self.calls += 1;
+        let change = Change::Write { position: to_usize(position), bytes: bytes.to_vec() };
+        let trouble = self.trouble();
+        let Self { nodes, random, .. } = self;
+        let Node::File(file) = &mut nodes[node] else { return Err(io::ErrorKind::IsADirectory.into()) };
+        match trouble {
+            None => {
+                change.apply(&mut file.safe);
+                change.apply(&mut file.now);
+                Ok(())
+            }
+            Some(Trouble::PowerOff) => {
+                file.note(change);
+                self.is_off = true;
+                Err(power_is_off())
+            }
+            Some(Trouble::InputOutput) => {
+                change.apply_some(&mut file.safe, random);
+                file.now.clone_from(&file.safe);
+                Err(io::Error::from_raw_os_error(EIO))
+            }
+        }
     }
 
     /// Makes a file's content or a directory's names safe.

@@ -166,6 +166,18 @@ impl File for SimulatedFile {
         })
     }
 
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        let mut disk = self.disk.lock_to_change();
+        self.check(&disk)?;
+        disk.allocate(self.node, length)
+    }
+
+    fn write_durable(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+        let mut disk = self.disk.lock_to_change();
+        self.check(&disk)?;
+        disk.write_durable(self.node, position, bytes)
+    }
+
     fn length(&self) -> io::Result<u64> {
         let disk = self.disk.lock();
         self.check(&disk)?;
@@ -225,6 +237,14 @@ impl FileSystem for SimulatedDisk {
         };
         disk.file(node)?;
         Ok(self.file_of(&disk, node))
+    }
+
+    fn open_durable(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.open(path)
+    }
+
+    fn alignment(&self) -> usize {
+        disk::SECTOR
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -1,0 +1,167 @@
+//! Which slots of the journal are in use, and from where on a restart has to read.
+//!
+//! Invariant: a slot is free only when every entry that starts in it is in its log's segments and the checkpoint says so. The journal's thread
+//! takes slots and notes blocks; the filler gives slots back after a checkpoint. Nothing here touches a file.
+
+use std::collections::VecDeque;
+
+/// Where a block stands, or would.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The slot's number, which is its file's name.
+    pub(crate) slot: u32,
+    /// The byte in the slot.
+    pub(crate) position: u64,
+    /// The block's sequence.
+    pub(crate) sequence: u64,
+    /// The header checksum of the block before it.
+    pub(crate) previous: u32,
+    /// The number of the first entry that starts in it.
+    pub(crate) first_entry: u64,
+}
+
+/// A slot with blocks that a restart may need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct UsedSlot {
+    /// Its first block that a restart may need.
+    pub(crate) start: Place,
+    /// The newest entry that starts in it.
+    pub(crate) last_started: u64,
+}
+
+/// The slots.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    slot_bytes: u64,
+    /// Oldest first; the last is being written.
+    used: VecDeque<UsedSlot>,
+    free: VecDeque<u32>,
+    /// Where the next block goes.
+    end: Place,
+}
+
+impl Ledger {
+    /// The ledger after a replay; `used` is never empty and ends with the slot of `end`.
+    pub(crate) fn new(slot_bytes: u64, used: Vec<UsedSlot>, free: Vec<u32>, end: Place) -> Self {
+        Self { slot_bytes, used: used.into(), free: free.into(), end }
+    }
+
+    /// Where the next block goes.
+    pub(crate) fn end(&self) -> Place {
+        self.end
+    }
+
+    /// Takes a free slot for the next block.
+    pub(crate) fn take_free(&mut self) -> Option<u32> {
+        let slot = self.free.pop_front()?;
+        self.start_slot(slot);
+        Some(slot)
+    }
+
+    /// The next block goes to the front of this slot, which was just made.
+    pub(crate) fn start_slot(&mut self, slot: u32) {
+        self.end = Place { slot, position: 0, ..self.end };
+        self.used.push_back(UsedSlot { start: self.end, last_started: self.end.first_entry.saturating_sub(1) });
+    }
+
+    /// A block of `length` bytes, with padding, is durable; the next one is bound to `checksum`.
+    pub(crate) fn note_block(&mut self, length: u64, checksum: u32, next_entry: u64) {
+        self.end = Place {
+            slot: self.end.slot,
+            position: self.end.position + length,
+            sequence: self.end.sequence + 1,
+            previous: checksum,
+            first_entry: next_entry,
+        };
+        if let Some(current) = self.used.back_mut() {
+            current.last_started = next_entry - 1;
+        }
+    }
+
+    /// Where a restart has to start to read, once everything up to and with entry `synced` is in segments.
+    pub(crate) fn anchor(&self, synced: u64) -> Place {
+        let current = self.used.len() - 1;
+        let first = self.used.iter().take(current).find(|slot| slot.last_started > synced);
+        match (first, self.used.back()) {
+            (Some(slot), _) => slot.start,
+            (None, Some(current)) if current.last_started > synced => current.start,
+            _ => self.end,
+        }
+    }
+
+    /// Frees what lies before the anchor, which is durable in the checkpoint now.
+    pub(crate) fn recycle(&mut self, anchor: Place) {
+        while let Some(oldest) = self.used.front().filter(|_| self.used.len() > 1) {
+            if oldest.start.sequence >= anchor.sequence {
+                break;
+            }
+            self.free.push_back(oldest.start.slot);
+            self.used.pop_front();
+        }
+        if let Some(first) = self.used.front_mut().filter(|first| first.start.sequence < anchor.sequence) {
+            first.start = anchor;
+        }
+    }
+
+    /// The newest entry that starts in the oldest slot, if that slot is not the one being written.
+    pub(crate) fn oldest_slot_ends(&self) -> Option<u64> {
+        self.used.front().filter(|_| self.used.len() > 1).map(|slot| slot.last_started)
+    }
+
+    /// Bytes that a restart would read or that can't be written before something is freed.
+    pub(crate) fn used_bytes(&self) -> u64 {
+        let whole = crate::scan::to_u64(self.used.len() - 1) * self.slot_bytes;
+        let start = self.used.back().map_or(0, |current| current.start.position);
+        whole + self.end.position.saturating_sub(start)
+    }
+
+    /// Slots there are.
+    pub(crate) fn slots(&self) -> usize {
+        self.used.len() + self.free.len()
+    }
+
+    /// Bytes of a slot.
+    pub(crate) fn slot_bytes(&self) -> u64 {
+        self.slot_bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Ledger, Place, UsedSlot};
+
+    fn ledger() -> Ledger {
+        let start = Place { slot: 0, position: 0, sequence: 1, previous: 0, first_entry: 1 };
+        Ledger::new(1_000, vec![UsedSlot { start, last_started: 0 }], vec![1, 2], start)
+    }
+
+    #[test]
+    fn a_slot_is_free_once_every_entry_that_starts_in_it_is_in_segments() {
+        let mut ledger = ledger();
+        ledger.note_block(600, 11, 4);
+        assert_eq!(ledger.take_free(), Some(1));
+        ledger.note_block(600, 12, 6);
+        assert_eq!(ledger.used_bytes(), 1_600);
+        // entry 3 is the last that starts in slot 0
+        assert_eq!(ledger.anchor(2).slot, 0);
+        let anchor = ledger.anchor(3);
+        assert_eq!((anchor.slot, anchor.sequence, anchor.previous, anchor.first_entry), (1, 2, 11, 4));
+        ledger.recycle(anchor);
+        assert_eq!(ledger.take_free(), Some(2));
+        assert_eq!(ledger.take_free(), Some(0));
+        assert_eq!(ledger.take_free(), None);
+    }
+
+    #[test]
+    fn when_all_is_in_segments_a_restart_reads_nothing() {
+        let mut ledger = ledger();
+        ledger.note_block(600, 11, 4);
+        let anchor = ledger.anchor(3);
+        assert_eq!((anchor.slot, anchor.position, anchor.sequence), (0, 600, 2));
+        ledger.recycle(anchor);
+        assert_eq!(ledger.used_bytes(), 0);
+        // but not in the middle of an entry, whose start is in the block before
+        ledger.note_block(100, 12, 5);
+        assert_eq!(ledger.anchor(3), anchor);
+    }
+}

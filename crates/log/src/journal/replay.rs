@@ -1,0 +1,262 @@
+//! Reads the journal back after a start.
+//!
+//! Invariant: entries come in the order in which they were written, from an unbroken chain of blocks that begins at the checkpoint's anchor.
+//! The chain ends at the first place where its next block is not. That is a torn end if nothing later was ever written; any later header proves
+//! damage, because a block is written only when the one before it is durable. Nothing is changed here.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::fs::{File, FileSystem, Wait, read_exact};
+use crate::journal::block::{BlockHeader, FoundHeader, HEADER_BYTES, Malformed, fragments};
+use crate::journal::entry::Entry;
+use crate::journal::ledger::{Place, UsedSlot};
+use crate::journal::{slot_number, slot_path, slots_directory};
+use crate::scan::to_u64;
+
+/// Read in one go when later blocks are looked for.
+const SEARCH_WINDOW: usize = 1 << 20;
+
+/// What the journal holds behind the anchor.
+#[derive(Debug)]
+pub(crate) struct Replayed {
+    /// Where the next block goes.
+    pub(crate) end: Place,
+    /// Slots with blocks that were read, oldest first.
+    pub(crate) used: Vec<UsedSlot>,
+    /// All others.
+    pub(crate) free: Vec<u32>,
+    /// The open count of the last block.
+    pub(crate) open_count: u64,
+    /// Blocks that were read.
+    pub(crate) blocks: u64,
+    /// What is wrong: entries that were durable can't be read. Nothing may be written then.
+    pub(crate) damage: Option<String>,
+}
+
+struct Slot {
+    number: u32,
+    file: Arc<dyn File>,
+    length: u64,
+}
+
+struct Replay<'a, F> {
+    root: &'a Path,
+    journal_id: u128,
+    alignment: usize,
+    slots: Vec<Slot>,
+    each: F,
+    open_count: u64,
+    /// The entry that has started and not ended.
+    partial: Option<BytesMut>,
+    used: Vec<UsedSlot>,
+    blocks: u64,
+}
+
+/// Reads all entries from `anchor` on.
+///
+/// # Errors
+/// The system's. Damage is no error but part of the answer.
+pub(crate) fn replay(
+    fs: &dyn FileSystem,
+    root: &Path,
+    journal_id: u128,
+    alignment: usize,
+    anchor: Place,
+    each: impl FnMut(u64, Entry),
+) -> io::Result<Replayed> {
+    let mut slots = Vec::new();
+    for entry in fs.list(&slots_directory(root))? {
+        if let Some(number) = slot_number(&entry.name) {
+            slots.push(Slot { number, file: fs.open(&slot_path(root, number))?, length: entry.length });
+        }
+    }
+    slots.sort_by_key(|slot| slot.number);
+    let mut replay = Replay {
+        root,
+        journal_id,
+        alignment,
+        slots,
+        each,
+        open_count: 0,
+        partial: None,
+        used: vec![UsedSlot { start: anchor, last_started: anchor.first_entry.saturating_sub(1) }],
+        blocks: 0,
+    };
+    let (end, damage) = replay.run(anchor)?;
+    let is_free = |slot: &&Slot| replay.used.iter().all(|used| used.start.slot != slot.number);
+    let free = replay.slots.iter().filter(is_free).map(|slot| slot.number).collect();
+    Ok(Replayed { end, free, open_count: replay.open_count, blocks: replay.blocks, used: replay.used, damage })
+}
+
+impl<F: FnMut(u64, Entry)> Replay<'_, F> {
+    /// Follows the chain; returns its end, and what is wrong if it should not end there.
+    fn run(&mut self, anchor: Place) -> io::Result<(Place, Option<String>)> {
+        let mut end = anchor;
+        if self.slot(anchor.slot).is_none() {
+            let path = slot_path(self.root, anchor.slot);
+            return Ok((end, Some(format!("{} is missing, which the checkpoint names", path.display()))));
+        }
+        loop {
+            let Some((place, found, content)) = self.next_block(end)? else { break };
+            if place.slot != end.slot {
+                self.used.push(UsedSlot { start: place, last_started: place.first_entry.saturating_sub(1) });
+            }
+            let next_entry = match self.take(&found, &content) {
+                Ok(next_entry) => next_entry,
+                Err(error) => return Ok((end, Some(format!("{} is damaged: {error}", self.describe(place))))),
+            };
+            self.blocks += 1;
+            if let Some(used) = self.used.last_mut() {
+                used.last_started = next_entry - 1;
+            }
+            end = Place {
+                slot: place.slot,
+                position: place.position + found.length().next_multiple_of(to_u64(self.alignment)),
+                sequence: place.sequence + 1,
+                previous: found.checksum,
+                first_entry: next_entry,
+            };
+        }
+        // an entry that never ended has its number given again
+        if self.partial.take().is_some() {
+            end.first_entry -= 1;
+        }
+        let later = self.later_header(end)?;
+        let damage = later.map(|later| {
+            format!(
+                "{} is damaged: block {} was durable, because {} follows it",
+                self.describe(end),
+                end.sequence,
+                self.describe(later)
+            )
+        });
+        Ok((end, damage))
+    }
+
+    /// The block that follows, behind the last one or at the front of another slot.
+    fn next_block(&self, end: Place) -> io::Result<Option<(Place, FoundHeader, Bytes)>> {
+        let here = self.slot(end.slot).map(|slot| (slot, end.position));
+        let fronts = self.slots.iter().filter(|slot| slot.number != end.slot).map(|slot| (slot, 0));
+        for (slot, position) in here.into_iter().chain(fronts) {
+            let place = Place { slot: slot.number, position, ..end };
+            let Some(found) = self.header(slot, position)? else { continue };
+            if found.header.sequence != end.sequence || found.header.previous != end.previous {
+                continue;
+            }
+            if let Some(content) = self.content(slot, position, &found)? {
+                return Ok(Some((place, found, content)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn header(&self, slot: &Slot, position: u64) -> io::Result<Option<FoundHeader>> {
+        let mut bytes = [0; HEADER_BYTES];
+        let read = read_exact(slot.file.as_ref(), &mut bytes, position, Wait::Allowed)?;
+        Ok(BlockHeader::find(&bytes[..read], self.journal_id))
+    }
+
+    fn content(&self, slot: &Slot, position: u64, found: &FoundHeader) -> io::Result<Option<Bytes>> {
+        if position + found.length() > slot.length {
+            return Ok(None);
+        }
+        let length = usize::try_from(found.header.content_length).map_err(io::Error::other)?;
+        let mut content = vec![0; length];
+        let read = read_exact(slot.file.as_ref(), &mut content, position + to_u64(HEADER_BYTES), Wait::Allowed)?;
+        content.truncate(read);
+        Ok(found.holds(&content).then(|| content.into()))
+    }
+
+    /// Takes the entries that end in a block; returns the number of the next entry that starts.
+    fn take(&mut self, found: &FoundHeader, content: &Bytes) -> Result<u64, Malformed> {
+        if found.header.open_count < self.open_count {
+            return Err(Malformed);
+        }
+        if found.header.open_count > self.open_count {
+            // who wrote the start of an entry before a restart never wrote its end
+            self.partial = None;
+            self.open_count = found.header.open_count;
+        }
+        let mut next = found.header.first_entry;
+        for fragment in fragments(content) {
+            let fragment = fragment?;
+            if fragment.starts {
+                next += 1;
+                if fragment.ends {
+                    self.give(next - 1, own(content, fragment.bytes))?;
+                    continue;
+                }
+                self.partial = Some(BytesMut::from(fragment.bytes));
+            } else if let Some(partial) = &mut self.partial {
+                // the entry is as long as what was read of it
+                partial.extend_from_slice(fragment.bytes);
+                if fragment.ends
+                    && let Some(whole) = self.partial.take()
+                {
+                    self.give(next - 1, whole.freeze())?;
+                }
+            }
+            // else the entry starts before the anchor: its log has it in segments
+        }
+        Ok(next)
+    }
+
+    fn give(&mut self, number: u64, bytes: Bytes) -> Result<(), Malformed> {
+        (self.each)(number, Entry::decode(&bytes).ok_or(Malformed)?);
+        Ok(())
+    }
+
+    /// A header that can't be there if the chain ends at `end`.
+    fn later_header(&self, end: Place) -> io::Result<Option<Place>> {
+        for slot in &self.slots {
+            if slot.number == end.slot {
+                if let Some(found) = self.later_in(slot, end)? {
+                    return Ok(Some(found));
+                }
+            } else if let Some(found) = self.header(slot, 0)?.filter(|found| found.header.sequence > end.sequence) {
+                return Ok(Some(Place { slot: slot.number, position: 0, sequence: found.header.sequence, ..end }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Looks at every place in the rest of a slot where a block can start.
+    fn later_in(&self, slot: &Slot, end: Place) -> io::Result<Option<Place>> {
+        let mut at = end.position;
+        while at < slot.length {
+            let left = usize::try_from(slot.length - at).unwrap_or(usize::MAX);
+            let mut window = vec![0; SEARCH_WINDOW.min(left)];
+            let read = read_exact(slot.file.as_ref(), &mut window, at, Wait::Allowed)?;
+            window.truncate(read);
+            for inside in (0..window.len()).step_by(self.alignment) {
+                let found = BlockHeader::find(&window[inside..], self.journal_id);
+                if let Some(found) = found.filter(|found| found.header.sequence > end.sequence) {
+                    let position = at + to_u64(inside);
+                    return Ok(Some(Place { position, sequence: found.header.sequence, ..end }));
+                }
+            }
+            if window.len() < self.alignment {
+                break;
+            }
+            at += to_u64(window.len() / self.alignment * self.alignment);
+        }
+        Ok(None)
+    }
+
+    fn slot(&self, number: u32) -> Option<&Slot> {
+        self.slots.iter().find(|slot| slot.number == number)
+    }
+
+    fn describe(&self, place: Place) -> String {
+        format!("{} at byte {} (block {})", slot_path(self.root, place.slot).display(), place.position, place.sequence)
+    }
+}
+
+/// An entry must not keep a block in memory that is mostly others'.
+fn own(content: &Bytes, bytes: &[u8]) -> Bytes {
+    if bytes.len() * 2 < content.len() { Bytes::copy_from_slice(bytes) } else { content.slice_ref(bytes) }
+}
