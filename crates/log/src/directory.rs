@@ -1,147 +1,145 @@
-//! A data directory: all logs of one broker, their flusher, and the lock that keeps other processes out.
+//! A data directory: all logs of one broker, the journal before them, and the lock that keeps other processes out.
 //!
 //! A directory that is not known to metadata is kept and reported, never removed; only `delete_topic` removes files, and renames
 //! them away first, so that a crash leaves either the topic or its remains.
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 
-use hashbrown::{HashMap, HashSet};
-use kennet_protocol::{PartitionIndex, TimestampMs, Uuid};
+use hashbrown::HashSet;
+use kennet_protocol::{TimestampMs, Uuid};
 
 use crate::config::LogConfig;
-use crate::error::{AppendError, OpenError, Unavailable};
-use crate::flusher::{self, Item, LateProgress, Progress, Round};
+use crate::error::{OpenError, Unavailable};
+use crate::filler::{self, Pass};
 use crate::fs::{FileSystem, Space};
+use crate::journal_thread;
 use crate::layout;
-use crate::partition::{LogId, PartitionLog, Work};
-use crate::segment::OpenFiles;
-
-/// Limits of a data directory.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Bytes that may wait for the disk before appends are refused; the broker's own budget is smaller.
-    pub pending_bytes_max: usize,
-    /// Segment files that may be open.
-    pub open_files_max: u64,
-}
-
-impl Default for Limits {
-    /// For a pod of 512 MiB.
-    fn default() -> Self {
-        Self { pending_bytes_max: 64 << 20, open_files_max: 10_000 }
-    }
-}
-
-/// After the volume was full, it is looked at again this often.
-const FULL_PROBE_MS: i64 = 1_000;
-/// And it counts as no longer full with so much room.
-const FULL_ROOM_BYTES: u64 = 4 << 20;
-
-/// What the logs of a directory share.
-pub(crate) struct Shared {
-    fs: Arc<dyn FileSystem>,
-    root: PathBuf,
-    limits: Limits,
-    failed: OnceLock<Unavailable>,
-    pending: Mutex<Round>,
-    work: Condvar,
-    pending_bytes: AtomicUsize,
-    is_full: AtomicBool,
-    probed_at: AtomicI64,
-    open_files: OpenFiles,
-    progress: Arc<LateProgress>,
-}
+use crate::partition::{LogId, PartitionLog};
+use crate::progress::Progress;
+use crate::recovery;
+use crate::rules::Rules;
+use crate::shared::{Drive, Limits, Shared};
 
 /// The logs of one broker.
 pub struct DataDirectory {
     shared: Arc<Shared>,
-    logs: Mutex<HashMap<LogId, Arc<PartitionLog>>>,
-    /// Partitions that had files when the directory was opened; all others open without touching the disk.
-    found: HashSet<LogId>,
-    flusher: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Option<Threads>>,
     _lock: Box<dyn Send + Sync>,
 }
 
+struct Threads {
+    journal: JoinHandle<()>,
+    filler: JoinHandle<()>,
+}
+
 impl DataDirectory {
-    /// Opens the directory and starts its flusher; logs are opened one by one as metadata names them.
+    /// Opens the directory and starts its threads; logs are opened one by one as metadata names them. A directory whose journal or checkpoint is
+    /// damaged opens, but nothing in it can be used: see [`Self::failed`].
     ///
     /// # Errors
     /// When another process uses it, or the system refuses something.
     pub fn open(fs: Arc<dyn FileSystem>, root: &Path, limits: Limits) -> Result<Self, OpenError> {
+        Self::open_with(fs, root, limits, Rules::default(), Drive::Threads)
+    }
+
+    /// Opens a directory that does nothing but in the calls that wait for it, with or without some of the rules.
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    #[cfg(any(test, feature = "sim"))]
+    pub fn open_manual(
+        fs: Arc<dyn FileSystem>,
+        root: &Path,
+        limits: Limits,
+        rules: Rules,
+    ) -> Result<Self, OpenError> {
+        Self::open_with(fs, root, limits, rules, Drive::Manual)
+    }
+
+    fn open_with(
+        fs: Arc<dyn FileSystem>,
+        root: &Path,
+        limits: Limits,
+        rules: Rules,
+        drive: Drive,
+    ) -> Result<Self, OpenError> {
         let refused = |source: io::Error| OpenError::Io { path: root.to_owned(), source };
-        let topics = layout::topics(root);
-        fs.create_directory(&topics).map_err(refused)?;
+        fs.create_directory(&layout::topics(root)).map_err(refused)?;
         // all that is acknowledged later lies below this name
         fs.sync_directory(root).map_err(refused)?;
         let lock = fs.lock(&root.join(layout::LOCK)).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => OpenError::Locked { path: root.to_owned() },
             _ => refused(error),
         })?;
-        let found = find_partitions(fs.as_ref(), &topics).map_err(refused)?;
-        let progress = Arc::new(LateProgress::default());
-        let shared = Arc::new(Shared {
-            fs,
-            root: root.to_owned(),
-            limits,
-            failed: OnceLock::new(),
-            pending: Mutex::new(Round::default()),
-            work: Condvar::new(),
-            pending_bytes: AtomicUsize::new(0),
-            is_full: AtomicBool::new(false),
-            probed_at: AtomicI64::new(0),
-            open_files: OpenFiles::new(limits.open_files_max),
-            progress: Arc::clone(&progress),
-        });
-        let flusher = std::thread::Builder::new()
-            .name("log-flusher".to_owned())
-            .spawn({
-                let shared = Arc::clone(&shared);
-                move || flusher::run(&shared, progress.as_ref())
-            })
-            .map_err(refused)?;
-        Ok(Self { shared, logs: Mutex::default(), found, flusher: Mutex::new(Some(flusher)), _lock: lock })
+        remove_remains(fs.as_ref(), root).map_err(refused)?;
+        let (shared, damage) = recovery::open(fs, root, limits, rules, drive).map_err(refused)?;
+        if let Some(damage) = damage {
+            shared.fail(&damage);
+        }
+        let threads = match drive {
+            Drive::Threads => Some(Threads::start(&shared).map_err(refused)?),
+            Drive::Manual => {
+                filler::grow(&shared);
+                None
+            }
+        };
+        Ok(Self { shared, threads: Mutex::new(threads), _lock: lock })
     }
 
     /// Who is told of progress from now on.
     pub fn set_progress(&self, progress: Weak<dyn Progress>) {
-        self.shared.progress.set(progress);
+        self.shared.progress().set(progress);
     }
 
-    /// Opens a partition's log, recovering what is on disk. Opening it again gives the same log.
+    /// Opens a partition's log with what a restart found of it. Opening it again gives the same log.
     pub fn open_log(&self, id: &LogId, topic_name: &str, config: LogConfig, now: TimestampMs) -> Arc<PartitionLog> {
         if let Some(log) = self.log(id) {
+            log.set_config(config);
             return log;
         }
         let shared = Arc::clone(&self.shared);
-        let log = PartitionLog::open(shared, id.clone(), topic_name, config, now, self.found.contains(id));
-        Arc::clone(self.logs().entry(id.clone()).or_insert_with(|| Arc::new(log)))
+        let found = self.shared.found().remove(id);
+        let log = match (self.failed(), found) {
+            (Some(reason), _) => Arc::new(PartitionLog::offline(shared, id.clone(), topic_name, config, reason)),
+            (None, Some(found)) => PartitionLog::recovered(shared, found, config, now),
+            (None, None) => Arc::new(PartitionLog::new(shared, id.clone(), topic_name, config)),
+        };
+        Arc::clone(self.shared.logs().entry(id.clone()).or_insert(log))
     }
 
     /// A log that was opened.
     #[must_use]
     pub fn log(&self, id: &LogId) -> Option<Arc<PartitionLog>> {
-        self.logs().get(id).cloned()
+        self.shared.logs().get(id).cloned()
     }
 
-    /// Ids of topics that have files here.
+    /// Ids of topics that a restart found and nobody has opened.
     #[must_use]
     pub fn topics_found(&self) -> HashSet<Uuid> {
-        self.found.iter().map(|id| id.topic_id).collect()
+        self.shared.found().keys().map(|id| id.topic_id).collect()
     }
 
-    /// Ends the topic's logs and removes their files. The logs' waiters have to be told before.
+    /// Ends the topic's logs and removes their files. The logs' waiters have to be told. Waits for the disk.
     ///
     /// # Errors
-    /// When the files could not even be renamed away; calling it again goes on.
+    /// When that can't be made durable, or the files could not even be renamed away; calling it again goes on.
     pub fn delete_topic(&self, topic_id: Uuid) -> io::Result<()> {
-        let ended: Vec<_> = self.logs().extract_if(|id, _| id.topic_id == topic_id).collect();
-        for (_, log) in &ended {
-            log.end();
+        let found: Vec<_> = self.shared.found().keys().filter(|id| id.topic_id == topic_id).cloned().collect();
+        for id in found {
+            self.shared.open_found(&id);
+        }
+        let ended: Vec<_> = self.shared.logs().extract_if(|id, _| id.topic_id == topic_id).collect();
+        let entries: Vec<_> = ended.iter().filter_map(|(_, log)| log.end()).collect();
+        if self.shared.rules().deletions_are_journaled
+            && let Some(last) = entries.into_iter().max()
+        {
+            self.shared.wait_durable(last).map_err(|reason| io::Error::other(reason.to_string()))?;
+        }
+        if let Some(reason) = self.shared.failed() {
+            return Err(io::Error::other(reason.to_string()));
         }
         let fs = self.shared.fs();
         let (from, to) =
@@ -156,30 +154,37 @@ impl DataDirectory {
 
     /// Waits until everything that was appended before is durable, or has failed.
     pub fn flush(&self) {
-        let (sender, receiver) = sync_channel(1);
-        self.shared.pending().barriers.push(sender);
-        self.shared.work.notify_one();
-        // the flusher answers even when the directory failed; it is gone only after close
-        let _ = receiver.recv();
+        // a failure is known to whoever waits for a log
+        let _ = self.shared.wait_durable(self.shared.last_entry());
     }
 
-    /// Flushes, writes checkpoints so that the next start reads nothing, and ends the flusher. Later appends are never written.
+    /// Writes everything that is durable into segments, now.
+    pub fn fill(&self) {
+        filler::pass(&self.shared, Pass::All);
+    }
+
+    /// Writes one block of the journal, if something waits for it.
+    #[cfg(any(test, feature = "sim"))]
+    pub fn step(&self) {
+        self.shared.step();
+    }
+
+    /// Fills as far as journal and memory ask for it.
+    #[cfg(any(test, feature = "sim"))]
+    pub fn fill_as_needed(&self) {
+        filler::pass(&self.shared, Pass::AsNeeded);
+    }
+
+    /// Makes everything durable, moves it to segments so that the next start reads nothing, and ends the threads. Later appends are never
+    /// written.
     pub fn close(&self) {
-        let Some(flusher) = self.flusher.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
-        self.shared.pending().is_last = true;
-        self.shared.work.notify_one();
-        if flusher.join().is_err() {
-            self.shared.fail("the flusher thread panicked");
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match threads {
+            Some(threads) => threads.stop(&self.shared),
+            None if self.shared.drive() == Drive::Threads => return,
+            None => self.flush(),
         }
-        if self.shared.failed().is_some() {
-            return;
-        }
-        let logs: Vec<_> = self.logs().values().cloned().collect();
-        for log in logs {
-            if let Err(error) = log.write_checkpoint() {
-                self.shared.complain(&self.shared.root, &error);
-            }
-        }
+        filler::pass(&self.shared, Pass::Closing);
     }
 
     /// Why nothing can be written, if so.
@@ -196,10 +201,10 @@ impl DataDirectory {
         self.shared.fs().space(self.shared.root())
     }
 
-    /// Bytes that wait for the disk.
+    /// Bytes in memory that are not in segments.
     #[must_use]
     pub fn pending_bytes(&self) -> usize {
-        self.shared.pending_bytes.load(Ordering::Relaxed)
+        self.shared.tail_bytes()
     }
 
     /// Where the directory is.
@@ -207,112 +212,45 @@ impl DataDirectory {
     pub fn path(&self) -> &Path {
         self.shared.root()
     }
-
-    fn logs(&self) -> std::sync::MutexGuard<'_, HashMap<LogId, Arc<PartitionLog>>> {
-        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for DataDirectory {
     fn drop(&mut self) {
         self.close();
+        // logs know what they share, which knows the logs
+        self.shared.forget_all();
     }
 }
 
-impl Shared {
-    pub(crate) fn fs(&self) -> &dyn FileSystem {
-        self.fs.as_ref()
+impl Threads {
+    fn start(shared: &Arc<Shared>) -> io::Result<Self> {
+        let spawn = |name: &str, run: fn(&Arc<Shared>)| {
+            let shared = Arc::clone(shared);
+            std::thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared))
+        };
+        Ok(Self { journal: spawn("log-journal", journal_thread::run)?, filler: spawn("log-filler", filler::run)? })
     }
 
-    pub(crate) fn root(&self) -> &Path {
-        &self.root
-    }
-
-    pub(crate) fn open_files(&self) -> &OpenFiles {
-        &self.open_files
-    }
-
-    pub(crate) fn failed(&self) -> Option<Unavailable> {
-        self.failed.get().cloned()
-    }
-
-    /// The first failure counts; what comes later follows from it.
-    pub(crate) fn fail(&self, reason: &str) {
-        let _ = self.failed.set(Unavailable::DirectoryFailed { reason: reason.into() });
-    }
-
-    pub(crate) fn complain(&self, path: &Path, error: &io::Error) {
-        self.progress.complain(&format!("{}: {error}", path.display()));
-    }
-
-    pub(crate) fn note_full(&self) {
-        self.is_full.store(true, Ordering::Release);
-    }
-
-    /// Whether an append may be taken now.
-    pub(crate) fn check_room(&self, now: TimestampMs) -> Result<(), AppendError> {
-        let bytes = self.pending_bytes.load(Ordering::Relaxed);
-        if bytes > self.limits.pending_bytes_max {
-            return Err(AppendError::Busy { bytes });
+    fn stop(self, shared: &Shared) {
+        shared.stop_journal();
+        // the filler goes on until the journal has written all, which may need its slots
+        if self.journal.join().is_err() {
+            shared.fail("the journal's thread panicked");
         }
-        if !self.is_full.load(Ordering::Acquire) {
-            return Ok(());
+        shared.stop_filling();
+        if self.filler.join().is_err() {
+            shared.fail("the filler's thread panicked");
         }
-        let due = now.0.saturating_sub(self.probed_at.load(Ordering::Relaxed)) >= FULL_PROBE_MS;
-        if due {
-            self.probed_at.store(now.0, Ordering::Relaxed);
-        }
-        let has_room = due && self.fs.space(&self.root).is_ok_and(|space| space.available >= FULL_ROOM_BYTES);
-        if !has_room {
-            return Err(AppendError::DiskFull);
-        }
-        self.is_full.store(false, Ordering::Release);
-        Ok(())
-    }
-
-    /// Hands work to the flusher; called under the partition's lock, so that it is in offset order.
-    pub(crate) fn push(&self, log: &Arc<PartitionLog>, generation: u64, work: impl IntoIterator<Item = Work>) {
-        let mut round = self.pending();
-        for work in work {
-            self.pending_bytes.fetch_add(work.bytes(), Ordering::Relaxed);
-            round.items.push(Item { log: Arc::clone(log), generation, work });
-        }
-        drop(round);
-        self.work.notify_one();
-    }
-
-    pub(crate) fn forget_pending(&self, bytes: usize) {
-        self.pending_bytes.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    pub(crate) fn wait_for_work(&self) -> Round {
-        let mut round = self.pending();
-        while round.items.is_empty() && round.barriers.is_empty() && !round.is_last {
-            round = self.work.wait(round).unwrap_or_else(PoisonError::into_inner);
-        }
-        std::mem::take(&mut *round)
-    }
-
-    fn pending(&self) -> std::sync::MutexGuard<'_, Round> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Which partitions have a directory; remains of deleted topics are removed on the way.
-fn find_partitions(fs: &dyn FileSystem, topics: &Path) -> io::Result<HashSet<LogId>> {
-    let mut found = HashSet::new();
-    for topic in fs.list(topics)? {
-        let path = topics.join(&topic.name);
+/// Removes what is left of deleted topics.
+fn remove_remains(fs: &dyn FileSystem, root: &Path) -> io::Result<()> {
+    let topics: PathBuf = layout::topics(root);
+    for topic in fs.list(&topics)? {
         if layout::is_deleted_topic(&topic.name) {
-            fs.remove_directory(&path)?;
-            continue;
-        }
-        let Ok(topic_id) = Uuid::parse_str(&topic.name) else { continue };
-        for partition in fs.list(&path)?.into_iter().filter(|entry| entry.is_directory) {
-            if let Ok(index) = partition.name.parse() {
-                found.insert(LogId { topic_id, partition: PartitionIndex(index) });
-            }
+            fs.remove_directory(&topics.join(&topic.name))?;
         }
     }
-    Ok(found)
+    Ok(())
 }

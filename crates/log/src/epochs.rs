@@ -51,6 +51,11 @@ impl LeaderEpochs {
         self.entries.get(after.checked_sub(1)?).map(|(epoch, _)| *epoch)
     }
 
+    /// The epochs of records below `end`.
+    pub(crate) fn below(&self, end: Offset) -> Self {
+        Self { entries: self.entries.iter().take_while(|(_, start)| *start < end).copied().collect() }
+    }
+
     /// Forgets epochs that end at or before `log_start`; the one that holds it starts there.
     pub(crate) fn cut_front(&mut self, log_start: Offset) {
         let after = self.entries.partition_point(|(_, start)| *start <= log_start);

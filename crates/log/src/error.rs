@@ -56,6 +56,14 @@ pub enum AppendError {
         /// Bytes that wait.
         bytes: usize,
     },
+    /// The journal could never take it.
+    #[error("the batch has {bytes} bytes, and the journal of this volume takes {bytes_max} at most: send smaller batches or grow the volume")]
+    TooLarge {
+        /// The batch's bytes.
+        bytes: usize,
+        /// What would be taken.
+        bytes_max: usize,
+    },
     /// This partition or its whole directory can't be used.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),

@@ -11,8 +11,6 @@ use kennet_protocol::{Offset, PartitionIndex, Uuid};
 pub(crate) const LOCK: &str = "lock";
 const TOPICS: &str = "topics";
 const TOPIC_NAME: &str = "name";
-const CHECKPOINT: &str = "checkpoint";
-const LOG_START: &str = "log-start";
 /// A topic that is being deleted: renamed first, so that a crash half-way leaves no half topic.
 const DELETED: &str = ".deleted";
 
@@ -41,13 +39,8 @@ pub(crate) fn partition(root: &Path, topic_id: Uuid, index: PartitionIndex) -> P
     topic(root, topic_id).join(format!("{:04}", index.0))
 }
 
-pub(crate) fn checkpoint(partition: &Path) -> PathBuf {
-    partition.join(CHECKPOINT)
-}
-
-pub(crate) fn log_start(partition: &Path) -> PathBuf {
-    partition.join(LOG_START)
-}
+/// What a segment's files end with: batches, offset index, time index.
+pub(crate) const SEGMENT_FILES: [&str; 3] = ["log", "index", "timeindex"];
 
 /// The files of a segment, with Kafka's names: twenty digits of the base offset and an extension.
 pub(crate) fn segment(partition: &Path, base: Offset, extension: &str) -> PathBuf {

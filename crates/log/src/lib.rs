@@ -1,4 +1,4 @@
-//! A broker's data directory: logs of partitions in Kafka's segment format, written by one flusher, recovered after anything.
+//! A broker's data directory: logs of partitions in Kafka's segment format, behind one journal.
 //!
 //! Synchronous and without a runtime; time is an argument; every access to the disk goes through [`fs::FileSystem`].
 //! The one promise: what is below a log's durable end survives whatever happens to the process or the power.
@@ -9,24 +9,32 @@ mod directory;
 mod dump;
 mod epochs;
 mod error;
-mod flusher;
+mod filler;
 pub mod fs;
 mod index;
 mod journal;
+mod journal_thread;
 mod layout;
 mod partition;
 mod producers;
+mod progress;
 mod recovery;
+mod rules;
 mod scan;
 mod segment;
+mod shared;
+mod tail;
 #[cfg(any(test, feature = "sim"))]
 pub mod testing;
-mod verify;
+
 
 pub use config::LogConfig;
-pub use directory::{DataDirectory, Limits};
+pub use directory::DataDirectory;
 pub use dump::{Dumped, DumpedIndex, IndexEntry, IndexKind, dump, dump_index};
 pub use error::{AppendError, DeleteRecordsError, OpenError, ReadError, Unavailable};
-pub use flusher::{Advance, Progress};
+pub use progress::{Advance, Progress};
+#[cfg(any(test, feature = "sim"))]
+pub use rules::Rules;
+pub use shared::Limits;
 pub use partition::{Appended, LogId, LogSummary, PartitionLog, ReadLog, TimestampOffset};
-pub use verify::{PartitionReport, verify};
+

@@ -109,6 +109,19 @@ impl Producers {
         self.by_id.insert(id, producer);
     }
 
+    /// Takes over what another one knows.
+    pub(crate) fn extend(&mut self, other: Self) {
+        self.by_id.extend(other.by_id);
+    }
+
+    pub(crate) fn retain(&mut self, keep: impl Fn(ProducerId, &Producer) -> bool) {
+        self.by_id.retain(|id, producer| keep(*id, producer));
+    }
+
+    pub(crate) fn get(&self, id: ProducerId) -> Option<&Producer> {
+        self.by_id.get(&id)
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ProducerId, &Producer)> {
         self.by_id.iter().map(|(id, producer)| (*id, producer))
     }

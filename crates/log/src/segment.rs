@@ -1,53 +1,65 @@
 //! One segment: a run of batches in a file that is named after its first offset.
 //!
-//! `durable` bytes may be read by anybody at any time; what lies behind them belongs to the flusher alone. A closed segment never
+//! `written` bytes may be read by anybody at any time; what lies behind them belongs to the filler alone. A closed segment never
 //! changes, so a view of it needs no lock. Files are opened when they are needed and closed when too many are open.
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kennet_protocol::record::BatchHeader;
 use kennet_protocol::{Offset, TimestampMs};
 
+use crate::checkpoint::LastSegment;
 use crate::fs::{File, FileSystem, Wait, read_file};
 use crate::index::{INDEX_BYTES_MAX, SparseIndex};
 use crate::layout;
-use crate::scan::{BatchScan, HeaderScan};
+use crate::scan::{HeaderScan, to_u64};
 
 /// A segment of a log.
 pub(crate) struct Segment {
     pub(crate) base: Offset,
     directory: PathBuf,
-    durable: AtomicU64,
+    written: AtomicU64,
+    /// Of the first batch, as far as it was needed; -1 is unknown.
+    first_timestamp: AtomicI64,
     file: Mutex<Option<Arc<dyn File>>>,
-    /// `None` until it is needed, for segments that were closed when the log was opened.
+    /// `None` until it is needed, for segments that this process did not begin.
     index: Mutex<Option<SparseIndex>>,
-    /// Whether the flusher writes to it; then one handle serves it and the readers.
+    /// Whether the filler writes to it; then one handle serves it and the readers.
     is_written: bool,
+    /// Whether its index files cover all of it; else the index is made from the batches.
+    has_index_files: AtomicBool,
 }
 
 impl Segment {
-    /// A segment that is being written, with what its first `durable` bytes imply.
-    pub(crate) fn open(directory: PathBuf, index: SparseIndex, base: Offset, durable: u64) -> Self {
-        Self::of(directory, base, durable, Some(index))
+    /// A segment that this process begins.
+    pub(crate) fn begun(directory: PathBuf, base: Offset) -> Self {
+        Self { is_written: true, index: Mutex::new(Some(SparseIndex::new(base))), ..Self::closed(directory, base, 0) }
     }
 
-    /// A segment that was closed earlier; its index is read when it is needed.
+    /// The last segment of an earlier process, which is written on.
+    pub(crate) fn reopened(directory: PathBuf, last: LastSegment) -> Self {
+        Self {
+            is_written: true,
+            has_index_files: AtomicBool::new(last.is_indexed),
+            first_timestamp: AtomicI64::new(last.first_timestamp.unwrap_or(TimestampMs::NONE).0),
+            ..Self::closed(directory, last.base, last.length)
+        }
+    }
+
+    /// A segment that was closed earlier.
     pub(crate) fn closed(directory: PathBuf, base: Offset, length: u64) -> Self {
-        Self::of(directory, base, length, None)
-    }
-
-    fn of(directory: PathBuf, base: Offset, durable: u64, index: Option<SparseIndex>) -> Self {
-        let is_written = index.is_some();
         Self {
             base,
             directory,
-            durable: AtomicU64::new(durable),
+            written: AtomicU64::new(length),
+            first_timestamp: AtomicI64::new(TimestampMs::NONE.0),
             file: Mutex::new(None),
-            index: Mutex::new(index),
-            is_written,
+            index: Mutex::new(None),
+            is_written: false,
+            has_index_files: AtomicBool::new(true),
         }
     }
 
@@ -55,12 +67,17 @@ impl Segment {
         layout::segment(&self.directory, self.base, "log")
     }
 
-    /// Bytes that are durable and whole batches.
-    pub(crate) fn durable(&self) -> u64 {
-        self.durable.load(Ordering::Acquire)
+    /// Bytes that are whole batches and may be read.
+    pub(crate) fn written(&self) -> u64 {
+        self.written.load(Ordering::Acquire)
     }
 
-    /// Makes the file, empty. Only the flusher does, so that a reader never brings a removed segment back.
+    /// The first batch's timestamp, if it is known and says something.
+    pub(crate) fn first_timestamp(&self) -> Option<TimestampMs> {
+        Some(TimestampMs(self.first_timestamp.load(Ordering::Relaxed))).filter(|time| *time != TimestampMs::NONE)
+    }
+
+    /// Makes the file, empty. Only the filler does, so that a reader never brings a removed segment back.
     pub(crate) fn create(&self, fs: &dyn FileSystem, open: &OpenFiles) -> io::Result<Arc<dyn File>> {
         let file = fs.create(&self.path())?;
         file.set_length(0)?;
@@ -92,16 +109,20 @@ impl Segment {
         }
     }
 
-    /// Publishes batches that are durable now.
+    /// Publishes batches that are written now.
     pub(crate) fn publish(&self, batches: &[(BatchHeader, u64, u64)], end: u64, interval: u64) {
         let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((first, 0, _)) = batches.first() {
+            self.first_timestamp.store(first.max_timestamp.0, Ordering::Relaxed);
+        }
+        self.has_index_files.store(false, Ordering::Release);
+        // one that is not in memory is made from the batches later, with these among them
         if let Some(index) = index.as_mut() {
             for (header, position, length) in batches {
                 index.note(header, *position, *length, interval);
             }
         }
-        drop(index);
-        self.durable.store(end, Ordering::Release);
+        self.written.store(end, Ordering::Release);
     }
 
     /// Asks the index, which is read or made again first if need be.
@@ -123,13 +144,17 @@ impl Segment {
     }
 
     fn read_index(&self, fs: &dyn FileSystem) -> io::Result<Option<SparseIndex>> {
+        // files that are older than the last batches would hide their timestamps
+        if !self.has_index_files.load(Ordering::Acquire) {
+            return Ok(None);
+        }
         let offsets = read_file(fs, &layout::segment(&self.directory, self.base, "index"), INDEX_BYTES_MAX);
         let times = read_file(fs, &layout::segment(&self.directory, self.base, "timeindex"), INDEX_BYTES_MAX);
         match (absurd_is_absent(offsets)?, absurd_is_absent(times)?) {
             (Some(offsets), Some(times)) => {
-                let index = SparseIndex::decode(self.base, self.durable(), &offsets, &times);
+                let index = SparseIndex::decode(self.base, self.written(), &offsets, &times);
                 // an index without its last timestamp was not finished
-                Ok(index.filter(|index| self.durable() == 0 || index.max_timestamp() != TimestampMs::NONE))
+                Ok(index.filter(|index| self.written() == 0 || index.max_timestamp() != TimestampMs::NONE))
             }
             _ => Ok(None),
         }
@@ -138,32 +163,35 @@ impl Segment {
     fn rebuild_index(&self, file: &dyn File) -> io::Result<SparseIndex> {
         const INTERVAL: u64 = 4096;
         let mut index = SparseIndex::new(self.base);
-        let mut scan = BatchScan::new(file, 0, self.durable());
-        while let Some((position, batch)) = scan.next()? {
-            let length = scan.position() - position;
-            index.note(batch.header(), position, length, INTERVAL);
+        let mut scan = HeaderScan::new(file, self.written(), Wait::Allowed);
+        let mut position = 0;
+        while let Some(header) = scan.at(position)? {
+            let Some(length) = header.total_length().map(to_u64) else { break };
+            index.note(&header, position, length, INTERVAL);
+            position += length;
         }
         Ok(index)
     }
 
     /// The bytes of the two index files, for a segment that is being closed.
-    pub(crate) fn index_files(&self) -> Option<[(PathBuf, Vec<u8>); 2]> {
-        let held = self.index.lock().unwrap_or_else(PoisonError::into_inner);
-        let (offsets, times) = held.as_ref()?.encode();
-        Some([
+    pub(crate) fn index_files(&self, fs: &dyn FileSystem, open: &OpenFiles) -> io::Result<[(PathBuf, Vec<u8>); 2]> {
+        let file = self.file(fs, open)?;
+        let (offsets, times) = self.with_index(file.as_ref(), fs, SparseIndex::encode)?;
+        Ok([
             (layout::segment(&self.directory, self.base, "index"), offsets),
             (layout::segment(&self.directory, self.base, "timeindex"), times),
         ])
     }
 
-    /// Forgets the index of a closed segment; it is read again when it is needed.
+    /// Forgets the index of a closed segment, whose index files are written; it is read again when it is needed.
     pub(crate) fn drop_index(&self) {
+        self.has_index_files.store(true, Ordering::Release);
         *self.index.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// All file names that belong to the segment.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
-        ["log", "index", "timeindex"].map(|kind| layout::segment(&self.directory, self.base, kind)).into()
+        layout::SEGMENT_FILES.map(|kind| layout::segment(&self.directory, self.base, kind)).into()
     }
 
     /// The first batch whose last offset is at or behind `offset`, and its position.
@@ -174,7 +202,7 @@ impl Segment {
         offset: Offset,
         wait: Wait,
     ) -> io::Result<Option<(u64, BatchHeader)>> {
-        let end = self.durable();
+        let end = self.written();
         let hint = self.with_index(file, fs, |index| index.position_before(offset))?;
         let mut scan = HeaderScan::new(file, end, wait);
         let start = if self.is_batch_at(&mut scan, hint, offset)? { hint } else { 0 };

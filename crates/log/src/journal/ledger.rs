@@ -58,8 +58,12 @@ impl Ledger {
         Some(slot)
     }
 
-    /// The next block goes to the front of this slot, which was just made.
-    pub(crate) fn start_slot(&mut self, slot: u32) {
+    /// A slot was made.
+    pub(crate) fn add_free(&mut self, slot: u32) {
+        self.free.push_back(slot);
+    }
+
+    fn start_slot(&mut self, slot: u32) {
         self.end = Place { slot, position: 0, ..self.end };
         self.used.push_back(UsedSlot { start: self.end, last_started: self.end.first_entry.saturating_sub(1) });
     }

@@ -19,19 +19,12 @@ mod tests;
 pub(crate) struct JournalLimits {
     /// Bytes of a slot.
     pub(crate) slot_bytes: u64,
-    /// Bytes of all slots.
-    pub(crate) journal_bytes_max: u64,
+    /// Slots that there may be.
+    pub(crate) slots_max: usize,
     /// A block has at most so many bytes.
     pub(crate) block_bytes_max: usize,
     /// Blocks start at multiples of this.
     pub(crate) alignment: usize,
-}
-
-impl JournalLimits {
-    /// How many slots there may be; with two, one can be written while the other is emptied.
-    pub(crate) fn slots_max(&self) -> usize {
-        usize::try_from(self.journal_bytes_max / self.slot_bytes).unwrap_or(usize::MAX).max(2)
-    }
 }
 
 const DIRECTORY: &str = "journal";

@@ -37,6 +37,14 @@ pub(crate) struct Replayed {
     pub(crate) damage: Option<String>,
 }
 
+impl Replayed {
+    /// Of a journal that can't be read.
+    pub(crate) fn nothing(anchor: Place) -> Self {
+        let used = vec![UsedSlot { start: anchor, last_started: 0 }];
+        Self { end: anchor, used, free: Vec::new(), open_count: 0, blocks: 0, damage: None }
+    }
+}
+
 struct Slot {
     number: u32,
     file: Arc<dyn File>,

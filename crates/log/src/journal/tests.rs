@@ -17,7 +17,7 @@ const ROOT: &str = "/data";
 const ID: u128 = 0x1234_5678_9abc;
 const SLOT_BYTES: u64 = 4096;
 const LIMITS: JournalLimits =
-    JournalLimits { slot_bytes: SLOT_BYTES, journal_bytes_max: 3 * SLOT_BYTES, block_bytes_max: 2048, alignment: 512 };
+    JournalLimits { slot_bytes: SLOT_BYTES, slots_max: 3, block_bytes_max: 2048, alignment: 512 };
 
 /// A journal over several lives; the anchor is what a checkpoint would have.
 struct World {
@@ -56,7 +56,9 @@ impl World {
         for folder in ["/", ROOT] {
             disk.sync_directory(Path::new(folder)).unwrap();
         }
-        make_slot(&disk, Path::new(ROOT), 0, SLOT_BYTES).unwrap();
+        for slot in 0..3 {
+            make_slot(&disk, Path::new(ROOT), slot, SLOT_BYTES).unwrap();
+        }
         let (writer, ledger) = writer(&disk, &found_nothing(), 1);
         Self { disk, anchor: start(), opens: 1, durable: 0, sent: vec![String::new()], ledger, writer, next: 1 }
     }
@@ -120,7 +122,7 @@ impl World {
 
 fn found_nothing() -> Replayed {
     let used = vec![super::ledger::UsedSlot { start: start(), last_started: 0 }];
-    Replayed { end: start(), used, free: Vec::new(), open_count: 0, blocks: 0, damage: None }
+    Replayed { end: start(), used, free: vec![1, 2], open_count: 0, blocks: 0, damage: None }
 }
 
 fn writer(disk: &SimulatedDisk, found: &Replayed, opens: u64) -> (Writer<()>, Arc<Mutex<Ledger>>) {

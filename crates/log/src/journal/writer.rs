@@ -142,15 +142,6 @@ impl<T> Writer<T> {
         if end.position + to_u64(self.limits.alignment.max(HEADER_BYTES + FRAGMENT_BYTES + 1)) > ledger.slot_bytes() {
             match ledger.take_free() {
                 Some(free) => slot = free,
-                None if ledger.slots() < self.limits.slots_max() => {
-                    let next = u32::try_from(ledger.slots()).map_err(io::Error::other)?;
-                    let bytes = ledger.slot_bytes();
-                    drop(ledger);
-                    let file = make_slot(self.fs.as_ref(), &self.directory, next, bytes)?;
-                    self.files.insert(next, Arc::clone(&file));
-                    self.ledger().start_slot(next);
-                    return Ok(Some(file));
-                }
                 None => return Ok(None),
             }
         }

@@ -1,17 +1,18 @@
-//! Appending: sequence check, offsets, and the push to the flusher, all under the partition's lock.
+//! Appending: sequence check, offsets, and the push to the journal, all under the partition's lock.
 //!
-//! So the order in which batches reach the disk is offset order, and nothing here waits for it.
+//! So the order of a log's entries in the journal is offset order, and nothing here waits for the disk.
 
 use std::sync::Arc;
 
 use kennet_protocol::record::{Batch, BatchHeader, Stamp, StampedBatch};
 use kennet_protocol::{LeaderEpoch, Offset, TimestampMs};
 
-use crate::checkpoint::Checkpoint;
 use crate::error::AppendError;
-use crate::partition::{PartitionLog, PlannedSegment, State, Work};
+use crate::journal::entry::{Entry, LogNumber};
+use crate::partition::{PartitionLog, PlannedSegment, State};
 use crate::producers::Verdict;
 use crate::scan::to_u64;
+use crate::tail::TailBatch;
 
 /// Where a batch went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,8 +21,6 @@ pub struct Appended {
     pub base_offset: Offset,
     /// The batch is durable once the log's durable end is at or behind this.
     pub end_offset: Offset,
-    /// The generation in which it was appended; a higher one means that it was taken back, unless it was durable before.
-    pub generation: u64,
     /// The time that replaced the producer's, if the topic sets it.
     pub log_append_time: Option<TimestampMs>,
     /// Whether it had been appended before; nothing was appended now.
@@ -31,7 +30,7 @@ pub struct Appended {
 }
 
 impl PartitionLog {
-    /// Appends a checked batch at the end of the log, in memory; the flusher makes it durable.
+    /// Appends a checked batch at the end of the log, in memory; the journal makes it durable.
     ///
     /// # Errors
     /// When the sequence does not fit, or the log can't take it now; nothing changed then.
@@ -43,11 +42,11 @@ impl PartitionLog {
     ) -> Result<Appended, AppendError> {
         let mut state = self.lock();
         self.check_available(&state)?;
-        self.shared.check_room(now)?;
+        self.shared.check_room(batch.bytes().len(), now)?;
         if batch.header().producer_id.0 >= 0 {
             match state.producers.judge(batch.header()) {
                 Verdict::Append => {}
-                Verdict::Duplicate(seen) => return Ok(state.duplicate(seen.base_offset, seen.last_offset)),
+                Verdict::Duplicate(seen) => return Ok(self.duplicate(seen.base_offset, seen.last_offset)),
                 Verdict::OldEpoch { newest } => {
                     return Err(AppendError::OldProducerEpoch { found: batch.header().producer_epoch, newest });
                 }
@@ -60,48 +59,69 @@ impl PartitionLog {
         let stamp = Stamp { base_offset: state.next_offset, leader_epoch, log_append_time };
         let stamped = batch.stamp(stamp);
         let header = stamped.header;
-        let roll = state.roll_before(&header, to_u64(stamped.length()), now).then(|| state.roll(now));
-        state.note_append(&stamped, now);
-        let generation = state.generation;
-        let appended = Appended {
+        if state.roll_before(&header, to_u64(stamped.length()), now) {
+            state.plan = Some(PlannedSegment::new(state.next_offset, now));
+        }
+        let number = self.number(&mut state);
+        let entry = self.shared.push(self, Entry::Append { number, batch: stamped.clone() }, header.next_offset());
+        self.note_unsynced(&mut state, entry);
+        self.shared.add_tail_bytes(stamped.length());
+        state.note_append(stamped, entry, now);
+        drop(state);
+        Ok(Appended {
             base_offset: header.base_offset,
             end_offset: header.next_offset(),
-            generation,
             log_append_time,
             duplicate: false,
-            log_start: state.log_start,
-        };
-        let work = roll.into_iter().chain([Work::Append(stamped)]);
-        self.shared.push(self, generation, work);
-        drop(state);
-        Ok(appended)
+            log_start: self.log_start(),
+        })
     }
 
-    /// Closes the active segment, so that retention can remove it; nothing happens when it is empty.
-    pub fn roll(self: &Arc<Self>, now: TimestampMs) {
+    /// Closes the segment that is being written, so that retention can remove it; nothing happens when it is empty.
+    pub fn roll(&self, now: TimestampMs) {
         let mut state = self.lock();
         if self.check_available(&state).is_err() || state.plan.as_ref().is_none_or(|plan| plan.bytes == 0) {
             return;
         }
-        let work = state.roll(now);
-        self.shared.push(self, state.generation, [work]);
+        state.plan = Some(PlannedSegment::new(state.next_offset, now));
     }
-}
 
-impl State {
+    /// The log's number; the first time that it is needed, the log's existence is journaled.
+    pub(super) fn number(self: &Arc<Self>, state: &mut State) -> LogNumber {
+        if let Some(number) = state.number {
+            return number;
+        }
+        let number = self.shared.new_number();
+        state.number = Some(number);
+        let entry = Entry::Create { number, id: self.id.clone(), topic: (&*self.topic_name).into() };
+        let entry = self.shared.push(self, entry, state.next_offset);
+        state.control_entry = entry;
+        self.note_unsynced(state, entry);
+        number
+    }
+
+    /// The log has an entry that is only in the journal.
+    pub(super) fn note_unsynced(self: &Arc<Self>, state: &mut State, entry: u64) {
+        if state.unsynced.is_none() {
+            state.unsynced = Some(entry);
+            self.shared.add_unsynced(entry, self);
+        }
+    }
+
     fn duplicate(&self, base_offset: Offset, last_offset: Offset) -> Appended {
         Appended {
             base_offset,
             end_offset: last_offset + 1,
-            generation: self.generation,
             log_append_time: None,
             duplicate: true,
-            log_start: self.log_start,
+            log_start: self.log_start(),
         }
     }
+}
 
+impl State {
     /// Whether the batch must go to a new segment (KAFKA's rules: size, age, index, relative offsets of 32 bits).
-    fn roll_before(&self, header: &BatchHeader, length: u64, now: TimestampMs) -> bool {
+    pub(super) fn roll_before(&self, header: &BatchHeader, length: u64, now: TimestampMs) -> bool {
         let Some(plan) = &self.plan else { return true };
         if plan.bytes == 0 {
             return false;
@@ -112,32 +132,17 @@ impl State {
         full || far || index_full || plan.is_older_than(self.config.segment_age, header.max_timestamp, now)
     }
 
-    fn roll(&mut self, now: TimestampMs) -> Work {
-        self.plan = Some(PlannedSegment::new(self.next_offset, now));
-        self.changed = true;
-        Work::Roll { checkpoint: self.checkpoint(self.next_offset, 0) }
-    }
-
-    /// What is known at a place of the log; the caller says which place that is.
-    pub(super) fn checkpoint(&self, segment: Offset, position: u64) -> Checkpoint {
-        Checkpoint {
-            segment,
-            position,
-            next_offset: self.next_offset,
-            epochs: self.epochs.clone(),
-            producers: self.producers.clone(),
-        }
-    }
-
-    fn note_append(&mut self, stamped: &StampedBatch, now: TimestampMs) {
-        let header = &stamped.header;
-        self.epochs.note(header.partition_leader_epoch, header.base_offset);
-        self.producers.note(header, now);
-        self.next_offset = header.next_offset();
-        self.changed = true;
+    pub(super) fn note_append(&mut self, stamped: StampedBatch, entry: u64, now: TimestampMs) {
+        let header = stamped.header;
+        let starts_segment = self.plan.as_ref().is_none_or(|plan| plan.bytes == 0);
         if let Some(plan) = &mut self.plan {
-            plan.note(header, to_u64(stamped.length()), self.config.index_interval_bytes);
+            plan.note(&header, to_u64(stamped.length()), self.config.index_interval_bytes);
         }
+        let before = self.producers.get(header.producer_id);
+        self.tail.push(TailBatch { batch: stamped, entry, starts_segment }, before);
+        self.epochs.note(header.partition_leader_epoch, header.base_offset);
+        self.producers.note(&header, now);
+        self.next_offset = header.next_offset();
     }
 }
 

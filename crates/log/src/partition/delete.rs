@@ -1,75 +1,72 @@
 //! Giving records up: DeleteRecords, retention, and the topic itself.
 //!
-//! A log start that moves is durable before anybody is told, and never goes back. Only closed segments are removed, oldest first, so a crash
-//! half-way leaves a log that is merely longer.
+//! A log start that moves is a durable entry of the journal before anybody is told, and never goes back. Files are removed only after that, so a
+//! crash half-way leaves a log that is merely longer on disk.
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use kennet_protocol::{Offset, TimestampMs};
 
 use crate::error::{DeleteRecordsError, Unavailable};
-use crate::fs::{is_full, replace_file};
-use crate::layout;
-use crate::partition::{PartitionLog, State};
-use crate::recovery::encode_log_start;
+use crate::journal::entry::Entry;
+use crate::partition::{PartitionLog, PlannedSegment, State};
 use crate::segment::Segment;
 
 impl PartitionLog {
-    /// Deletes the records below `offset`; returns the log start, which may have been further already.
+    /// Deletes the records below `offset`; returns the log start, which may have been further already. Waits for the disk.
     ///
     /// # Errors
     /// When `offset` is beyond the high watermark, or the new start can't be made durable.
-    pub fn delete_records(&self, offset: Offset, high_watermark: Offset) -> Result<Offset, DeleteRecordsError> {
-        let writer = self.lock_writer();
+    pub fn delete_records(
+        self: &Arc<Self>,
+        offset: Offset,
+        high_watermark: Offset,
+        now: TimestampMs,
+    ) -> Result<Offset, DeleteRecordsError> {
         let state = self.lock();
         self.check_available(&state)?;
-        let start = state.log_start;
-        if offset > high_watermark || offset.0 < 0 {
+        drop(state);
+        let start = self.log_start();
+        if offset > high_watermark || offset > self.durable_end() || offset.0 < 0 {
             return Err(DeleteRecordsError::OutOfRange { offset, start, high_watermark });
         }
         if offset <= start {
             return Ok(start);
         }
-        drop(state);
-        let gone = self.move_log_start(offset)?;
-        drop(writer);
-        self.remove(&gone);
-        Ok(offset)
+        self.move_log_start(offset, now)?;
+        Ok(self.log_start())
     }
 
-    /// Makes a new start durable, then visible; returns the closed segments that lie below it. The writer's lock is held.
-    fn move_log_start(&self, offset: Offset) -> io::Result<Vec<Arc<Segment>>> {
-        let replace = || replace_file(self.shared.fs(), &layout::log_start(&self.directory), &encode_log_start(offset));
-        let mut gone = Vec::new();
-        match replace() {
-            Err(error) if is_full(&error) => {
-                gone = self.make_room(offset)?;
-                replace()?;
-            }
-            other => other?,
-        }
+    /// Makes a new start durable, then visible, and removes what lies below it; returns how many segments went.
+    fn move_log_start(self: &Arc<Self>, offset: Offset, now: TimestampMs) -> Result<usize, Unavailable> {
         let mut state = self.lock();
-        state.log_start = state.log_start.max(offset);
+        // a log without a number never had a record
+        let Some(number) = state.number else { return Ok(0) };
+        let entry = self.shared.push(self, Entry::LogStart { number, offset }, Offset(0));
+        state.control_entry = entry;
+        state.starts.push((entry, offset));
+        self.note_unsynced(&mut state, entry);
+        drop(state);
+        if self.shared.rules().log_starts_are_journaled {
+            self.shared.wait_durable(entry)?;
+        }
+        let _writer = self.lock_writer();
+        let mut state = self.lock();
+        self.log_start.fetch_max(offset.0, Ordering::AcqRel);
+        state.starts.retain(|(pending, _)| *pending > entry);
         state.epochs.cut_front(offset);
-        state.changed = true;
-        gone.extend(state.take_below(offset));
-        Ok(gone)
-    }
-
-    /// On a full volume not even the new log start can be written: removes segments first, each durably before the next, so that a crash
-    /// leaves no hole.
-    fn make_room(&self, offset: Offset) -> io::Result<Vec<Arc<Segment>>> {
-        let mut state = self.lock();
-        let gone = state.take_below(offset);
-        let first = state.segments.first().map_or(state.log_start, |segment| segment.base);
-        state.log_start = state.log_start.max(first);
-        drop(state);
-        for segment in &gone {
-            self.remove(std::slice::from_ref(segment));
-            self.shared.fs().sync_directory(&self.directory)?;
+        let (freed, changed) = state.tail.delete_below(offset, entry);
+        state.unsaved_producers.extend(changed);
+        if freed > 0 {
+            state.start_behind(now);
         }
-        Ok(gone)
+        let gone = state.take_below(offset);
+        drop(state);
+        self.shared.remove_tail_bytes(freed);
+        self.remove(&gone);
+        Ok(gone.len())
     }
 
     /// Removes segments that are too old or too many, as far as all replicas have them. May close the active one, for the next pass.
@@ -81,49 +78,51 @@ impl PartitionLog {
         high_watermark: Offset,
         now: TimestampMs,
     ) -> Result<usize, DeleteRecordsError> {
-        let writer = self.lock_writer();
         let state = self.lock();
         self.check_available(&state)?;
-        if !state.config.retention_enabled || state.segments.is_empty() {
+        if !state.config.retention_enabled {
             return Ok(0);
         }
-        let segments = state.segments.clone();
-        let too_many = state.beyond_retention_bytes();
         let age = state.config.retention_age;
-        drop(state);
         let oldest_kept =
             age.map(|age| TimestampMs(now.0.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX))));
+        let segments = state.segments.clone();
+        let too_many = state.beyond_retention_bytes();
+        let written_end = state.written_end();
+        let tail_expired = oldest_kept.is_some_and(|oldest| state.tail_is_older_than(oldest));
+        let end = state.next_offset;
+        drop(state);
         let mut gone = 0;
         for (at, segment) in segments.iter().enumerate() {
             let expired = match oldest_kept {
                 Some(oldest) => self.newest_in(segment)?.is_some_and(|newest| newest < oldest),
                 None => false,
             };
-            let next = segments.get(at + 1);
-            if !(expired || at < too_many) || next.is_some_and(|next| next.base > high_watermark) {
+            if !(expired || at < too_many) {
                 break;
             }
             gone = at + 1;
         }
-        let all = gone == segments.len();
-        // Kafka closes the active segment too once everything in it has expired
-        let start = if all { None } else { segments.get(gone).map(|segment| segment.base) };
-        let start = start.or_else(|| segments.last().map(|last| last.base));
-        let removed = match start {
-            Some(start) if start > self.log_start() => self.move_log_start(start)?,
-            _ => Vec::new(),
+        let all_segments = gone == segments.len();
+        let start = match segments.get(gone) {
+            Some(kept) => kept.base,
+            // Kafka closes the active segment too once everything in it has expired
+            None if all_segments && tail_expired => end,
+            None => written_end,
         };
-        drop(writer);
-        self.remove(&removed);
-        if all {
+        let start = start.min(high_watermark);
+        if start <= self.log_start() {
+            return Ok(0);
+        }
+        if all_segments {
             self.roll(now);
         }
-        Ok(removed.len())
+        Ok(self.move_log_start(start, now)?)
     }
 
     /// The newest timestamp of a segment; records without one never expire by age.
     fn newest_in(&self, segment: &Segment) -> io::Result<Option<TimestampMs>> {
-        if segment.durable() == 0 {
+        if segment.written() == 0 {
             return Ok(None);
         }
         let fs = self.shared.fs();
@@ -148,38 +147,66 @@ impl PartitionLog {
         }
     }
 
-    /// Ends the log because its topic is being deleted; pending batches are dropped, waiters have to be told.
-    pub(crate) fn end(&self) {
-        let writer = self.lock_writer();
+    /// Ends the log because its topic is being deleted; whoever waits for it has to be told. Returns the entry that says so, if the journal
+    /// knows the log.
+    pub(crate) fn end(self: &Arc<Self>) -> Option<u64> {
+        let _writer = self.lock_writer();
         let mut state = self.lock();
         state.unavailable = Some(Unavailable::Deleted);
-        state.generation += 1;
+        self.is_unavailable.store(true, Ordering::Release);
         for segment in state.segments.drain(..) {
             segment.close_file(self.shared.open_files());
         }
+        let freed = state.tail.clear();
+        let before = state.unsynced.take();
+        // under the lock, so that no entry of this log comes behind it
+        let entry = state.number.map(|number| self.shared.push(self, Entry::Delete { number }, Offset(0)));
+        if let (Some(number), Some(entry)) = (state.number, entry) {
+            self.shared.replace_unsynced(before, entry, number);
+        }
         drop(state);
-        drop(writer);
+        self.shared.remove_tail_bytes(freed);
+        entry
     }
 }
 
 impl State {
     /// Takes the closed segments that lie below `offset` out of the list.
     fn take_below(&mut self, offset: Offset) -> Vec<Arc<Segment>> {
-        let below = self.segments.windows(2).take_while(|pair| pair[1].base <= offset).count();
+        let mut below = self.segments.windows(2).take_while(|pair| pair[1].base <= offset).count();
+        if below + 1 == self.segments.len() && self.last_is_closed() && self.written_end() <= offset {
+            below += 1;
+        }
         self.segments.drain(..below).collect()
+    }
+
+    /// After batches at the front of the tail were deleted: what comes next does not follow the last segment, so it gets its own.
+    pub(super) fn start_behind(&mut self, now: TimestampMs) {
+        let base = self.written_end();
+        if self.plan.as_ref().is_none_or(|plan| plan.base < base) {
+            let mut plan = PlannedSegment::new(base, now);
+            plan.bytes = crate::scan::to_u64(self.tail.bytes());
+            plan.first_timestamp = self.tail.front().map(|front| front.batch.header.max_timestamp);
+            self.plan = Some(plan);
+        }
+    }
+
+    /// Whether all records of the tail are older; so is a tail without any.
+    fn tail_is_older_than(&self, oldest: TimestampMs) -> bool {
+        self.tail.headers().all(|header| header.max_timestamp.0 >= 0 && header.max_timestamp < oldest)
     }
 
     /// How many of the oldest segments lie beyond `retention.bytes`: without them the log is still at least that large.
     fn beyond_retention_bytes(&self) -> usize {
         let Some(limit) = self.config.retention_bytes else { return 0 };
-        let mut excess = self.segments.iter().map(|segment| segment.durable()).sum::<u64>().saturating_sub(limit);
+        let mut excess = self.size_bytes().saturating_sub(limit);
         let mut count = 0;
         // the active segment is never removed for size
         for segment in &self.segments[..self.segments.len().saturating_sub(1)] {
-            if segment.durable() > excess {
+            if segment.written() > excess {
                 break;
             }
-            excess -= segment.durable();
+            excess -= segment.written();
             count += 1;
         }
         count

@@ -5,7 +5,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use kennet_protocol::record::Batch;
+use kennet_protocol::record::{Batch, StampedBatch};
 use kennet_protocol::{LeaderEpoch, Offset, TimestampMs};
 
 use crate::error::ReadError;
@@ -28,13 +28,20 @@ pub struct TimestampOffset {
 /// answered by the batch's first offset.
 const DECOMPRESSED_BYTES_MAX: usize = 64 << 20;
 
+/// What a look-up may search.
+struct Readable {
+    log_start: Offset,
+    segments: Vec<Arc<Segment>>,
+    tail: Vec<StampedBatch>,
+}
+
 impl PartitionLog {
     /// The first record below `upper` whose timestamp is at least `time`. May wait for the disk.
     ///
     /// # Errors
     /// When the log is unavailable, or can't be read.
     pub fn first_at_or_after(&self, time: TimestampMs, upper: Offset) -> Result<Option<TimestampOffset>, ReadError> {
-        let (log_start, segments) = self.readable_segments()?;
+        let Readable { log_start, segments, tail } = self.readable()?;
         for segment in segments {
             if segment.base >= upper {
                 break;
@@ -51,7 +58,9 @@ impl PartitionLog {
                 return Ok(Some(found));
             }
         }
-        Ok(None)
+        let late_enough = |batch: &&StampedBatch| batch.header.max_timestamp >= time;
+        let found = tail.iter().filter(late_enough).find_map(|batch| first_in(&batch.to_batch(), time, log_start));
+        Ok(found.filter(|found| found.offset < upper))
     }
 
     /// The record with the largest timestamp below `upper`; of several the first. May wait for the disk.
@@ -59,8 +68,9 @@ impl PartitionLog {
     /// # Errors
     /// When the log is unavailable, or can't be read.
     pub fn newest_timestamp(&self, upper: Offset) -> Result<Option<TimestampOffset>, ReadError> {
-        let (_, segments) = self.readable_segments()?;
-        let mut newest = TimestampMs::NONE;
+        let Readable { segments, tail, .. } = self.readable()?;
+        let times = tail.iter().filter(|batch| batch.header.base_offset < upper).map(|batch| batch.header.max_timestamp);
+        let mut newest = times.max().unwrap_or(TimestampMs::NONE);
         for segment in &segments {
             let file = segment.file(self.shared.fs(), self.shared.open_files())?;
             let here = segment.with_index(file.as_ref(), self.shared.fs(), |index| index.max_timestamp())?;
@@ -69,11 +79,15 @@ impl PartitionLog {
         if newest == TimestampMs::NONE { Ok(None) } else { self.first_at_or_after(newest, upper) }
     }
 
-    fn readable_segments(&self) -> Result<(Offset, Vec<Arc<Segment>>), ReadError> {
+    /// The segments, and copies of the tail's headers and references to its payloads.
+    fn readable(&self) -> Result<Readable, ReadError> {
         let state = self.lock();
         self.check_available(&state)?;
-        let first = state.segment_of(state.log_start).unwrap_or(0);
-        Ok((state.log_start, state.segments[first.min(state.segments.len())..].to_vec()))
+        let log_start = self.log_start();
+        let first = state.segment_of(log_start).unwrap_or(0);
+        let segments = state.segments[first.min(state.segments.len())..].to_vec();
+        let tail = state.tail.from(log_start).map(|batch| batch.batch.clone()).collect();
+        Ok(Readable { log_start, segments, tail })
     }
 
     /// Asks batch by batch from `from` on, until one answers.
@@ -89,13 +103,13 @@ impl PartitionLog {
         else {
             return Ok(None);
         };
-        let mut scan = BatchScan::new(file.as_ref(), position, segment.durable());
+        let mut scan = BatchScan::new(file.as_ref(), position, segment.written());
         while let Some((_, batch)) = scan.next()? {
             if let Some(found) = ask(&batch) {
                 return Ok(Some(found));
             }
         }
-        if scan.position() < segment.durable() {
+        if scan.position() < segment.written() {
             return Err(self.damaged(segment, scan.position(), "no intact batch is there"));
         }
         Ok(None)

@@ -1,36 +1,37 @@
 //! One partition's log.
 //!
-//! Offsets are given under a short lock, in the order of which batches go to the flusher; files are written by the flusher alone. What
-//! is below `durable_end` is on disk, may be read by anybody, and is never given up. What is above it can be taken back as a
-//! whole when the volume is full (`generation` rises, whoever waits for it is told).
+//! Offsets are given under a short lock, in the order in which entries go to the journal. What is below `durable_end` is in the journal or in
+//! segments, may be read by anybody, and is never given up. The newest batches are in the tail, in memory; the filler moves them to segments.
 //!
-//! Lock order: writer, then state, then the directory's pending list.
+//! Lock order: writer, then state, then what the directory shares.
 
 mod append;
 mod delete;
+mod fill;
 mod lookup;
+mod open;
 mod read;
-mod write;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kennet_protocol::{LeaderEpoch, Offset, PartitionIndex, TimestampMs, Uuid};
 
 pub use append::Appended;
+pub(crate) use fill::Filled;
 pub use lookup::TimestampOffset;
+pub(crate) use open::RecoveredLog;
 pub use read::ReadLog;
-pub(crate) use write::{Work, Written};
 
 use crate::config::LogConfig;
-use crate::directory::Shared;
 use crate::epochs::LeaderEpochs;
 use crate::error::Unavailable;
-use crate::index::SparseIndex;
-use crate::layout;
+use crate::journal::entry::LogNumber;
 use crate::producers::Producers;
-use crate::recovery::{ActiveSegment, Recovered, RecoveryError, recover};
 use crate::segment::Segment;
+use crate::shared::Shared;
+use crate::tail::Tail;
 
 /// Which partition a log belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -47,9 +48,15 @@ pub struct PartitionLog {
     topic_name: Arc<str>,
     directory: PathBuf,
     shared: Arc<Shared>,
-    /// Held by whoever changes files: the flusher, retention, deletion.
+    /// Held by whoever changes files: the filler, retention, deletion.
     writer: Mutex<()>,
     state: Mutex<State>,
+    /// Everything below is durable; raised by the journal's thread.
+    durable_end: AtomicI64,
+    /// The first offset that can be read: raised when the entry that says so is durable.
+    log_start: AtomicI64,
+    /// Whether it can't be used any more, so that what becomes durable is no acknowledgement.
+    is_unavailable: AtomicBool,
 }
 
 /// What a log's state is at one moment, for metrics and DescribeLogDirs.
@@ -61,7 +68,7 @@ pub struct LogSummary {
     pub log_end: Offset,
     /// Everything below is on disk.
     pub durable_end: Offset,
-    /// Bytes of all segments.
+    /// Bytes of all segments, and of what will be in segments.
     pub size_bytes: u64,
     /// Number of segments.
     pub segments: usize,
@@ -72,22 +79,32 @@ pub struct LogSummary {
 struct State {
     config: LogConfig,
     unavailable: Option<Unavailable>,
-    /// Raised when appended batches are taken back.
-    generation: u64,
-    log_start: Offset,
+    /// Given by the first entry of the log.
+    number: Option<LogNumber>,
+    /// Log starts whose entries may not be durable yet, oldest first.
+    starts: Vec<(u64, Offset)>,
+    /// The newest entry that is not about a batch.
+    control_entry: u64,
+    /// The newest entry whose effects are in a durable checkpoint.
+    through: u64,
+    /// Where the log is noted among those with entries that are only in the journal.
+    unsynced: Option<u64>,
     next_offset: Offset,
-    durable_end: Offset,
     epochs: LeaderEpochs,
     producers: Producers,
-    /// Segments with durable content, oldest first; the last is the active one.
+    /// Producers as of the end of the segments that no checkpoint has yet.
+    unsaved_producers: Producers,
+    /// Segments, oldest first.
     segments: Vec<Arc<Segment>>,
-    /// The segment that the next batch goes to, as far as it is planned: the flusher may not have come so far.
+    /// Whether the index files of the last segment are durable and cover it.
+    is_indexed: bool,
+    /// The newest batches.
+    tail: Tail,
+    /// The segment that the next batch goes to: the last one, or one that is not made yet.
     plan: Option<PlannedSegment>,
-    /// Whether anything was appended or cut since the last checkpoint.
-    changed: bool,
 }
 
-/// The active segment with all that is pending.
+/// The segment that takes the next batch, with all that is in the tail.
 struct PlannedSegment {
     base: Offset,
     bytes: u64,
@@ -98,20 +115,6 @@ struct PlannedSegment {
 }
 
 impl PartitionLog {
-    /// Opens a log, recovering what its directory holds. A damaged log is there, but offline.
-    pub(crate) fn open(
-        shared: Arc<Shared>,
-        id: LogId,
-        topic_name: &str,
-        config: LogConfig,
-        now: TimestampMs,
-        has_files: bool,
-    ) -> Self {
-        let directory = layout::partition(shared.root(), id.topic_id, id.partition);
-        let state = if has_files { State::recovered(&shared, &directory, config, now) } else { State::empty(config) };
-        Self { id, topic_name: topic_name.into(), directory, shared, writer: Mutex::new(()), state: Mutex::new(state) }
-    }
-
     /// Which partition this is.
     #[must_use]
     pub fn id(&self) -> &LogId {
@@ -127,7 +130,7 @@ impl PartitionLog {
     /// The first offset that can be read. Never goes back.
     #[must_use]
     pub fn log_start(&self) -> Offset {
-        self.lock().log_start
+        Offset(self.log_start.load(Ordering::Acquire))
     }
 
     /// The offset that the next record gets.
@@ -139,13 +142,13 @@ impl PartitionLog {
     /// Everything below is on disk. Never goes back.
     #[must_use]
     pub fn durable_end(&self) -> Offset {
-        self.lock().durable_end
+        Offset(self.durable_end.load(Ordering::Acquire))
     }
 
-    /// Raised when appended batches were taken back because they could not be written.
-    #[must_use]
-    pub fn generation(&self) -> u64 {
-        self.lock().generation
+    /// An entry of this log is durable: raises the durable end. None when that is no acknowledgement any more.
+    pub(crate) fn complete(&self, end: Offset) -> Option<Offset> {
+        let before = self.durable_end.fetch_max(end.0, Ordering::AcqRel);
+        (!self.is_unavailable.load(Ordering::Acquire)).then(|| end.max(Offset(before)))
     }
 
     /// Why the log can't be used, if so.
@@ -183,13 +186,28 @@ impl PartitionLog {
     pub fn summary(&self) -> LogSummary {
         let state = self.lock();
         LogSummary {
-            log_start: state.log_start,
+            log_start: self.log_start(),
             log_end: state.next_offset,
-            durable_end: state.durable_end,
-            size_bytes: state.segments.iter().map(|segment| segment.durable()).sum(),
+            durable_end: self.durable_end(),
+            size_bytes: state.size_bytes(),
             segments: state.segments.len(),
             producers: state.producers.count(),
         }
+    }
+
+    /// Bytes that are in memory until they are in segments.
+    pub(crate) fn tail_bytes(&self) -> usize {
+        self.lock().tail.bytes()
+    }
+
+    /// Its number, if it has one.
+    pub(crate) fn known_number(&self) -> Option<LogNumber> {
+        self.lock().number
+    }
+
+    /// Whether a producer is remembered.
+    pub(crate) fn remembers(&self, producer: kennet_protocol::ProducerId) -> bool {
+        self.lock().producers.get(producer).is_some()
     }
 
     /// Forgets idempotent producers that were silent for `producer.id.expiration.ms`.
@@ -221,52 +239,45 @@ impl State {
         Self {
             config,
             unavailable: None,
-            generation: 0,
-            log_start: Offset(0),
+            number: None,
+            starts: Vec::new(),
+            control_entry: 0,
+            through: 0,
+            unsynced: None,
             next_offset: Offset(0),
-            durable_end: Offset(0),
             epochs: LeaderEpochs::default(),
             producers: Producers::default(),
+            unsaved_producers: Producers::default(),
             segments: Vec::new(),
+            is_indexed: false,
+            tail: Tail::default(),
             plan: None,
-            changed: false,
         }
     }
 
-    fn recovered(shared: &Shared, directory: &std::path::Path, config: LogConfig, now: TimestampMs) -> Self {
-        match recover(shared.fs(), directory, config.index_interval_bytes) {
-            Ok(found) => Self::from_files(found, directory, config, now),
-            Err(error) => {
-                let reason = match error {
-                    RecoveryError::Damaged { reason } => reason,
-                    RecoveryError::Io(error) => format!("cannot read {}: {error}", directory.display()).into(),
-                };
-                Self { unavailable: Some(Unavailable::Offline { reason }), ..Self::empty(config) }
-            }
+    fn size_bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.written()).sum::<u64>() + crate::scan::to_u64(self.tail.bytes())
+    }
+
+    /// The offset behind the segments' last record.
+    fn written_end(&self) -> Offset {
+        self.tail.front().map_or(self.next_offset, |front| front.batch.header.base_offset)
+    }
+
+    /// Whether nothing will be added to the last segment any more.
+    fn last_is_closed(&self) -> bool {
+        match (self.segments.last(), self.tail.front()) {
+            (_, Some(front)) => front.starts_segment,
+            (Some(last), None) => self.plan.as_ref().is_some_and(|plan| plan.base != last.base),
+            (None, None) => true,
         }
     }
 
-    fn from_files(found: Recovered, directory: &std::path::Path, config: LogConfig, now: TimestampMs) -> Self {
-        let mut segments: Vec<_> = found
-            .closed
-            .iter()
-            .map(|(base, length)| Arc::new(Segment::closed(directory.to_owned(), *base, *length)))
-            .collect();
-        let plan = found.active.as_ref().map(|active| PlannedSegment::of(active, now));
-        if let Some(ActiveSegment { base, length, index, .. }) = found.active {
-            segments.push(Arc::new(Segment::open(directory.to_owned(), index, base, length)));
-        }
-        Self {
-            log_start: found.log_start,
-            next_offset: found.next_offset,
-            durable_end: found.next_offset,
-            epochs: found.epochs,
-            producers: found.producers,
-            segments,
-            plan,
-            changed: found.bytes_cut > 0 || found.bytes_scanned > 0,
-            ..Self::empty(config)
-        }
+    /// The oldest entry of the log behind `through`, as far as the checkpoint needs it.
+    fn first_unsynced(&self, through: u64) -> Option<u64> {
+        let batch = self.tail.front().map(|front| front.entry);
+        let control = Some(self.control_entry).filter(|entry| *entry > through);
+        [batch, control].into_iter().flatten().min()
     }
 
     /// Whether `segment` is one of the log's.
@@ -281,22 +292,7 @@ impl State {
 }
 
 impl PlannedSegment {
-    fn of(active: &ActiveSegment, now: TimestampMs) -> Self {
-        Self {
-            base: active.base,
-            bytes: active.length,
-            index_entries: 0,
-            bytes_since_entry: 0,
-            first_timestamp: active.first_timestamp,
-            created: now,
-        }
-    }
-
     fn new(base: Offset, now: TimestampMs) -> Self {
         Self { base, bytes: 0, index_entries: 0, bytes_since_entry: 0, first_timestamp: None, created: now }
     }
-}
-
-fn new_active(directory: PathBuf, base: Offset) -> Arc<Segment> {
-    Arc::new(Segment::open(directory, SparseIndex::new(base), base, 0))
 }

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use kennet_protocol::record::{Batch, BatchError, BatchHeader, HEADER_LENGTH};
@@ -15,6 +16,7 @@ use crate::fs::{File, Wait, read_exact};
 use crate::partition::PartitionLog;
 use crate::scan::to_u64;
 use crate::segment::Segment;
+use crate::tail::{TailBatch, copy_out};
 
 /// Batches that were read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -27,6 +29,12 @@ pub struct ReadLog {
     pub next_offset: Offset,
     /// The epoch of the last batch.
     pub last_epoch: Option<LeaderEpoch>,
+}
+
+/// Where a read finds its batches.
+enum View {
+    Tail(ReadLog),
+    Segments(Vec<Arc<Segment>>),
 }
 
 /// A read whose segments are taken away so often in a row reports what it met.
@@ -48,7 +56,10 @@ impl PartitionLog {
     ) -> Result<ReadLog, ReadError> {
         let mut rounds = 0;
         loop {
-            let segments = self.segments_from(from, upper)?;
+            let segments = match self.view(from, upper, bytes_max, one_batch_at_least)? {
+                View::Tail(read) => return Ok(read),
+                View::Segments(segments) => segments,
+            };
             match self.read_view(&segments, from, upper, bytes_max, one_batch_at_least, wait) {
                 // retention, DeleteRecords or a full volume changed the log under us: what was met says nothing about its bytes
                 Err(ReadError::Io(_)) if rounds < STALE_VIEWS_MAX && !self.has_all(&segments) => rounds += 1,
@@ -84,7 +95,7 @@ impl PartitionLog {
         // an offset below the durable end is in a batch; without this check its reader would ask again for ever
         match segments.first() {
             Some(segment) if one_batch_at_least && read.chunks.is_empty() => {
-                Err(self.damaged(segment, segment.durable(), &format!("no batch holds offset {from}")))
+                Err(self.damaged(segment, segment.written(), &format!("no batch holds offset {from}")))
             }
             _ => Ok(read),
         }
@@ -96,19 +107,45 @@ impl PartitionLog {
         segments.iter().all(|segment| state.has(segment))
     }
 
-    /// The segment that holds `from` and those behind it; none at the end of the log.
-    fn segments_from(&self, from: Offset, upper: Offset) -> Result<Vec<Arc<Segment>>, ReadError> {
+    /// What holds `from`: batches of the tail, or segments from the one that has it on. Nothing at the end of the log.
+    fn view(
+        &self,
+        from: Offset,
+        upper: Offset,
+        bytes_max: usize,
+        one_batch_at_least: bool,
+    ) -> Result<View, ReadError> {
         let state = self.lock();
         self.check_available(&state)?;
-        let end = upper.min(state.durable_end);
-        if from < state.log_start || from > state.next_offset {
-            return Err(ReadError::OutOfRange { offset: from, start: state.log_start, end });
+        let end = upper.min(self.durable_end());
+        let start = self.log_start();
+        if from < start || from > state.next_offset {
+            return Err(ReadError::OutOfRange { offset: from, start, end });
         }
         if from >= end {
-            return Ok(Vec::new());
+            return Ok(View::Segments(Vec::new()));
         }
-        let first = state.segment_of(from).unwrap_or(0);
-        Ok(state.segments[first..].to_vec())
+        if from < state.written_end() {
+            let first = state.segment_of(from).unwrap_or(0);
+            return Ok(View::Segments(state.segments[first..].to_vec()));
+        }
+        // the bytes are shared; they are copied without the lock
+        let mut bytes = 0;
+        let within = |batch: &&TailBatch| {
+            let takes = bytes < bytes_max || bytes == 0;
+            bytes += batch.batch.length();
+            takes
+        };
+        let batches: Vec<_> = state.tail.from(from).take_while(within).cloned().collect();
+        drop(state);
+        let mut read = ReadLog { next_offset: from, ..ReadLog::default() };
+        if let Some(copied) = copy_out(batches.iter(), end, bytes_max, one_batch_at_least) {
+            read.bytes = copied.bytes.len();
+            read.next_offset = copied.next_offset;
+            read.last_epoch = Some(copied.last_epoch);
+            read.chunks.push(copied.bytes);
+        }
+        Ok(View::Tail(read))
     }
 
     /// Reads on in one segment; false when the read is complete.
@@ -122,7 +159,7 @@ impl PartitionLog {
         wait: Wait,
     ) -> Result<bool, ReadError> {
         let (fs, open) = (self.shared.fs(), self.shared.open_files());
-        let end = segment.durable();
+        let end = segment.written();
         let file = segment.file(fs, open)?;
         let Some((position, header)) = segment.find(file.as_ref(), fs, read.next_offset, wait)? else {
             return Ok(true);
@@ -182,6 +219,7 @@ impl PartitionLog {
             return ReadError::Io(io::Error::new(io::ErrorKind::NotFound, format!("{} was removed", path.display())));
         }
         let first = state.unavailable.get_or_insert(reason).clone();
+        self.is_unavailable.store(true, Ordering::Release);
         drop(state);
         ReadError::Unavailable(first)
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kennet_log::fs::FileSystem;
 use kennet_log::fs::sim::{SimulatedDisk, Trouble};
-use kennet_log::{DataDirectory, Limits, LogConfig, LogId, OpenError, PartitionLog, Unavailable};
+use kennet_log::{DataDirectory, Limits, LogConfig, LogId, OpenError, PartitionLog, Rules};
 use kennet_protocol::record::{Batch, BatchBuilder, ProducerStamp};
 use kennet_protocol::{LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, TimestampMs, Uuid};
 
@@ -56,8 +56,6 @@ pub(crate) struct ModelLog {
     start: i64,
     /// A start that was wanted when the power went off.
     start_wanted: i64,
-    /// Batches of the round that was never finished.
-    in_flight: usize,
 }
 
 impl ModelLog {
@@ -70,7 +68,6 @@ impl ModelLog {
         self.acknowledged = self.log.durable_end().0;
         self.start = self.log.log_start().0;
         self.start_wanted = self.start_wanted.max(self.start);
-        self.in_flight = self.batches.iter().filter(|batch| batch.base >= self.acknowledged).count();
     }
 
     /// Compares the log with the model, after the model forgot what was never acknowledged and is gone.
@@ -109,6 +106,7 @@ pub(crate) struct World {
     pub(crate) directory: DataDirectory,
     pub(crate) logs: Vec<ModelLog>,
     pub(crate) random: fastrand::Rng,
+    rules: Rules,
     epoch: LeaderEpoch,
     topics: u128,
     deleted: Vec<Uuid>,
@@ -116,14 +114,18 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(seed: u64, logs: usize) -> Self {
+        Self::with_rules(seed, logs, Rules::default())
+    }
+
+    pub(crate) fn with_rules(seed: u64, logs: usize, rules: Rules) -> Self {
         let disk = SimulatedDisk::new(seed);
         // the volume is mounted there
         disk.create_directory(Path::new(ROOT)).unwrap();
         disk.sync_directory(Path::new("/")).unwrap();
-        let directory = open(&disk).unwrap();
+        let directory = open(&disk, rules).unwrap();
         let random = fastrand::Rng::with_seed(seed);
         let (epoch, topics) = (LeaderEpoch(0), 0);
-        let mut world = Self { disk, directory, logs: Vec::new(), random, epoch, topics, deleted: Vec::new() };
+        let mut world = Self { disk, directory, logs: Vec::new(), random, rules, epoch, topics, deleted: Vec::new() };
         for _ in 0..logs {
             let log = world.new_log();
             world.logs.push(log);
@@ -144,7 +146,7 @@ impl World {
         };
         let id = LogId { topic_id: Uuid::from_u128(self.topics), partition: PartitionIndex(0) };
         let log = self.directory.open_log(&id, "orders", config.clone(), NOW);
-        ModelLog { id, config, log, batches: Vec::new(), acknowledged: 0, start: 0, start_wanted: 0, in_flight: 0 }
+        ModelLog { id, config, log, batches: Vec::new(), acknowledged: 0, start: 0, start_wanted: 0 }
     }
 
     /// Appends a batch in memory; false when the log does not take it.
@@ -162,19 +164,24 @@ impl World {
         true
     }
 
-    /// Appends batches so that the flusher writes all but the first in one round, and waits until they are durable or lost.
-    pub(crate) fn append_round(&mut self, batches: usize) {
-        self.disk.hold();
-        let first = self.random.usize(..self.logs.len());
-        if self.append(first) {
-            self.disk.wait_until_somebody_waits();
-            for _ in 1..batches {
-                let at = self.random.usize(..self.logs.len());
-                self.append(at);
-            }
+    /// Appends batches to logs by chance; they are only in memory.
+    pub(crate) fn append_some(&mut self, batches: usize) {
+        for _ in 0..batches {
+            let at = self.random.usize(..self.logs.len());
+            self.append(at);
         }
-        self.disk.release();
-        self.flush();
+    }
+
+    /// Writes a block of the journal.
+    pub(crate) fn step(&mut self) {
+        self.directory.step();
+        self.logs.iter_mut().for_each(ModelLog::note);
+    }
+
+    /// Moves batches to segments, all or as the journal needs it.
+    pub(crate) fn fill(&mut self) {
+        if self.random.bool() { self.directory.fill() } else { self.directory.fill_as_needed() }
+        self.logs.iter_mut().for_each(ModelLog::note);
     }
 
     pub(crate) fn flush(&mut self) {
@@ -187,7 +194,7 @@ impl World {
         let watermark = log.log.durable_end();
         let wanted = self.random.i64(log.start..=watermark.0);
         log.start_wanted = log.start_wanted.max(wanted);
-        if log.log.delete_records(Offset(wanted), watermark).is_ok() {
+        if log.log.delete_records(Offset(wanted), watermark, NOW).is_ok() {
             assert!(log.log.log_start().0 >= wanted);
         }
         log.note();
@@ -229,9 +236,11 @@ impl World {
         }
     }
 
-    /// Cuts the power, starts again and checks all. Where several batches of one unfinished round may have survived apart, a log may be
-    /// offline; it is replaced then.
+    /// Cuts the power, starts again and checks all. Until then nothing more is written.
     pub(crate) fn restart(&mut self, power_cut: bool, context: &str) {
+        if power_cut && !self.disk.is_off() {
+            self.disk.power_off();
+        }
         self.logs.iter_mut().for_each(ModelLog::note);
         self.directory.close();
         if power_cut {
@@ -255,21 +264,15 @@ impl World {
         assert_eq!(back, None, "{context}: a deleted topic is back");
         for at in 0..self.logs.len() {
             let log = &mut self.logs[at];
-            match log.log.unavailable() {
-                None => log.check(&format!("{context}, log {at}")),
-                Some(Unavailable::Offline { reason }) => {
-                    assert!(log.in_flight > 1, "{context}, log {at}: {reason}");
-                    self.replace(at);
-                }
-                Some(other) => panic!("{context}, log {at}: {other}"),
-            }
+            assert_eq!(log.log.unavailable(), None, "{context}, log {at}");
+            log.check(&format!("{context}, log {at}"));
         }
     }
 
     fn reopen(&mut self) {
         // the old one has the lock until it is dropped
-        self.directory = open(&SimulatedDisk::new(0)).unwrap();
-        let Ok(directory) = open(&self.disk) else {
+        self.directory = open(&SimulatedDisk::new(0), self.rules).unwrap();
+        let Ok(directory) = open(&self.disk, self.rules) else {
             assert!(self.disk.is_off(), "a sound disk opens");
             return;
         };
@@ -280,6 +283,8 @@ impl World {
     }
 }
 
-fn open(disk: &SimulatedDisk) -> Result<DataDirectory, OpenError> {
-    DataDirectory::open(Arc::new(disk.clone()), Path::new(ROOT), Limits::default())
+fn open(disk: &SimulatedDisk, rules: Rules) -> Result<DataDirectory, OpenError> {
+    // eight slots of 4 KiB
+    let limits = Limits { memory_bytes_max: 20_000, journal_bytes_max: Some(32 << 10), ..Limits::default() };
+    DataDirectory::open_manual(Arc::new(disk.clone()), Path::new(ROOT), limits, rules)
 }

@@ -3,7 +3,7 @@
 //! Invariant of `Batch`: its bytes are exactly one batch of format 2 whose checksum holds. Whether the batch makes sense
 //! (counts, sequences, flags) is decided by the rules of `produce`.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::record::header::{Attributes, BatchHeader, CHECKSUM_FROM, HEADER_LENGTH, LENGTH_PREFIX, MAGIC};
 use crate::{LeaderEpoch, Offset, TimestampMs};
@@ -125,6 +125,15 @@ impl StampedBatch {
     #[must_use]
     pub fn into_chunks(self) -> [Bytes; 2] {
         [Bytes::copy_from_slice(&self.header.to_bytes()), self.payload]
+    }
+
+    /// Header and payload in one piece, as a batch: it was checked when it was stamped.
+    #[must_use]
+    pub fn to_batch(&self) -> Batch {
+        let mut bytes = BytesMut::with_capacity(self.length());
+        bytes.extend_from_slice(&self.header.to_bytes());
+        bytes.extend_from_slice(&self.payload);
+        Batch { header: self.header, bytes: bytes.freeze() }
     }
 
     /// Length of header and payload.

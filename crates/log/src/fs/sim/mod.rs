@@ -50,6 +50,11 @@ impl SimulatedDisk {
         self.lock().planned = Some((call, trouble));
     }
 
+    /// Cuts the power now: all calls fail until `restart`.
+    pub fn power_off(&self) {
+        self.lock().is_off = true;
+    }
+
     /// Cuts the power now, if the plan has not, and turns it on again: only what a real disk guarantees is left, and perhaps more.
     pub fn restart(&self) {
         self.lock().restart();

@@ -1,0 +1,191 @@
+//! The filler: moves what is in the journal and in memory into segments, so that both can be used again.
+//!
+//! Invariant: order. Segment and index bytes, then their sync and that of their directories, then the checkpoint and its sync, and only then
+//! are slots of the journal free. It is driven by how much of the journal and of the memory is used, never by size or age of a single log; so
+//! the small logs of a large cluster are written once a lap, not once a record. A full volume is waited out; any other error is final.
+
+use std::io;
+use std::sync::Arc;
+
+use hashbrown::HashSet;
+
+use crate::checkpoint::Item;
+
+use crate::fs::is_full;
+use crate::partition::{Filled, PartitionLog};
+use crate::shared::{Shared, Unsynced};
+
+/// Which logs a pass takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pass {
+    /// Those that hold the oldest slot, and the largest ones, as far as journal and memory ask for it.
+    AsNeeded,
+    /// All of them.
+    All,
+    /// All of them, with all their indexes: nothing is to be read at the next start.
+    Closing,
+}
+
+/// What is in segments and synced, and in no checkpoint yet: the volume was full. It goes first in the next pass.
+#[derive(Default)]
+pub(crate) struct Unfinished {
+    items: Vec<Item>,
+    synced: Vec<(Arc<PartitionLog>, u64)>,
+    removed: Vec<u64>,
+    /// Of the mutant that frees slots too early.
+    late: Vec<Item>,
+}
+
+/// Works until it is told to stop.
+pub(crate) fn run(shared: &Arc<Shared>) {
+    grow(shared);
+    while !shared.wait_for_filling() {
+        pass(shared, Pass::AsNeeded);
+    }
+}
+
+/// Makes the journal's slots, as far as the volume has room for them. They are not needed at once, so a start does not wait for them.
+pub(crate) fn grow(shared: &Arc<Shared>) {
+    while shared.failed().is_none() {
+        match shared.add_slot() {
+            Ok(true) => {}
+            Ok(false) => return,
+            // with fewer slots it works as well
+            Err(error) => return shared.complain(shared.root(), &error),
+        }
+    }
+}
+
+/// Fills once; what goes wrong is told to the directory.
+pub(crate) fn pass(shared: &Arc<Shared>, which: Pass) {
+    let mut unfinished = shared.unfinished();
+    if shared.failed().is_some() {
+        return;
+    }
+    match try_pass(shared, &mut unfinished, which) {
+        Ok(freed) => shared.note_filled(freed),
+        Err(error) if is_full(&error) => shared.note_full(),
+        Err(error) => shared.fail(&error.to_string()),
+    }
+}
+
+fn try_pass(shared: &Arc<Shared>, unfinished: &mut Unfinished, which: Pass) -> io::Result<bool> {
+    let durable = shared.durable_entry();
+    let chosen = choose(shared, which, durable);
+    let rules = shared.rules();
+    let mut files = Vec::new();
+    let mut directories = HashSet::new();
+    let mut result = Ok(());
+    for log in chosen.logs {
+        match log.fill(durable, which == Pass::Closing) {
+            Ok(Some(Filled { item, files: written, directories: changed })) => {
+                unfinished.synced.push((log, item.through));
+                unfinished.items.push(Item::Log(item));
+                files.extend(written);
+                directories.extend(changed);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                result = Err(error);
+                break;
+            }
+        }
+    }
+    if rules.segments_are_synced {
+        shared.fs().sync_files(&files)?;
+        for directory in directories {
+            shared.fs().sync_directory(&directory)?;
+        }
+    }
+    result?;
+    for (entry, number) in chosen.removed {
+        unfinished.items.push(Item::Removed(number));
+        unfinished.removed.push(entry);
+    }
+    finish(shared, unfinished)
+}
+
+/// The checkpoint, then what it frees. False when there is nothing to say.
+fn finish(shared: &Arc<Shared>, unfinished: &mut Unfinished) -> io::Result<bool> {
+    let synced = synced(shared, unfinished);
+    let anchor = shared.ledger().anchor(synced);
+    let nothing_new = unfinished.items.is_empty() && anchor == shared.last_anchor();
+    if nothing_new {
+        return Ok(false);
+    }
+    let mut items = unfinished.items.clone();
+    items.push(Item::NextNumber(shared.next_number()));
+    items.push(Item::Anchor(anchor));
+    if shared.rules().slots_wait_for_the_checkpoint {
+        shared.write_checkpoint(&items)?;
+    }
+    for (log, through) in unfinished.synced.drain(..) {
+        log.note_synced(through);
+    }
+    for entry in unfinished.removed.drain(..) {
+        shared.forget_unsynced(entry);
+    }
+    unfinished.items.clear();
+    shared.free_slots(anchor);
+    if !shared.rules().slots_wait_for_the_checkpoint {
+        let late = std::mem::replace(&mut unfinished.late, items);
+        shared.write_checkpoint(&late)?;
+    }
+    Ok(true)
+}
+
+/// The newest entry up to which everything will be in segments once the checkpoint is durable.
+fn synced(shared: &Arc<Shared>, unfinished: &Unfinished) -> u64 {
+    // read first: what is pushed meanwhile is newer
+    let durable = shared.durable_entry();
+    let oldest = shared.unsynced(durable).into_iter().filter_map(|(entry, unsynced)| match unsynced {
+        Unsynced::Removed(_) => Some(entry).filter(|entry| !unfinished.removed.contains(entry)),
+        Unsynced::Found(_) => Some(entry),
+        Unsynced::Log(log) => {
+            let through = unfinished.synced.iter().rev().find(|(synced, _)| Arc::ptr_eq(synced, &log));
+            through.map_or(Some(entry), |(_, through)| log.first_unsynced_after(*through))
+        }
+    });
+    oldest.min().map_or(durable, |oldest| durable.min(oldest - 1))
+}
+
+struct Chosen {
+    logs: Vec<Arc<PartitionLog>>,
+    removed: Vec<(u64, crate::journal::entry::LogNumber)>,
+}
+
+fn choose(shared: &Arc<Shared>, which: Pass, durable: u64) -> Chosen {
+    let mut logs = Vec::new();
+    let mut removed = Vec::new();
+    let oldest_slot = shared.oldest_slot_to_free();
+    for (entry, unsynced) in shared.unsynced(durable) {
+        match unsynced {
+            Unsynced::Removed(number) => removed.push((entry, number)),
+            Unsynced::Log(log) => logs.push((entry, log)),
+            // metadata has not named it, or will not: its records are kept all the same
+            Unsynced::Found(id) => logs.extend(shared.open_found(&id).map(|log| (entry, log))),
+        }
+    }
+    if which != Pass::AsNeeded {
+        let mut logs: Vec<_> = logs.into_iter().map(|(_, log)| log).collect();
+        if which == Pass::Closing {
+            logs = shared.all_logs();
+        }
+        return Chosen { logs, removed };
+    }
+    let (held, mut others): (Vec<_>, Vec<_>) =
+        logs.into_iter().partition(|(entry, _)| oldest_slot.is_some_and(|last| *entry <= last));
+    let mut chosen: Vec<_> = held.into_iter().map(|(_, log)| log).collect();
+    let mut excess = shared.tail_bytes_to_free().saturating_sub(chosen.iter().map(|log| log.tail_bytes()).sum());
+    if excess > 0 {
+        others.sort_by_cached_key(|(_, log)| std::cmp::Reverse(log.tail_bytes()));
+        for (_, log) in others {
+            if excess == 0 {
+                break;
+            }
+            excess = excess.saturating_sub(log.tail_bytes());
+            chosen.push(log);
+        }
+    }
+    Chosen { logs: chosen, removed }
+}

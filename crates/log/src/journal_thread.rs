@@ -1,0 +1,118 @@
+//! The journal's thread: takes what is pending, makes it durable block by block, and tells who waits.
+//!
+//! Invariant: a log's durable end rises only behind the block that has its entries. Without a free slot or room on the volume it waits for the
+//! filler; any other error is final for the directory, because what is on the disk is unknown then, and a write that succeeds later would lie.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use kennet_protocol::Offset;
+
+use crate::journal::writer::{Queued, WriteError};
+use crate::partition::{LogId, PartitionLog};
+use crate::progress::{Advance, Progress};
+use crate::shared::Shared;
+
+/// What belongs to an entry on its way: the log, and the end that it raises.
+pub(crate) struct Tag {
+    pub(crate) log: Arc<PartitionLog>,
+    pub(crate) end: Offset,
+}
+
+/// What became of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// All that was pending is durable.
+    Idle,
+    /// There is more to write.
+    More,
+    /// Something has to be filled first.
+    NoSlot,
+    /// The volume is full.
+    Full,
+    /// Nothing is written any more.
+    Failed,
+}
+
+/// Works until it is told to stop; everything that was pushed before is written, unless the directory fails.
+pub(crate) fn run(shared: &Arc<Shared>) {
+    loop {
+        match step(shared) {
+            Step::More => {}
+            Step::Idle => {
+                if shared.wait_for_entries() {
+                    return;
+                }
+            }
+            Step::NoSlot | Step::Full => {
+                if shared.wait_for_slot() {
+                    return;
+                }
+            }
+            Step::Failed => {
+                if shared.wait_for_entries() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Writes one block.
+pub(crate) fn step(shared: &Arc<Shared>) -> Step {
+    let mut writer = shared.writer();
+    let pending = shared.take_pending();
+    if let Some(reason) = shared.failed() {
+        // appended just before the failure was known: whoever waits for it has to be told as well
+        if !pending.is_empty() {
+            shared.progress().failed(&reason.to_string());
+        }
+        return Step::Failed;
+    }
+    writer.push(pending);
+    match writer.write_block() {
+        Ok(done) => {
+            let is_idle = writer.is_empty();
+            drop(writer);
+            complete(shared, &done);
+            if is_idle { Step::Idle } else { Step::More }
+        }
+        Err(WriteError::NoSlot) => Step::NoSlot,
+        Err(WriteError::Full) => {
+            shared.note_full();
+            Step::Full
+        }
+        Err(WriteError::Failed(error)) => {
+            drop(writer);
+            shared.fail(&error.to_string());
+            Step::Failed
+        }
+    }
+}
+
+fn complete(shared: &Arc<Shared>, done: &[Queued<Tag>]) {
+    let Some(last) = done.last() else { return };
+    let mut advances: Vec<Advance> = Vec::new();
+    let mut dropped: Vec<Arc<PartitionLog>> = Vec::new();
+    let mut places: HashMap<LogId, usize> = HashMap::new();
+    for Queued { tag: Tag { log, end }, .. } in done {
+        let Some(durable_end) = log.complete(*end) else {
+            if !dropped.iter().any(|known| Arc::ptr_eq(known, log)) {
+                dropped.push(Arc::clone(log));
+            }
+            continue;
+        };
+        match places.get(log.id()) {
+            Some(place) => advances[*place].durable_end = durable_end,
+            None => {
+                places.insert(log.id().clone(), advances.len());
+                advances.push(Advance { log: Arc::clone(log), durable_end });
+            }
+        }
+    }
+    shared.note_durable(last.number, done);
+    shared.progress().durable(&advances);
+    if !dropped.is_empty() {
+        shared.progress().dropped(&dropped);
+    }
+}

@@ -1,0 +1,238 @@
+//! From the tail into segments; the filler calls this, one pass at a time.
+//!
+//! Only batches whose entries are durable are written, so a segment never says more than the journal. What was written may be read at once; it
+//! counts after the caller has made it durable and a checkpoint says so. Until then a restart cuts it off and takes it from the journal again.
+
+use std::io::{self, IoSlice};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kennet_protocol::record::{BatchHeader, HEADER_LENGTH};
+use kennet_protocol::Offset;
+
+use crate::checkpoint::{LastSegment, LogCheckpoint};
+use crate::error::Unavailable;
+use crate::fs::{File, FileSystem, replace_file};
+use crate::layout;
+use crate::partition::{PartitionLog, State};
+use crate::scan::to_u64;
+use crate::segment::{OpenFiles, Segment};
+use crate::tail::TailBatch;
+
+/// Bytes that are gathered for one write: below 64 KiB the calls cost, above a mebibyte nothing is gained.
+const WRITE_BYTES: usize = 1 << 20;
+
+/// What one log's part of a pass wrote. It counts once the files and directories are synced and the item is in a durable checkpoint.
+pub(crate) struct Filled {
+    pub(crate) item: LogCheckpoint,
+    pub(crate) files: Vec<Arc<dyn File>>,
+    pub(crate) directories: Vec<PathBuf>,
+}
+
+struct Writing<'a> {
+    log: &'a PartitionLog,
+    segment: Option<Arc<Segment>>,
+    file: Option<Arc<dyn File>>,
+    /// Where the gathered parts go.
+    position: u64,
+    gathered: Vec<([u8; HEADER_LENGTH], Bytes)>,
+    gathered_bytes: usize,
+    batches: Vec<(BatchHeader, u64, u64)>,
+    interval: u64,
+    /// Segments that were made.
+    made: Vec<Arc<Segment>>,
+    files: Vec<Arc<dyn File>>,
+    directories: Vec<PathBuf>,
+}
+
+impl PartitionLog {
+    /// Writes the batches up to journal entry `durable` into segments; with `closing` the index files of the last segment as well. None when
+    /// there is nothing to say, or the log was deleted.
+    pub(crate) fn fill(&self, durable: u64, closing: bool) -> io::Result<Option<Filled>> {
+        let _writer = self.lock_writer();
+        let state = self.lock();
+        let Some(number) = state.number.filter(|_| state.may_be_filled()) else { return Ok(None) };
+        let rules = self.shared.rules();
+        let batches = state.tail.durable(if rules.only_durable_is_filled { durable } else { u64::MAX });
+        let wants_index = closing && !state.is_indexed && !(state.segments.is_empty() && batches.is_empty());
+        let has_control = state.control_entry > state.through && state.control_entry <= durable;
+        if batches.is_empty() && !wants_index && !has_control {
+            return Ok(None);
+        }
+        let mut writing = Writing::new(self, &state);
+        drop(state);
+        let count = batches.len();
+        for batch in batches {
+            writing.append(batch)?;
+        }
+        writing.write_gathered()?;
+        let last = writing.publish()?;
+        if wants_index && let Some(last) = &last {
+            writing.files.extend(write_indexes(self.shared.fs(), last, self.shared.open_files())?);
+        }
+        let Writing { made, files, directories, .. } = writing;
+        let mut state = self.lock();
+        state.segments.extend(made);
+        let (freed, changed) = state.tail.release(count);
+        let changed = if rules.producers_are_as_of_the_segments { changed } else { state.producers.clone() };
+        state.unsaved_producers.extend(changed);
+        state.is_indexed = wants_index || (state.is_indexed && count == 0);
+        let item = state.item(number, self, durable);
+        drop(state);
+        self.shared.remove_tail_bytes(freed);
+        Ok(Some(Filled { item, files, directories }))
+    }
+
+    /// The oldest entry that no checkpoint has, once one has those up to `through`.
+    pub(crate) fn first_unsynced_after(&self, through: u64) -> Option<u64> {
+        let state = self.lock();
+        state.first_unsynced(through.max(state.through))
+    }
+
+    /// A checkpoint that has the log's effects up to entry `through` is durable.
+    pub(crate) fn note_synced(self: &Arc<Self>, through: u64) {
+        let mut state = self.lock();
+        state.through = state.through.max(through);
+        let before = state.unsynced.take();
+        state.unsynced = state.first_unsynced(state.through);
+        self.shared.move_unsynced(before, state.unsynced, self);
+    }
+}
+
+impl State {
+    /// A log with damage somewhere goes on being filled: what is acknowledged must not stay in the journal for ever.
+    fn may_be_filled(&self) -> bool {
+        !matches!(self.unavailable, Some(Unavailable::Deleted))
+    }
+
+    /// What a checkpoint says of the log, with all entries up to `through`.
+    fn item(&mut self, number: crate::journal::entry::LogNumber, log: &PartitionLog, through: u64) -> LogCheckpoint {
+        let next_offset = self.written_end();
+        let is_indexed = self.is_indexed;
+        let last = self.segments.last().map(|last| LastSegment {
+            base: last.base,
+            length: last.written(),
+            first_timestamp: last.first_timestamp(),
+            is_indexed,
+        });
+        let starts = self.starts.iter().filter(|(entry, _)| *entry <= through).map(|(_, offset)| *offset);
+        LogCheckpoint {
+            number,
+            id: log.id.clone(),
+            topic: (&*log.topic_name).into(),
+            through,
+            log_start: starts.fold(log.log_start(), Offset::max),
+            next_offset,
+            last,
+            epochs: self.epochs.below(next_offset),
+            producers: std::mem::take(&mut self.unsaved_producers),
+        }
+    }
+}
+
+impl<'a> Writing<'a> {
+    fn new(log: &'a PartitionLog, state: &State) -> Self {
+        let segment = state.segments.last().cloned();
+        Self {
+            log,
+            position: segment.as_ref().map_or(0, |segment| segment.written()),
+            segment,
+            file: None,
+            gathered: Vec::new(),
+            gathered_bytes: 0,
+            batches: Vec::new(),
+            interval: state.config.index_interval_bytes,
+            made: Vec::new(),
+            files: Vec::new(),
+            directories: Vec::new(),
+        }
+    }
+
+    fn append(&mut self, TailBatch { batch, starts_segment, .. }: TailBatch) -> io::Result<()> {
+        if starts_segment || self.segment.is_none() {
+            self.roll(batch.header.base_offset)?;
+        }
+        let length = to_u64(batch.length());
+        self.batches.push((batch.header, self.position + to_u64(self.gathered_bytes), length));
+        self.gathered_bytes += batch.length();
+        self.gathered.push((batch.header.to_bytes(), batch.payload));
+        if self.gathered_bytes >= WRITE_BYTES { self.write_gathered() } else { Ok(()) }
+    }
+
+    fn write_gathered(&mut self) -> io::Result<()> {
+        if self.gathered.is_empty() {
+            return Ok(());
+        }
+        let parts: Vec<IoSlice<'_>> =
+            self.gathered.iter().flat_map(|(header, payload)| [IoSlice::new(header), IoSlice::new(payload)]).collect();
+        let segment = self.segment.as_ref().ok_or_else(|| io::Error::other("a batch came before its segment"))?;
+        let file = match &self.file {
+            Some(file) => Arc::clone(file),
+            None => segment.file(self.log.shared.fs(), self.log.shared.open_files())?,
+        };
+        file.write_at(&parts, self.position)?;
+        drop(parts);
+        self.file = Some(file);
+        self.position += to_u64(self.gathered_bytes);
+        self.gathered.clear();
+        self.gathered_bytes = 0;
+        Ok(())
+    }
+
+    /// Lets readers see what was written; returns the last segment.
+    fn publish(&mut self) -> io::Result<Option<Arc<Segment>>> {
+        self.write_gathered()?;
+        let Some(segment) = &self.segment else { return Ok(None) };
+        let batches = std::mem::take(&mut self.batches);
+        if !batches.is_empty() {
+            segment.publish(&batches, self.position, self.interval);
+        }
+        self.files.extend(self.file.take());
+        Ok(Some(Arc::clone(segment)))
+    }
+
+    /// Ends the last segment and makes the next one.
+    fn roll(&mut self, base: Offset) -> io::Result<()> {
+        let fs = self.log.shared.fs();
+        if let Some(closed) = self.publish()? {
+            self.files.extend(write_indexes(fs, &closed, self.log.shared.open_files())?);
+            closed.drop_index();
+        } else {
+            self.create_directory()?;
+        }
+        let segment = Arc::new(Segment::begun(self.log.directory.clone(), base));
+        self.file = Some(segment.create(fs, self.log.shared.open_files())?);
+        self.position = 0;
+        self.directories.push(self.log.directory.clone());
+        self.made.push(Arc::clone(&segment));
+        self.segment = Some(segment);
+        Ok(())
+    }
+
+    /// The first segment of a log makes its directory; the topic's name is noted beside, for people.
+    fn create_directory(&mut self) -> io::Result<()> {
+        let fs = self.log.shared.fs();
+        let (root, topic_id) = (self.log.shared.root(), self.log.id.topic_id);
+        fs.create_directory(&self.log.directory)?;
+        let name = layout::topic_name(root, topic_id);
+        if fs.open(&name).is_err() {
+            replace_file(fs, &name, self.log.topic_name.as_bytes())?;
+        }
+        self.directories.push(layout::topic(root, topic_id));
+        self.directories.push(layout::topics(root));
+        Ok(())
+    }
+}
+
+/// Writes the index files of a segment; they count once they are synced.
+fn write_indexes(fs: &dyn FileSystem, segment: &Segment, open: &OpenFiles) -> io::Result<Vec<Arc<dyn File>>> {
+    let mut written = Vec::new();
+    for (path, bytes) in segment.index_files(fs, open)? {
+        let file = fs.create(&path)?;
+        file.set_length(0)?;
+        file.write_at(&[IoSlice::new(&bytes)], 0)?;
+        written.push(file);
+    }
+    Ok(written)
+}

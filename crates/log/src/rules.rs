@@ -1,0 +1,38 @@
+//! The rules that keep acknowledged records, each with a switch that only tests can turn: a test that does not notice is no test of the rule.
+
+/// Which rules are kept. All, outside of tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
+pub struct Rules {
+    /// Segments, indexes and directories are durable before a checkpoint speaks of them.
+    pub segments_are_synced: bool,
+    /// A slot is used again only when the checkpoint that makes it needless is durable.
+    pub slots_wait_for_the_checkpoint: bool,
+    /// A restart cuts what lies behind the bytes that the checkpoint knows.
+    pub unknown_bytes_are_cut: bool,
+    /// Only what is durable in the journal is written to segments.
+    pub only_durable_is_filled: bool,
+    /// A new log start is durable before anybody is told and before anything is removed.
+    pub log_starts_are_journaled: bool,
+    /// A deletion is durable before files go.
+    pub deletions_are_journaled: bool,
+    /// A block that follows the end of the chain is damage.
+    pub later_blocks_are_damage: bool,
+    /// A checkpoint has a log's producers as of the end of its segments, not of its tail.
+    pub producers_are_as_of_the_segments: bool,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            segments_are_synced: true,
+            slots_wait_for_the_checkpoint: true,
+            unknown_bytes_are_cut: true,
+            only_durable_is_filled: true,
+            log_starts_are_journaled: true,
+            deletions_are_journaled: true,
+            later_blocks_are_damage: true,
+            producers_are_as_of_the_segments: true,
+        }
+    }
+}

@@ -1,0 +1,584 @@
+//! What the logs of a data directory share: what is pending, what is durable, what is only in the journal, and how much of everything is used.
+//!
+//! Lock order: a partition's locks come first; of the locks here none is taken while another one is held, but for the filler's.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use kennet_protocol::{Offset, TimestampMs};
+
+use crate::checkpoint::{CheckpointFile, Item};
+use crate::config::LogConfig;
+use crate::error::{AppendError, Unavailable};
+use crate::filler::{self, Pass, Unfinished};
+use crate::fs::FileSystem;
+use crate::journal::JournalLimits;
+use crate::journal::block::{FRAGMENT_BYTES, HEADER_BYTES};
+use crate::journal::entry::{Entry, LogNumber};
+use crate::journal::ledger::{Ledger, Place};
+use crate::journal::writer::{Queued, Writer, make_slot};
+use crate::journal_thread::{self, Step, Tag};
+use crate::partition::{LogId, PartitionLog, RecoveredLog};
+use crate::progress::{LateProgress, Progress};
+use crate::rules::Rules;
+use crate::scan::to_u64;
+use crate::segment::OpenFiles;
+
+/// After the volume was full, it is looked at again this often.
+const FULL_PROBE_MS: i64 = 1_000;
+/// And it counts as no longer full with so much room.
+const FULL_ROOM_BYTES: u64 = 4 << 20;
+/// Whoever waits for a thing that another thread does looks again this often, whatever it was told.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// An entry that is only in the journal belongs to one of these.
+#[derive(Clone)]
+pub(crate) enum Unsynced {
+    Log(Arc<PartitionLog>),
+    /// A log that a restart found and nobody has opened.
+    Found(LogId),
+    /// A log that was deleted; the checkpoint has to forget it.
+    Removed(LogNumber),
+}
+
+/// How the directory is driven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Drive {
+    /// By two threads of its own.
+    Threads,
+    /// By whoever waits, one step after the other: every run with the same calls is the same.
+    Manual,
+}
+
+/// Limits of a data directory.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of batches that may be in memory until they are in segments; the filler starts at half of it.
+    pub memory_bytes_max: usize,
+    /// Bytes of the journal; `None` is 5 % of the volume, within bounds.
+    pub journal_bytes_max: Option<u64>,
+    /// Segment files that may be open.
+    pub open_files_max: u64,
+}
+
+impl Default for Limits {
+    /// For a pod of 512 MiB.
+    fn default() -> Self {
+        Self { memory_bytes_max: 64 << 20, journal_bytes_max: None, open_files_max: 10_000 }
+    }
+}
+
+#[derive(Default)]
+struct Pending {
+    entries: Vec<Queued<Tag>>,
+    /// The number that the next entry gets.
+    next: u64,
+    is_last: bool,
+}
+
+#[derive(Default)]
+struct Filling {
+    is_wanted: bool,
+    is_last: bool,
+}
+
+/// What the logs of a directory share.
+pub(crate) struct Shared {
+    fs: Arc<dyn FileSystem>,
+    root: PathBuf,
+    limits: Limits,
+    journal: JournalLimits,
+    rules: Rules,
+    drive: Drive,
+    failed: OnceLock<Unavailable>,
+    progress: Arc<LateProgress>,
+    open_files: OpenFiles,
+    logs: Mutex<HashMap<LogId, Arc<PartitionLog>>>,
+    /// Logs that a restart found and nobody has opened.
+    found: Mutex<HashMap<LogId, RecoveredLog>>,
+    pending: Mutex<Pending>,
+    pending_changed: Condvar,
+    /// What pending entries can take of the journal at most.
+    pending_cost: AtomicU64,
+    writer: Mutex<Writer<Tag>>,
+    ledger: Arc<Mutex<Ledger>>,
+    journal_used: AtomicU64,
+    journal_capacity: AtomicU64,
+    /// The newest entry that is durable.
+    durable: Mutex<u64>,
+    durable_changed: Condvar,
+    unsynced: Mutex<BTreeMap<u64, Unsynced>>,
+    next_number: AtomicU64,
+    tail_bytes: AtomicUsize,
+    filling: Mutex<Filling>,
+    filling_changed: Condvar,
+    unfinished: Mutex<Unfinished>,
+    /// None when it is damaged; then the directory has failed.
+    checkpoint: Mutex<Option<CheckpointFile>>,
+    last_anchor: Mutex<Place>,
+    is_full: AtomicBool,
+    probed_at: AtomicI64,
+}
+
+/// What a directory begins with.
+pub(crate) struct Parts {
+    pub(crate) fs: Arc<dyn FileSystem>,
+    pub(crate) root: PathBuf,
+    pub(crate) limits: Limits,
+    pub(crate) journal: JournalLimits,
+    pub(crate) rules: Rules,
+    pub(crate) drive: Drive,
+    pub(crate) checkpoint: Option<CheckpointFile>,
+    pub(crate) anchor: Place,
+    pub(crate) writer: Writer<Tag>,
+    pub(crate) ledger: Arc<Mutex<Ledger>>,
+    pub(crate) next_entry: u64,
+    pub(crate) next_number: u64,
+    pub(crate) found: HashMap<LogId, RecoveredLog>,
+    pub(crate) unsynced: BTreeMap<u64, Unsynced>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // a panic under these locks leaves no half change that later users could not stand
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let ledger = locked(&parts.ledger);
+        let (used, slots) = (ledger.used_bytes(), to_u64(ledger.slots()));
+        drop(ledger);
+        Self {
+            open_files: OpenFiles::new(parts.limits.open_files_max),
+            fs: parts.fs,
+            root: parts.root,
+            limits: parts.limits,
+            journal: parts.journal,
+            rules: parts.rules,
+            drive: parts.drive,
+            failed: OnceLock::new(),
+            progress: Arc::default(),
+            logs: Mutex::default(),
+            found: Mutex::new(parts.found),
+            pending: Mutex::new(Pending { next: parts.next_entry, ..Pending::default() }),
+            pending_changed: Condvar::new(),
+            pending_cost: AtomicU64::new(0),
+            writer: Mutex::new(parts.writer),
+            ledger: parts.ledger,
+            journal_used: AtomicU64::new(used),
+            journal_capacity: AtomicU64::new(slots * parts.journal.slot_bytes),
+            durable: Mutex::new(parts.next_entry - 1),
+            durable_changed: Condvar::new(),
+            unsynced: Mutex::new(parts.unsynced),
+            next_number: AtomicU64::new(parts.next_number),
+            tail_bytes: AtomicUsize::new(0),
+            filling: Mutex::default(),
+            filling_changed: Condvar::new(),
+            unfinished: Mutex::default(),
+            checkpoint: Mutex::new(parts.checkpoint),
+            last_anchor: Mutex::new(parts.anchor),
+            is_full: AtomicBool::new(false),
+            probed_at: AtomicI64::new(0),
+        }
+    }
+
+    pub(crate) fn fs(&self) -> &dyn FileSystem {
+        self.fs.as_ref()
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn rules(&self) -> Rules {
+        self.rules
+    }
+
+    pub(crate) fn drive(&self) -> Drive {
+        self.drive
+    }
+
+    pub(crate) fn open_files(&self) -> &OpenFiles {
+        &self.open_files
+    }
+
+    pub(crate) fn progress(&self) -> &LateProgress {
+        &self.progress
+    }
+
+    pub(crate) fn failed(&self) -> Option<Unavailable> {
+        self.failed.get().cloned()
+    }
+
+    /// The first failure counts; what comes later follows from it. Everybody who waits is told.
+    pub(crate) fn fail(&self, reason: &str) {
+        if self.failed.set(Unavailable::DirectoryFailed { reason: reason.into() }).is_ok() {
+            self.progress.failed(reason);
+        }
+        drop(locked(&self.durable));
+        self.durable_changed.notify_all();
+        self.pending_changed.notify_all();
+    }
+
+    pub(crate) fn complain(&self, path: &Path, error: &io::Error) {
+        self.progress.complain(&format!("{}: {error}", path.display()));
+    }
+
+    // the logs
+
+    pub(crate) fn logs(&self) -> MutexGuard<'_, HashMap<LogId, Arc<PartitionLog>>> {
+        locked(&self.logs)
+    }
+
+    pub(crate) fn all_logs(&self) -> Vec<Arc<PartitionLog>> {
+        self.logs().values().cloned().collect()
+    }
+
+    pub(crate) fn found(&self) -> MutexGuard<'_, HashMap<LogId, RecoveredLog>> {
+        locked(&self.found)
+    }
+
+    /// Opens a log that a restart found and metadata has not named.
+    pub(crate) fn open_found(self: &Arc<Self>, id: &LogId) -> Option<Arc<PartitionLog>> {
+        let found = self.found().remove(id)?;
+        let log = PartitionLog::recovered(Arc::clone(self), found, LogConfig::default(), TimestampMs::NONE);
+        self.logs().insert(id.clone(), Arc::clone(&log));
+        Some(log)
+    }
+
+    pub(crate) fn new_number(&self) -> LogNumber {
+        LogNumber(self.next_number.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A number that was never given to a log.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.next_number.load(Ordering::Relaxed)
+    }
+
+    // entries on their way
+
+    /// Hands an entry to the journal; called under the partition's lock, so that a log's entries are in order. Returns its number.
+    pub(crate) fn push(&self, log: &Arc<PartitionLog>, entry: Entry, end: Offset) -> u64 {
+        let encoded = entry.encode();
+        self.pending_cost.fetch_add(self.cost(encoded.length()), Ordering::Relaxed);
+        let mut pending = locked(&self.pending);
+        let number = pending.next;
+        pending.next += 1;
+        pending.entries.push(Queued { number, encoded, tag: Tag { log: Arc::clone(log), end } });
+        let was_empty = pending.entries.len() == 1;
+        drop(pending);
+        if was_empty {
+            self.pending_changed.notify_all();
+        }
+        number
+    }
+
+    /// What an entry takes of the journal at most: it may be alone in its block.
+    fn cost(&self, length: usize) -> u64 {
+        to_u64(length + FRAGMENT_BYTES + HEADER_BYTES + self.journal.alignment)
+    }
+
+    pub(crate) fn take_pending(&self) -> Vec<Queued<Tag>> {
+        std::mem::take(&mut locked(&self.pending).entries)
+    }
+
+    /// Waits until there is something to write; true when there never will be.
+    pub(crate) fn wait_for_entries(&self) -> bool {
+        let mut pending = locked(&self.pending);
+        while pending.entries.is_empty() && !pending.is_last {
+            pending = self.pending_changed.wait(pending).unwrap_or_else(PoisonError::into_inner);
+        }
+        pending.entries.is_empty() && pending.is_last
+    }
+
+    /// Waits for the filler to free something; true when it never will.
+    pub(crate) fn wait_for_slot(&self) -> bool {
+        self.want_filling();
+        let pending = locked(&self.pending);
+        if pending.is_last && self.failed().is_some() {
+            return true;
+        }
+        drop(self.pending_changed.wait_timeout(pending, LOOK_AGAIN).unwrap_or_else(PoisonError::into_inner));
+        false
+    }
+
+    pub(crate) fn stop_journal(&self) {
+        locked(&self.pending).is_last = true;
+        self.pending_changed.notify_all();
+    }
+
+    pub(crate) fn writer(&self) -> MutexGuard<'_, Writer<Tag>> {
+        locked(&self.writer)
+    }
+
+    pub(crate) fn note_durable(&self, entry: u64, done: &[Queued<Tag>]) {
+        let cost = done.iter().map(|queued| self.cost(queued.encoded.length())).sum();
+        self.pending_cost.fetch_sub(cost, Ordering::Relaxed);
+        self.journal_used.store(self.ledger().used_bytes(), Ordering::Relaxed);
+        *locked(&self.durable) = entry;
+        self.durable_changed.notify_all();
+        if self.needs_filling() {
+            self.want_filling();
+        }
+    }
+
+    /// The newest entry that is durable.
+    pub(crate) fn durable_entry(&self) -> u64 {
+        *locked(&self.durable)
+    }
+
+    /// The newest entry that was pushed.
+    pub(crate) fn last_entry(&self) -> u64 {
+        locked(&self.pending).next - 1
+    }
+
+    /// Waits until an entry is durable.
+    pub(crate) fn wait_durable(self: &Arc<Self>, entry: u64) -> Result<(), Unavailable> {
+        let mut durable = locked(&self.durable);
+        while *durable < entry {
+            if let Some(reason) = self.failed() {
+                return Err(reason);
+            }
+            if self.drive == Drive::Manual {
+                drop(durable);
+                self.step();
+                durable = locked(&self.durable);
+                continue;
+            }
+            durable = self.durable_changed.wait(durable).unwrap_or_else(PoisonError::into_inner);
+        }
+        Ok(())
+    }
+
+    /// One step of a directory without threads.
+    pub(crate) fn step(self: &Arc<Self>) -> Step {
+        let step = journal_thread::step(self);
+        match step {
+            Step::NoSlot => filler::pass(self, Pass::AsNeeded),
+            Step::Full => self.fail("the volume of the journal is full"),
+            Step::Idle | Step::More | Step::Failed => {}
+        }
+        step
+    }
+
+    // the journal's slots
+
+    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        locked(&self.ledger)
+    }
+
+    /// Bytes that the journal has.
+    fn capacity(&self) -> u64 {
+        self.journal_capacity.load(Ordering::Relaxed)
+    }
+
+    /// Makes one more slot; false when there are enough.
+    pub(crate) fn add_slot(&self) -> io::Result<bool> {
+        let slots = self.ledger().slots();
+        if slots >= self.journal.slots_max {
+            return Ok(false);
+        }
+        let slot = u32::try_from(slots).map_err(io::Error::other)?;
+        make_slot(self.fs.as_ref(), &self.root, slot, self.journal.slot_bytes)?;
+        let mut ledger = self.ledger();
+        ledger.add_free(slot);
+        let slots = to_u64(ledger.slots());
+        drop(ledger);
+        self.journal_capacity.store(slots * self.journal.slot_bytes, Ordering::Relaxed);
+        self.pending_changed.notify_all();
+        Ok(true)
+    }
+
+    /// The newest entry of the oldest slot, if that slot should be freed.
+    pub(crate) fn oldest_slot_to_free(&self) -> Option<u64> {
+        let used = self.journal_used.load(Ordering::Relaxed);
+        let is_much = used > self.capacity() / 2;
+        self.ledger().oldest_slot_ends().filter(|_| is_much)
+    }
+
+    pub(crate) fn free_slots(&self, anchor: Place) {
+        let mut ledger = self.ledger();
+        ledger.recycle(anchor);
+        let used = ledger.used_bytes();
+        drop(ledger);
+        self.journal_used.store(used, Ordering::Relaxed);
+        *locked(&self.last_anchor) = anchor;
+        self.pending_changed.notify_all();
+    }
+
+    pub(crate) fn last_anchor(&self) -> Place {
+        *locked(&self.last_anchor)
+    }
+
+    pub(crate) fn write_checkpoint(&self, items: &[Item]) -> io::Result<()> {
+        let logs: HashMap<LogNumber, Arc<PartitionLog>> =
+            self.all_logs().into_iter().filter_map(|log| Some((log.known_number()?, log))).collect();
+        let remembered = |number: LogNumber, producer| logs.get(&number).is_none_or(|log| log.remembers(producer));
+        match locked(&self.checkpoint).as_mut() {
+            Some(file) => file.append(items, remembered),
+            None => Err(io::Error::other("the checkpoint is damaged")),
+        }
+    }
+
+    // what is only in the journal
+
+    pub(crate) fn add_unsynced(&self, entry: u64, log: &Arc<PartitionLog>) {
+        locked(&self.unsynced).insert(entry, Unsynced::Log(Arc::clone(log)));
+    }
+
+    pub(crate) fn move_unsynced(&self, from: Option<u64>, to: Option<u64>, log: &Arc<PartitionLog>) {
+        let mut unsynced = locked(&self.unsynced);
+        if let Some(entry) = from {
+            unsynced.remove(&entry);
+        }
+        if let Some(entry) = to {
+            unsynced.insert(entry, Unsynced::Log(Arc::clone(log)));
+        }
+    }
+
+    pub(crate) fn replace_unsynced(&self, from: Option<u64>, entry: u64, removed: LogNumber) {
+        let mut unsynced = locked(&self.unsynced);
+        if let Some(entry) = from {
+            unsynced.remove(&entry);
+        }
+        unsynced.insert(entry, Unsynced::Removed(removed));
+    }
+
+    pub(crate) fn forget_unsynced(&self, entry: u64) {
+        locked(&self.unsynced).remove(&entry);
+    }
+
+    /// Entries up to `durable` that logs begin with which are only in the journal, oldest first.
+    pub(crate) fn unsynced(&self, durable: u64) -> Vec<(u64, Unsynced)> {
+        locked(&self.unsynced).range(..=durable).map(|(entry, unsynced)| (*entry, unsynced.clone())).collect()
+    }
+
+    pub(crate) fn forget_all(&self) {
+        locked(&self.unsynced).clear();
+        self.logs().clear();
+    }
+
+    // memory and room
+
+    pub(crate) fn add_tail_bytes(&self, bytes: usize) {
+        self.tail_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn remove_tail_bytes(&self, bytes: usize) {
+        self.tail_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn tail_bytes(&self) -> usize {
+        self.tail_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that should leave the memory now: when half of it is used, three quarters of that.
+    pub(crate) fn tail_bytes_to_free(&self) -> usize {
+        let (used, limit) = (self.tail_bytes(), self.limits.memory_bytes_max);
+        if used > limit / 2 { used - limit / 8 } else { 0 }
+    }
+
+    fn needs_filling(&self) -> bool {
+        let used = self.journal_used.load(Ordering::Relaxed);
+        self.tail_bytes() > self.limits.memory_bytes_max / 2 || used > self.capacity() / 2
+    }
+
+    /// Whether an append of so many bytes may be taken now.
+    pub(crate) fn check_room(&self, length: usize, now: TimestampMs) -> Result<(), AppendError> {
+        if self.is_full.load(Ordering::Acquire) {
+            let due = now.0.saturating_sub(self.probed_at.load(Ordering::Relaxed)) >= FULL_PROBE_MS;
+            if due {
+                self.probed_at.store(now.0, Ordering::Relaxed);
+            }
+            if !(due && self.probe()) {
+                return Err(AppendError::DiskFull);
+            }
+        }
+        // one slot stays for entries that free something
+        let room = self.capacity() - self.journal.slot_bytes;
+        let cost = self.cost(length);
+        if cost > room / 2 {
+            return Err(AppendError::TooLarge { bytes: length, bytes_max: usize::try_from(room / 2).unwrap_or(0) });
+        }
+        let tail = self.tail_bytes();
+        let taken = self.journal_used.load(Ordering::Relaxed) + self.pending_cost.load(Ordering::Relaxed);
+        if (tail > 0 && tail + length > self.limits.memory_bytes_max) || taken + cost > room {
+            self.want_filling();
+            return Err(AppendError::Busy { bytes: tail });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn note_full(&self) {
+        if !self.is_full.swap(true, Ordering::AcqRel) {
+            self.progress.full(true);
+        }
+    }
+
+    /// Whether the volume has room again.
+    fn probe(&self) -> bool {
+        let has_room = self.fs.space(&self.root).is_ok_and(|space| space.available >= FULL_ROOM_BYTES);
+        if has_room && self.is_full.swap(false, Ordering::AcqRel) {
+            self.progress.full(false);
+            self.progress.room();
+            self.want_filling();
+        }
+        has_room
+    }
+
+    // the filler
+
+    pub(crate) fn unfinished(&self) -> MutexGuard<'_, Unfinished> {
+        locked(&self.unfinished)
+    }
+
+    pub(crate) fn want_filling(&self) {
+        locked(&self.filling).is_wanted = true;
+        self.filling_changed.notify_all();
+    }
+
+    pub(crate) fn stop_filling(&self) {
+        locked(&self.filling).is_last = true;
+        self.filling_changed.notify_all();
+    }
+
+    /// Waits until something should be filled; true when the filler should end.
+    pub(crate) fn wait_for_filling(&self) -> bool {
+        let mut filling = locked(&self.filling);
+        loop {
+            if filling.is_last {
+                return true;
+            }
+            if std::mem::take(&mut filling.is_wanted) {
+                return false;
+            }
+            if self.is_full.load(Ordering::Acquire) {
+                let waited = self.filling_changed.wait_timeout(filling, Duration::from_secs(1));
+                filling = waited.unwrap_or_else(PoisonError::into_inner).0;
+                if !filling.is_last {
+                    return false;
+                }
+                continue;
+            }
+            filling = self.filling_changed.wait(filling).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// A pass went through. `freed`: it changed something.
+    pub(crate) fn note_filled(&self, freed: bool) {
+        if self.is_full.load(Ordering::Acquire) {
+            self.probe();
+        }
+        if freed {
+            self.progress.room();
+            if self.needs_filling() {
+                self.want_filling();
+            }
+        }
+    }
+}

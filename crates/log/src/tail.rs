@@ -1,0 +1,166 @@
+//! The newest batches of a log: in the journal or on their way there, in memory, not yet in segments.
+//!
+//! Invariant: batches are in offset order, and their journal entries rise with them. A producer that has batches here is remembered as it was
+//! before them, so that a checkpoint of what lies in segments can say exactly what those imply.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+use hashbrown::HashMap;
+use kennet_protocol::record::{BatchHeader, HEADER_LENGTH, StampedBatch};
+use kennet_protocol::{LeaderEpoch, Offset, ProducerId};
+
+use crate::producers::{Producer, Producers};
+
+/// A batch in the tail.
+#[derive(Debug, Clone)]
+pub(crate) struct TailBatch {
+    pub(crate) batch: StampedBatch,
+    /// Its entry in the journal.
+    pub(crate) entry: u64,
+    /// Whether a new segment begins with it.
+    pub(crate) starts_segment: bool,
+}
+
+/// A producer as of the end of the segments.
+#[derive(Debug)]
+struct Written {
+    /// None when it was not known.
+    producer: Option<Producer>,
+    batches_in_tail: usize,
+}
+
+/// The tail of one log.
+#[derive(Debug, Default)]
+pub(crate) struct Tail {
+    batches: VecDeque<TailBatch>,
+    bytes: usize,
+    written: HashMap<ProducerId, Written>,
+}
+
+/// Batches copied out of the tail.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TailRead {
+    pub(crate) bytes: Bytes,
+    pub(crate) next_offset: Offset,
+    pub(crate) last_epoch: LeaderEpoch,
+}
+
+impl Tail {
+    /// Adds a batch; `before` is what is known of its producer without it.
+    pub(crate) fn push(&mut self, batch: TailBatch, before: Option<&Producer>) {
+        let id = batch.batch.header.producer_id;
+        if id.0 >= 0 {
+            let written =
+                self.written.entry(id).or_insert_with(|| Written { producer: before.cloned(), batches_in_tail: 0 });
+            written.batches_in_tail += 1;
+        }
+        self.bytes += batch.batch.length();
+        self.batches.push_back(batch);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    pub(crate) fn front(&self) -> Option<&TailBatch> {
+        self.batches.front()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The newest timestamp of all batches.
+    pub(crate) fn headers(&self) -> impl Iterator<Item = &BatchHeader> {
+        self.batches.iter().map(|batch| &batch.batch.header)
+    }
+
+    /// Batches from the one that holds `offset` on.
+    pub(crate) fn from(&self, offset: Offset) -> impl Iterator<Item = &TailBatch> {
+        let first = self.batches.partition_point(|batch| batch.batch.header.last_offset() < offset);
+        self.batches.range(first..)
+    }
+
+    /// The batches whose entries are durable, to be written to segments.
+    pub(crate) fn durable(&self, durable_entry: u64) -> Vec<TailBatch> {
+        self.batches.iter().take_while(|batch| batch.entry <= durable_entry).cloned().collect()
+    }
+
+    /// Takes the oldest batches out, which are in segments now; returns the bytes that are free, and the producers as of the new end.
+    pub(crate) fn release(&mut self, count: usize) -> (usize, Producers) {
+        let mut freed = 0;
+        let mut changed = Producers::default();
+        for TailBatch { batch, .. } in self.batches.drain(..count) {
+            freed += batch.length();
+            let id = batch.header.producer_id;
+            let Some(written) = self.written.get_mut(&id) else { continue };
+            let mut as_of = Producers::default();
+            if let Some(producer) = written.producer.take() {
+                as_of.restore(id, producer);
+            }
+            as_of.note(&batch.header, batch.header.max_timestamp);
+            written.producer = as_of.get(id).cloned();
+            written.batches_in_tail -= 1;
+            let is_last = written.batches_in_tail == 0;
+            changed.extend(as_of);
+            if is_last {
+                self.written.remove(&id);
+            }
+        }
+        self.bytes -= freed;
+        (freed, changed)
+    }
+
+    /// Takes out the batches that end at or before `offset`, because they are deleted; returns the bytes that are free, and the producers
+    /// that they imply all the same.
+    pub(crate) fn delete_below(&mut self, offset: Offset, durable_entry: u64) -> (usize, Producers) {
+        let gone = |batch: &&TailBatch| batch.batch.header.next_offset() <= offset && batch.entry <= durable_entry;
+        let count = self.batches.iter().take_while(gone).count();
+        let freed = self.release(count);
+        if count > 0
+            && let Some(front) = self.batches.front_mut()
+        {
+            front.starts_segment = true;
+        }
+        freed
+    }
+
+    /// Takes everything out.
+    pub(crate) fn clear(&mut self) -> usize {
+        self.batches.clear();
+        self.written.clear();
+        std::mem::take(&mut self.bytes)
+    }
+}
+
+/// Copies whole batches that start below `upper` into one buffer of at most `bytes_max`, or of the first one.
+pub(crate) fn copy_out<'a>(
+    batches: impl Iterator<Item = &'a TailBatch>,
+    upper: Offset,
+    bytes_max: usize,
+    one_batch_at_least: bool,
+) -> Option<TailRead> {
+    let mut taken: Vec<&StampedBatch> = Vec::new();
+    let mut bytes = 0;
+    for TailBatch { batch, .. } in batches.take_while(|batch| batch.batch.header.base_offset < upper) {
+        let fits = bytes + batch.length() <= bytes_max || (taken.is_empty() && one_batch_at_least);
+        if !fits {
+            break;
+        }
+        bytes += batch.length();
+        taken.push(batch);
+    }
+    let last = taken.last()?.header;
+    let mut copied = BytesMut::with_capacity(bytes);
+    for batch in taken {
+        let header: [u8; HEADER_LENGTH] = batch.header.to_bytes();
+        copied.extend_from_slice(&header);
+        copied.extend_from_slice(&batch.payload);
+    }
+    Some(TailRead {
+        bytes: copied.freeze(),
+        next_offset: last.next_offset(),
+        last_epoch: last.partition_leader_epoch,
+    })
+}

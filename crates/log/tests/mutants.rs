@@ -1,0 +1,55 @@
+//! Each rule of the data directory, switched off: the model must notice. If it does not, the rule is not tested.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use common::lives::lives;
+use kennet_log::Rules;
+
+/// So many seeds at most until it is noticed.
+const SEEDS: u64 = 2_000;
+
+fn is_noticed(change: impl Fn(&mut Rules)) {
+    let mut rules = Rules::default();
+    change(&mut rules);
+    assert_ne!(rules, Rules::default());
+    let noticed = (0..SEEDS).any(|seed| catch_unwind(AssertUnwindSafe(|| lives(seed, rules))).is_err());
+    assert!(noticed, "{SEEDS} seeds, and nobody noticed");
+}
+
+#[test]
+fn segments_are_synced_before_a_checkpoint_speaks_of_them() {
+    is_noticed(|rules| rules.segments_are_synced = false);
+}
+
+#[test]
+fn a_slot_is_used_again_only_after_the_checkpoint() {
+    is_noticed(|rules| rules.slots_wait_for_the_checkpoint = false);
+}
+
+#[test]
+fn bytes_that_the_checkpoint_does_not_know_are_cut() {
+    is_noticed(|rules| rules.unknown_bytes_are_cut = false);
+}
+
+#[test]
+fn only_what_is_durable_in_the_journal_is_filled() {
+    is_noticed(|rules| rules.only_durable_is_filled = false);
+}
+
+#[test]
+fn a_log_start_is_durable_before_anybody_is_told() {
+    is_noticed(|rules| rules.log_starts_are_journaled = false);
+}
+
+#[test]
+fn a_deletion_is_durable_before_files_go() {
+    is_noticed(|rules| rules.deletions_are_journaled = false);
+}
+
+#[test]
+fn a_checkpoint_has_producers_as_of_the_segments() {
+    is_noticed(|rules| rules.producers_are_as_of_the_segments = false);
+}
