@@ -3,9 +3,12 @@
 //! `topics/<topic id>/name` says which topic a directory belongs to (for people and for recovery reports), and
 //! `topics/<topic id>/NNNN/` holds one partition. Names are made from ids and numbers only, never from what a client sent.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use kennet_protocol::{Offset, PartitionIndex, Uuid};
+
+use crate::fs::FileSystem;
 
 /// Taken by the one process that uses the directory.
 pub(crate) const LOCK: &str = "lock";
@@ -45,6 +48,15 @@ pub(crate) const SEGMENT_FILES: [&str; 3] = ["log", "index", "timeindex"];
 /// The files of a segment, with Kafka's names: twenty digits of the base offset and an extension.
 pub(crate) fn segment(partition: &Path, base: Offset, extension: &str) -> PathBuf {
     partition.join(format!("{:020}.{extension}", base.0))
+}
+
+/// The segments in a partition's directory, by base offset and length, in order.
+pub(crate) fn segments(fs: &dyn FileSystem, partition: &Path) -> io::Result<Vec<(Offset, u64)>> {
+    let entries = fs.list(partition)?;
+    let mut found: Vec<_> =
+        entries.into_iter().filter_map(|entry| Some((segment_base(&entry.name)?, entry.length))).collect();
+    found.sort_unstable();
+    Ok(found)
 }
 
 /// The base offset in a `.log` file's name.

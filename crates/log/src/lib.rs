@@ -26,6 +26,7 @@ mod shared;
 mod tail;
 #[cfg(any(test, feature = "sim"))]
 pub mod testing;
+mod verify;
 
 
 pub use config::LogConfig;
@@ -36,5 +37,6 @@ pub use progress::{Advance, Progress};
 #[cfg(any(test, feature = "sim"))]
 pub use rules::Rules;
 pub use shared::Limits;
+pub use verify::{PartitionReport, verify};
 pub use partition::{Appended, LogId, LogSummary, PartitionLog, ReadLog, TimestampOffset};
 

@@ -49,9 +49,7 @@ pub(crate) fn open(
         Loaded::None => created(&fs, root)?,
         Loaded::Damaged if is_new(fs.as_ref(), root)? => created(&fs, root)?,
         Loaded::Damaged => {
-            let damage = format!("{} is damaged, and so is {}", root.join(FILES[0]).display(), FILES[1]);
-            let checkpoint = Checkpoint::new(0);
-            (checkpoint, None, Some(damage))
+            (Checkpoint::new(0), None, Some(damaged_checkpoint(root)))
         }
     };
     let open_count = checkpoint.open_count + 1;
@@ -64,16 +62,12 @@ pub(crate) fn open(
     if damage.is_none() {
         finish_slots(fs.as_ref(), root, journal)?;
     }
-    let Checkpoint { journal_id, anchor, mut next_number, logs, .. } = checkpoint;
-    let mut recovery = Recovery::new(logs, next_number);
-    let replayed = match &damage {
-        None => replay(fs.as_ref(), root, journal_id, journal.alignment, anchor, |number, entry| {
-            next_number = next_number.max(entry.number().0 + 1);
-            recovery.take(number, entry);
-        })?,
-        Some(_) => Replayed::nothing(anchor),
+    let (journal_id, anchor) = (checkpoint.journal_id, checkpoint.anchor);
+    let (recovery, replayed) = match &damage {
+        None => Recovery::read(fs.as_ref(), root, journal.alignment, checkpoint)?,
+        Some(_) => (Recovery::new(HashMap::new(), 1), Replayed::nothing(anchor)),
     };
-    let unsynced = recovery.unsynced();
+    let (unsynced, next_number) = (recovery.unsynced(), recovery.next_number);
     damage = damage.or_else(|| replayed.damage.clone().filter(|_| rules.later_blocks_are_damage)).or(recovery.unknown);
     let Replayed { end, used, free, .. } = replayed;
     let ledger = Arc::new(Mutex::new(Ledger::new(journal.slot_bytes, used, free, end)));
@@ -118,6 +112,25 @@ fn journal_limits(fs: &dyn FileSystem, root: &Path, limits: Limits) -> io::Resul
     })
 }
 
+/// What checkpoint and journal say of all logs, for who only looks; the second part says what is damaged.
+pub(crate) fn look(fs: &Arc<dyn FileSystem>, root: &Path) -> io::Result<(Vec<RecoveredLog>, Option<String>)> {
+    let checkpoint = match load(fs, root)? {
+        Loaded::Found(checkpoint, _) => checkpoint,
+        Loaded::None => return Ok((Vec::new(), None)),
+        Loaded::Damaged if is_new(fs.as_ref(), root)? => return Ok((Vec::new(), None)),
+        Loaded::Damaged => return Ok((Vec::new(), Some(damaged_checkpoint(root)))),
+    };
+    if is_new(fs.as_ref(), root)? {
+        return Ok((Vec::new(), None));
+    }
+    let (recovery, replayed) = Recovery::read(fs.as_ref(), root, fs.alignment(), checkpoint)?;
+    Ok((recovery.logs.into_values().collect(), replayed.damage.or(recovery.unknown)))
+}
+
+fn damaged_checkpoint(root: &Path) -> String {
+    format!("{} is damaged, and so is {}", root.join(FILES[0]).display(), FILES[1])
+}
+
 /// Whether there is no journal yet: nothing was ever acknowledged.
 fn is_new(fs: &dyn FileSystem, root: &Path) -> io::Result<bool> {
     let slots = fs.list(&slots_directory(root))?;
@@ -156,6 +169,8 @@ fn finish_slots(fs: &dyn FileSystem, root: &Path, journal: JournalLimits) -> io:
 struct Recovery {
     logs: HashMap<LogNumber, RecoveredLog>,
     /// Logs with smaller numbers that the checkpoint does not have were deleted.
+    known_below: u64,
+    /// Never given to a log.
     next_number: u64,
     /// Deletions that no checkpoint has.
     removed: BTreeMap<u64, LogNumber>,
@@ -166,11 +181,26 @@ struct Recovery {
 impl Recovery {
     fn new(logs: HashMap<LogNumber, LogCheckpoint>, next_number: u64) -> Self {
         let logs = logs.into_iter().map(|(number, checkpoint)| (number, RecoveredLog { checkpoint, entries: Vec::new() }));
-        Self { logs: logs.collect(), next_number, removed: BTreeMap::new(), unknown: None }
+        Self { logs: logs.collect(), known_below: next_number, next_number, removed: BTreeMap::new(), unknown: None }
+    }
+
+    /// Reads the journal behind a checkpoint. Changes nothing.
+    fn read(
+        fs: &dyn FileSystem,
+        root: &Path,
+        alignment: usize,
+        checkpoint: Checkpoint,
+    ) -> io::Result<(Self, Replayed)> {
+        let Checkpoint { journal_id, anchor, next_number, logs, .. } = checkpoint;
+        let mut recovery = Self::new(logs, next_number);
+        let take = |number, entry| recovery.take(number, entry);
+        let replayed = replay(fs, root, journal_id, alignment, anchor, take)?;
+        Ok((recovery, replayed))
     }
 
     fn take(&mut self, entry_number: u64, entry: Entry) {
         let number = entry.number();
+        self.next_number = self.next_number.max(number.0 + 1);
         if let Entry::Create { id, topic, .. } = &entry {
             let empty = || RecoveredLog { checkpoint: empty(number, id.clone(), topic.clone()), entries: Vec::new() };
             self.logs.entry(number).or_insert_with(empty);
@@ -184,7 +214,7 @@ impl Recovery {
             // what the checkpoint has is in segments; everything later is applied, in order
             Some(log) if entry_number > log.checkpoint.through => log.entries.push((entry_number, entry)),
             Some(_) => {}
-            None if number.0 < self.next_number => {}
+            None if number.0 < self.known_below => {}
             None if self.removed.values().any(|removed| *removed == number) => {}
             None => {
                 let unknown = format!("the journal has entry {entry_number} of log {}, which was never created", number.0);

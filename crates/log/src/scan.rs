@@ -114,44 +114,6 @@ impl<'a> BatchScan<'a> {
     }
 }
 
-/// Whether an intact batch starts anywhere in `start..end` with a base offset of at least `offset_min`.
-///
-/// This tells a torn tail, after which nothing was ever written, from damage in the middle of good data.
-pub(crate) fn any_batch_after(file: &dyn File, start: u64, end: u64, offset_min: i64) -> io::Result<bool> {
-    let mut at = start;
-    while at + to_u64(HEADER_LENGTH) <= end {
-        let left = usize::try_from(end - at).unwrap_or(usize::MAX);
-        let mut window = vec![0; BATCH_WINDOW.min(left)];
-        let read = read_exact(file, &mut window, at, Wait::Allowed)?;
-        window.truncate(read);
-        if window.len() < HEADER_LENGTH {
-            return Ok(false);
-        }
-        for inside in 0..=window.len() - HEADER_LENGTH {
-            if plausible(&window[inside..], offset_min) && intact(file, at + to_u64(inside), end)? {
-                return Ok(true);
-            }
-        }
-        at += to_u64(window.len() - HEADER_LENGTH + 1);
-    }
-    Ok(false)
-}
-
-fn plausible(bytes: &[u8], offset_min: i64) -> bool {
-    // the format's byte is checked first: it rules out nearly every place without parsing
-    bytes[16] == 2
-        && BatchHeader::parse(bytes).is_some_and(|header| {
-            header.base_offset.0 >= offset_min
-                && header.total_length().is_some()
-                && header.last_offset_delta >= 0
-                && header.record_count >= 0
-        })
-}
-
-fn intact(file: &dyn File, position: u64, end: u64) -> io::Result<bool> {
-    Ok(BatchScan::new(file, position, end).next()?.is_some())
-}
-
 /// A length in memory as a length in a file.
 pub(crate) fn to_u64(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)

@@ -103,8 +103,8 @@ pub(crate) struct Shared {
     found: Mutex<HashMap<LogId, RecoveredLog>>,
     pending: Mutex<Pending>,
     pending_changed: Condvar,
-    /// What pending entries can take of the journal at most.
-    pending_cost: AtomicU64,
+    /// Bytes of entries that are not durable yet, with their fragments' heads.
+    pending_bytes: AtomicU64,
     writer: Mutex<Writer<Tag>>,
     ledger: Arc<Mutex<Ledger>>,
     journal_used: AtomicU64,
@@ -167,7 +167,7 @@ impl Shared {
             found: Mutex::new(parts.found),
             pending: Mutex::new(Pending { next: parts.next_entry, ..Pending::default() }),
             pending_changed: Condvar::new(),
-            pending_cost: AtomicU64::new(0),
+            pending_bytes: AtomicU64::new(0),
             writer: Mutex::new(parts.writer),
             ledger: parts.ledger,
             journal_used: AtomicU64::new(used),
@@ -265,7 +265,7 @@ impl Shared {
     /// Hands an entry to the journal; called under the partition's lock, so that a log's entries are in order. Returns its number.
     pub(crate) fn push(&self, log: &Arc<PartitionLog>, entry: Entry, end: Offset) -> u64 {
         let encoded = entry.encode();
-        self.pending_cost.fetch_add(self.cost(encoded.length()), Ordering::Relaxed);
+        self.pending_bytes.fetch_add(to_u64(encoded.length() + FRAGMENT_BYTES), Ordering::Relaxed);
         let mut pending = locked(&self.pending);
         let number = pending.next;
         pending.next += 1;
@@ -278,9 +278,11 @@ impl Shared {
         number
     }
 
-    /// What an entry takes of the journal at most: it may be alone in its block.
-    fn cost(&self, length: usize) -> u64 {
-        to_u64(length + FRAGMENT_BYTES + HEADER_BYTES + self.journal.alignment)
+    /// What entries of so many bytes, with their fragments' heads, take of the journal at most: what is pending is written together, so
+    /// blocks that are not full are few.
+    fn blocks_of(&self, bytes: u64) -> u64 {
+        let padding = to_u64(HEADER_BYTES + self.journal.alignment);
+        bytes + (bytes / to_u64(self.journal.block_bytes_max) + 3) * padding
     }
 
     pub(crate) fn take_pending(&self) -> Vec<Queued<Tag>> {
@@ -317,8 +319,8 @@ impl Shared {
     }
 
     pub(crate) fn note_durable(&self, entry: u64, done: &[Queued<Tag>]) {
-        let cost = done.iter().map(|queued| self.cost(queued.encoded.length())).sum();
-        self.pending_cost.fetch_sub(cost, Ordering::Relaxed);
+        let bytes = done.iter().map(|queued| to_u64(queued.encoded.length() + FRAGMENT_BYTES)).sum();
+        self.pending_bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.journal_used.store(self.ledger().used_bytes(), Ordering::Relaxed);
         *locked(&self.durable) = entry;
         self.durable_changed.notify_all();
@@ -501,13 +503,13 @@ impl Shared {
         }
         // one slot stays for entries that free something
         let room = self.capacity() - self.journal.slot_bytes;
-        let cost = self.cost(length);
-        if cost > room / 2 {
+        let pending = self.pending_bytes.load(Ordering::Relaxed) + to_u64(length + FRAGMENT_BYTES);
+        if self.blocks_of(to_u64(length)) > room / 2 {
             return Err(AppendError::TooLarge { bytes: length, bytes_max: usize::try_from(room / 2).unwrap_or(0) });
         }
         let tail = self.tail_bytes();
-        let taken = self.journal_used.load(Ordering::Relaxed) + self.pending_cost.load(Ordering::Relaxed);
-        if (tail > 0 && tail + length > self.limits.memory_bytes_max) || taken + cost > room {
+        let taken = self.journal_used.load(Ordering::Relaxed) + self.blocks_of(pending);
+        if (tail > 0 && tail + length > self.limits.memory_bytes_max) || taken > room {
             self.want_filling();
             return Err(AppendError::Busy { bytes: tail });
         }

@@ -59,10 +59,6 @@ impl Tail {
         self.batches.push_back(batch);
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.batches.is_empty()
-    }
-
     pub(crate) fn front(&self) -> Option<&TailBatch> {
         self.batches.front()
     }
@@ -71,7 +67,7 @@ impl Tail {
         self.bytes
     }
 
-    /// The newest timestamp of all batches.
+    /// The headers of all batches.
     pub(crate) fn headers(&self) -> impl Iterator<Item = &BatchHeader> {
         self.batches.iter().map(|batch| &batch.batch.header)
     }

@@ -1,21 +1,25 @@
-//! What a crash or a bad disk leaves: a torn tail is cut, damage in the middle is reported, and nothing else is touched.
+//! What a crash or a bad disk leaves: bytes that never counted are cut, damage is reported, and nothing else is touched.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
 
 use std::fs;
+use std::path::Path;
+use std::sync::Arc;
 
-use common::{NOW, append_numbers, copy_of, files, log_of, numbers, open, small_segments, values};
+use common::{NOW, append_numbers, copy_of, files, log_of, numbers, open, settle, small_segments, values};
 use kennet_log::fs::Wait;
 use kennet_log::{LogConfig, Unavailable};
 use kennet_protocol::Offset;
 
-/// A killed broker's directory with 30 records, and the directory that it is a copy of.
-fn thirty(config: LogConfig) -> tempfile::TempDir {
+/// A killed broker's directory with 30 records, of which the first ones are in segments.
+fn thirty(config: LogConfig, in_segments: usize) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let directory = open(folder.path());
     let log = log_of(&directory, config);
-    append_numbers(&log, 0..30);
+    append_numbers(&log, 0..in_segments);
+    settle(&directory);
+    append_numbers(&log, in_segments..30);
     directory.flush();
     copy_of(folder.path())
 }
@@ -26,62 +30,97 @@ fn middle(segment: &[u8]) -> usize {
     segment.len() / 2 / batch * batch + batch - 3
 }
 
+fn flip(path: &Path, at: usize) -> Vec<u8> {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at] ^= 4;
+    fs::write(path, &bytes).unwrap();
+    bytes
+}
+
 #[test]
 fn an_acknowledged_record_is_there_after_a_kill() {
     for config in [small_segments(), LogConfig::default()] {
-        let killed = thirty(config.clone());
-        let directory = open(killed.path());
-        assert_eq!(values(&log_of(&directory, config), 400), numbers(0..30));
+        for in_segments in [0, 10, 30] {
+            let killed = thirty(config.clone(), in_segments);
+            let directory = open(killed.path());
+            assert_eq!(values(&log_of(&directory, config.clone()), 400), numbers(0..30), "{in_segments} in segments");
+        }
     }
 }
 
 #[test]
-fn a_tail_torn_at_any_byte_is_cut_and_nothing_before_it() {
-    let killed = thirty(LogConfig::default());
-    let segment = files(killed.path(), "log").pop().unwrap();
-    let whole = fs::read(&segment).unwrap();
-    let batch = whole.len() / 30;
-    for length in whole.len() - 2 * batch..whole.len() {
-        let copy = copy_of(killed.path());
-        let segment = files(copy.path(), "log").pop().unwrap();
-        fs::OpenOptions::new().write(true).open(&segment).unwrap().set_len(length.try_into().unwrap()).unwrap();
-        let directory = open(copy.path());
+fn bytes_behind_what_the_checkpoint_knows_are_cut_and_come_from_the_journal() {
+    for filler in [0_u8, 0xff, 2] {
+        let killed = thirty(LogConfig::default(), 20);
+        let segment = files(killed.path(), "log").pop().unwrap();
+        let whole = fs::read(&segment).unwrap();
+        fs::write(&segment, [whole.as_slice(), &[filler; 10_000]].concat()).unwrap();
+        // and a segment that nobody knows
+        fs::write(segment.with_file_name(format!("{:020}.log", 25)), b"nonsense").unwrap();
+        let directory = open(killed.path());
         let log = log_of(&directory, LogConfig::default());
-        let left = usize::try_from(log.durable_end().0).unwrap();
-        assert_eq!(values(&log, 1 << 20), numbers(0..left));
-        assert!((28..30).contains(&left), "{length} bytes left {left} records");
-        append_numbers(&log, left..33);
-        directory.flush();
+        assert_eq!(fs::read(&segment).unwrap(), whole);
+        assert_eq!(values(&log, 1 << 20), numbers(0..30));
+        append_numbers(&log, 30..33);
+        settle(&directory);
         assert_eq!(values(&log, 1 << 20), numbers(0..33));
     }
 }
 
 #[test]
-fn a_tail_of_zeros_or_old_bytes_is_cut() {
-    for filler in [0_u8, 0xff, 2] {
-        let killed = thirty(LogConfig::default());
-        let segment = files(killed.path(), "log").pop().unwrap();
-        let mut bytes = fs::read(&segment).unwrap();
-        bytes.extend_from_slice(&[filler; 10_000]);
-        fs::write(&segment, bytes).unwrap();
+fn a_torn_last_block_of_the_journal_is_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = open(folder.path());
+    let log = log_of(&directory, LogConfig::default());
+    append_numbers(&log, 0..5);
+    directory.flush();
+    let before = fs::read(folder.path().join("journal/00000000")).unwrap();
+    append_numbers(&log, 5..6);
+    directory.flush();
+    let after = fs::read(folder.path().join("journal/00000000")).unwrap();
+    let changed: Vec<_> = (0..after.len()).filter(|at| before[*at] != after[*at]).collect();
+    for at in [changed[0], changed[changed.len() / 2], changed[changed.len() - 1]] {
+        let killed = copy_of(folder.path());
+        flip(&killed.path().join("journal/00000000"), at);
         let directory = open(killed.path());
-        assert_eq!(values(&log_of(&directory, LogConfig::default()), 1 << 20), numbers(0..30));
+        assert_eq!(values(&log_of(&directory, LogConfig::default()), 1 << 20), numbers(0..5), "byte {at}");
     }
 }
 
 #[test]
-fn a_flipped_bit_before_good_batches_takes_the_partition_offline_and_cuts_nothing() {
-    let killed = thirty(LogConfig::default());
-    let segment = files(killed.path(), "log").pop().unwrap();
-    let mut bytes = fs::read(&segment).unwrap();
-    let at = middle(&bytes);
-    bytes[at] ^= 4;
-    fs::write(&segment, &bytes).unwrap();
-    let directory = open(killed.path());
+fn a_flipped_bit_in_the_middle_of_the_journal_is_damage_and_nothing_is_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = open(folder.path());
     let log = log_of(&directory, LogConfig::default());
-    let Some(Unavailable::Offline { reason }) = log.unavailable() else { panic!("not offline") };
-    assert!(reason.contains("damaged at byte"), "{reason}");
-    assert_eq!(fs::read(&segment).unwrap(), bytes);
+    for number in 0..10 {
+        append_numbers(&log, number..number + 1);
+        directory.flush();
+    }
+    let killed = copy_of(folder.path());
+    let journal = killed.path().join("journal/00000000");
+    // in the header of the third block
+    let bytes = flip(&journal, 2 * 4096 + 40);
+    let directory = open(killed.path());
+    let reason = directory.failed().unwrap().to_string();
+    assert!(reason.contains("journal/00000000 at byte 8192") && reason.contains("is damaged"), "{reason}");
+    let log = log_of(&directory, LogConfig::default());
+    assert!(log.unavailable().is_some());
+    assert!(log.append(&common::batch_at(&["x"], NOW), common::EPOCH, NOW).is_err());
+    drop(directory);
+    assert_eq!(fs::read(&journal).unwrap(), bytes);
+}
+
+#[test]
+fn without_a_checkpoint_a_directory_with_a_journal_is_damaged() {
+    let killed = thirty(LogConfig::default(), 20);
+    for name in ["checkpoint.0", "checkpoint.1"] {
+        let path = killed.path().join(name);
+        if path.exists() {
+            fs::write(&path, [7; 100]).unwrap();
+        }
+    }
+    let directory = open(killed.path());
+    assert!(directory.failed().unwrap().to_string().contains("checkpoint.0 is damaged"));
 }
 
 #[test]
@@ -90,12 +129,9 @@ fn a_bit_that_flips_under_a_running_broker_is_seen_before_it_is_served() {
     let directory = open(folder.path());
     let log = log_of(&directory, LogConfig::default());
     append_numbers(&log, 0..30);
-    directory.flush();
+    settle(&directory);
     let segment = files(folder.path(), "log").pop().unwrap();
-    let mut bytes = fs::read(&segment).unwrap();
-    let at = middle(&bytes);
-    bytes[at] ^= 4;
-    fs::write(&segment, &bytes).unwrap();
+    flip(&segment, middle(&fs::read(&segment).unwrap()));
     assert!(log.read(Offset(0), Offset(30), 1 << 20, true, Wait::Allowed).is_err());
     assert!(matches!(log.unavailable(), Some(Unavailable::Offline { .. })));
 }
@@ -116,23 +152,30 @@ fn indexes_and_checkpoints_that_are_gone_or_wrong_change_no_answer() {
         assert_eq!(values(&log, 100), numbers(0..60), "{extension}, damage: {damage}");
         assert_eq!(log.first_at_or_after(NOW, Offset(60)).unwrap().unwrap().offset, Offset(0));
     }
-    let copy = copy_of(folder.path());
-    let partition = files(copy.path(), "log")[0].parent().unwrap().to_owned();
-    fs::write(partition.join("checkpoint"), b"nonsense").unwrap();
-    let directory = open(copy.path());
-    assert_eq!(values(&log_of(&directory, small_segments()), 100), numbers(0..60));
 }
 
 #[test]
-fn a_missing_segment_in_the_middle_is_damage() {
-    let killed = thirty(small_segments());
-    let segments = files(killed.path(), "log");
-    let partition = segments[0].parent().unwrap();
-    fs::remove_file(partition.join("checkpoint")).unwrap();
-    fs::write(&segments[1], b"").unwrap();
-    let directory = open(killed.path());
-    let log = log_of(&directory, small_segments());
-    assert!(matches!(log.unavailable(), Some(Unavailable::Offline { .. })), "{:?}", log.summary());
+fn a_missing_segment_is_damage_when_it_is_opened_or_read() {
+    let config = small_segments();
+    for which in ["first", "middle", "last"] {
+        let killed = thirty(config.clone(), 30);
+        let segments = files(killed.path(), "log");
+        let at = match which {
+            "first" => 0,
+            "middle" => 1,
+            _ => segments.len() - 1,
+        };
+        assert!(segments.len() > 2);
+        fs::remove_file(&segments[at]).unwrap();
+        let directory = open(killed.path());
+        let log = log_of(&directory, config.clone());
+        assert_eq!(log.unavailable().is_some(), which != "middle", "{which}: {:?}", log.unavailable());
+        let mut offset = 0;
+        while let Ok(read) = log.read(Offset(offset), Offset(30), 200, true, Wait::Allowed) {
+            offset = read.next_offset.0;
+        }
+        assert!(offset < 30 && matches!(log.unavailable(), Some(Unavailable::Offline { .. })), "{which}");
+    }
 }
 
 /// A broker that stopped cleanly, so that its checkpoint says how long the log was.
@@ -142,23 +185,6 @@ fn stopped() -> tempfile::TempDir {
     append_numbers(&log_of(&directory, LogConfig::default()), 0..30);
     directory.close();
     copy_of(folder.path())
-}
-
-#[test]
-fn a_flipped_bit_before_the_checkpoint_is_damage_even_without_an_index() {
-    let stopped = stopped();
-    let segment = files(stopped.path(), "log").pop().unwrap();
-    let mut bytes = fs::read(&segment).unwrap();
-    let at = middle(&bytes);
-    bytes[at] ^= 4;
-    fs::write(&segment, &bytes).unwrap();
-    for file in files(stopped.path(), "index") {
-        fs::remove_file(file).unwrap();
-    }
-    let directory = open(stopped.path());
-    let log = log_of(&directory, LogConfig::default());
-    assert!(matches!(log.unavailable(), Some(Unavailable::Offline { .. })), "{:?}", log.summary());
-    assert_eq!(fs::read(&segment).unwrap(), bytes);
 }
 
 #[test]
@@ -190,33 +216,34 @@ fn batches_before_a_roll_are_acknowledged_without_waiting_for_the_next_ones() {
 
 fn verified(path: &std::path::Path) -> Vec<kennet_log::PartitionReport> {
     let mut reports = Vec::new();
-    let fs = kennet_log::fs::RealFileSystem::new(path);
-    kennet_log::verify(&fs, path, |report| reports.push(report.clone())).unwrap();
+    let fs: Arc<dyn kennet_log::fs::FileSystem> = Arc::new(kennet_log::fs::RealFileSystem::new(path));
+    assert_eq!(kennet_log::verify(&fs, path, |report| reports.push(report.clone())).unwrap(), None);
     reports
 }
 
 #[test]
-fn verifying_reads_all_and_agrees_with_a_start() {
-    let killed = thirty(small_segments());
-    let report = verified(killed.path()).pop().unwrap();
-    assert_eq!((report.batches, report.records, report.log_end.0), (30, 30, 30));
-    assert!(report.segments > 1);
-    assert_eq!((report.topic.as_deref(), report.damage, report.unfinished_bytes), (Some("orders"), None, 0));
-    let in_use = open(killed.path());
-    let fs = kennet_log::fs::RealFileSystem::new(killed.path());
-    assert!(matches!(kennet_log::verify(&fs, killed.path(), |_| {}), Err(kennet_log::OpenError::Locked { .. })));
-    drop(in_use);
+fn verifying_reads_segments_and_journal_and_agrees_with_a_start() {
+    for in_segments in [0, 20, 30] {
+        let killed = thirty(small_segments(), in_segments);
+        let report = verified(killed.path()).pop().unwrap();
+        assert_eq!((report.batches, report.records, report.log_end.0), (30, 30, 30), "{in_segments}: {report:?}");
+        assert_eq!(report.segments > 1, in_segments > 0);
+        assert_eq!((report.topic.as_deref(), report.damage, report.unfinished_bytes), (Some("orders"), None, 0));
+        let in_use = open(killed.path());
+        let fs: Arc<dyn kennet_log::fs::FileSystem> = Arc::new(kennet_log::fs::RealFileSystem::new(killed.path()));
+        assert!(matches!(kennet_log::verify(&fs, killed.path(), |_| {}), Err(kennet_log::OpenError::Locked { .. })));
+        drop(in_use);
+    }
 }
 
 #[test]
-fn verifying_tells_an_unfinished_append_from_damage_and_changes_nothing() {
-    let killed = thirty(LogConfig::default());
+fn verifying_tells_bytes_that_never_counted_from_damage_and_changes_nothing() {
+    let killed = thirty(LogConfig::default(), 30);
     let segment = files(killed.path(), "log").pop().unwrap();
     let whole = fs::read(&segment).unwrap();
-    fs::write(&segment, &whole[..whole.len() - 5]).unwrap();
+    fs::write(&segment, [whole.as_slice(), b"half a batch"].concat()).unwrap();
     let report = verified(killed.path()).pop().unwrap();
-    assert_eq!((report.log_end, report.damage), (Offset(29), None));
-    assert!(report.unfinished_bytes > 0);
+    assert_eq!((report.log_end, report.damage, report.unfinished_bytes), (Offset(30), None, 12));
     // every byte of a batch in the middle, its offset and epoch included, which no checksum covers
     fs::write(&segment, &whole).unwrap();
     let mut places = Vec::new();

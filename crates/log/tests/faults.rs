@@ -7,11 +7,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use common::world::World;
-use common::{EPOCH, NOW, append_numbers, batch_at, log_of, numbers, small_segments, values};
+use common::{EPOCH, NOW, append_numbers, batch_at, log_of, numbers, settle, small_segments, values};
 use kennet_log::fs::sim::{SimulatedDisk, Trouble};
 use kennet_log::fs::{FileSystem, RealFileSystem, Wait};
 use kennet_log::{
-    Advance, AppendError, DataDirectory, Limits, LogConfig, LogId, PartitionLog, Progress, ReadError, Unavailable,
+    Advance, AppendError, DataDirectory, Limits, LogConfig, LogId, PartitionLog, Progress, ReadError, Rules, Unavailable,
 };
 use kennet_protocol::{Offset, PartitionIndex, TimestampMs};
 
@@ -19,48 +19,53 @@ use kennet_protocol::{Offset, PartitionIndex, TimestampMs};
 const LATER: TimestampMs = TimestampMs(NOW.0 + 10_000);
 
 fn open(disk: &SimulatedDisk) -> DataDirectory {
-    DataDirectory::open(Arc::new(disk.clone()), Path::new("/data"), Limits::default()).unwrap()
+    let limits = Limits { journal_bytes_max: Some(256 << 10), ..Limits::default() };
+    DataDirectory::open(Arc::new(disk.clone()), Path::new("/data"), limits).unwrap()
+}
+
+/// Without threads of its own, so that it makes the same calls each time.
+fn open_manual(disk: &SimulatedDisk) -> DataDirectory {
+    let limits = Limits { journal_bytes_max: Some(64 << 10), ..Limits::default() };
+    DataDirectory::open_manual(Arc::new(disk.clone()), Path::new("/data"), limits, Rules::default()).unwrap()
 }
 
 fn try_append(log: &Arc<PartitionLog>, number: usize, now: TimestampMs) -> Result<(), AppendError> {
     log.append(&batch_at(&[&number.to_string()], now), EPOCH, now).map(drop)
 }
 
-/// Whatever byte is the one too many, in the middle of a batch or of a roll.
+/// Whatever byte is the one too many, in the middle of a batch, of a roll or of an index.
 #[test]
-fn a_full_volume_takes_back_what_is_not_durable_and_recovers() {
+fn a_full_volume_refuses_appends_keeps_what_was_acknowledged_and_recovers() {
     for room in (0..2_000).step_by(37) {
         let disk = SimulatedDisk::new(1);
         let directory = open(&disk);
         let log = log_of(&directory, small_segments());
         append_numbers(&log, 0..5);
-        directory.flush();
+        settle(&directory);
         disk.set_capacity(Some(disk.used() + room));
         let mut sent = 5;
         while try_append(&log, sent, NOW).is_ok() {
-            directory.flush();
+            settle(&directory);
             sent += 1;
         }
         let refused = try_append(&log, sent, NOW).unwrap_err();
         assert!(matches!(refused, AppendError::DiskFull), "{refused}");
-        assert_eq!(directory.failed().map(|reason| reason.to_string()), None, "{room} bytes of room");
-        let durable = usize::try_from(log.durable_end().0).unwrap();
-        assert_eq!(log.log_end(), log.durable_end(), "what was not durable is taken back");
-        assert_eq!(values(&log, 300), numbers(0..durable), "readers are served all the while");
-        assert!(log.generation() > 0, "who waits can see that it was taken back");
+        assert_eq!(directory.failed(), None, "{room} bytes of room");
+        assert_eq!(log.durable_end(), log.log_end(), "what was taken is durable: the journal has its space");
+        assert_eq!(values(&log, 300), numbers(0..sent), "readers are served all the while");
         disk.set_capacity(None);
-        try_append(&log, durable, LATER).unwrap();
-        append_numbers(&log, durable + 1..durable + 20);
-        directory.flush();
-        assert_eq!(values(&log, 300), numbers(0..durable + 20), "{room} bytes of room");
+        try_append(&log, sent, LATER).unwrap();
+        append_numbers(&log, sent + 1..sent + 20);
+        settle(&directory);
+        assert_eq!(values(&log, 300), numbers(0..sent + 20), "{room} bytes of room");
         drop(directory);
         let directory = open(&disk);
-        assert_eq!(values(&log_of(&directory, small_segments()), 300), numbers(0..durable + 20));
+        assert_eq!(values(&log_of(&directory, small_segments()), 300), numbers(0..sent + 20));
     }
 }
 
-/// A log of 60 records on a volume that has not a single byte left.
-fn full() -> (SimulatedDisk, DataDirectory, Arc<PartitionLog>) {
+/// A log of some more than 60 records on a volume that has not a single byte left; and how many they are.
+fn full() -> (SimulatedDisk, DataDirectory, Arc<PartitionLog>, usize) {
     let disk = SimulatedDisk::new(1);
     disk.create_directory(Path::new("/data")).unwrap();
     disk.sync_directory(Path::new("/")).unwrap();
@@ -68,37 +73,39 @@ fn full() -> (SimulatedDisk, DataDirectory, Arc<PartitionLog>) {
     let config = LogConfig { retention_bytes: Some(1_500), ..small_segments() };
     let log = log_of(&directory, config);
     append_numbers(&log, 0..60);
-    directory.flush();
+    settle(&directory);
     disk.set_capacity(Some(disk.used()));
-    while try_append(&log, 60, NOW).is_ok() {
-        directory.flush();
+    let mut sent = 60;
+    while try_append(&log, sent, NOW).is_ok() {
+        settle(&directory);
+        sent += 1;
     }
-    (disk, directory, log)
+    (disk, directory, log, sent)
 }
 
 #[test]
 fn records_can_be_deleted_from_a_volume_without_a_byte_of_room() {
-    let (disk, directory, log) = full();
+    let (disk, directory, log, sent) = full();
     let used = disk.used();
-    log.delete_records(Offset(40), log.durable_end()).unwrap();
+    log.delete_records(Offset(40), log.durable_end(), NOW).unwrap();
     assert_eq!(log.log_start(), Offset(40));
     assert!(disk.used() < used, "segments went");
     drop(directory);
     disk.restart();
     let directory = open(&disk);
-    assert_eq!(values(&log_of(&directory, small_segments()), 300), numbers(40..60));
+    assert_eq!(values(&log_of(&directory, small_segments()), 300), numbers(40..sent));
 }
 
 #[test]
 fn retention_makes_room_on_a_volume_without_a_byte_of_room() {
-    let (disk, directory, log) = full();
+    let (disk, directory, log, sent) = full();
     assert!(log.apply_retention(log.durable_end(), NOW).unwrap() > 0);
     let start = usize::try_from(log.log_start().0).unwrap();
     assert!(start > 0);
     drop(directory);
     disk.restart();
     let directory = open(&disk);
-    assert_eq!(values(&log_of(&directory, small_segments()), 300), numbers(start..60));
+    assert_eq!(values(&log_of(&directory, small_segments()), 300), numbers(start..sent));
 }
 
 /// EIO at each call of the life of a log: the directory either fails for good, or the call was one that costs only space or time.
@@ -110,12 +117,13 @@ fn a_broken_disk_is_final_and_what_was_acknowledged_is_there_after_a_restart() {
             world.disk.plan(call, Trouble::InputOutput);
         }
         for number in 0..30 {
-            world.append_round(1 + number % 3);
-            if number % 7 == 5 {
-                world.roll(number % 2);
-            }
-            if number % 7 == 6 {
-                world.delete_records(number % 2);
+            world.append_some(1 + number % 3);
+            world.flush();
+            match number % 7 {
+                3 => world.directory.fill(),
+                5 => world.roll(number % 2),
+                6 => world.delete_records(number % 2),
+                _ => {}
             }
         }
         let calls = world.disk.calls();
@@ -129,32 +137,62 @@ fn a_broken_disk_is_final_and_what_was_acknowledged_is_there_after_a_restart() {
 }
 
 #[test]
-fn a_failed_sync_is_never_tried_again() {
+fn a_failed_write_of_the_journal_is_never_tried_again() {
     let disk = SimulatedDisk::new(2);
-    let directory = open(&disk);
+    let directory = open_manual(&disk);
     let log = log_of(&directory, small_segments());
     append_numbers(&log, 0..3);
     directory.flush();
-    // the write, then its sync
-    disk.plan(disk.calls() + 2, Trouble::InputOutput);
+    disk.plan(disk.calls() + 1, Trouble::InputOutput);
     try_append(&log, 3, NOW).unwrap();
     directory.flush();
     assert!(matches!(directory.failed(), Some(Unavailable::DirectoryFailed { .. })));
     assert_eq!(log.durable_end(), Offset(3));
+    nothing_is_written_any_more(&disk, &directory, &log);
+}
+
+#[test]
+fn a_failed_sync_of_segments_is_never_tried_again() {
+    let life = |broken: Option<u64>| {
+        let disk = SimulatedDisk::new(2);
+        let directory = open_manual(&disk);
+        let log = log_of(&directory, small_segments());
+        append_numbers(&log, 0..30);
+        directory.flush();
+        let first = disk.calls();
+        if let Some(call) = broken {
+            disk.plan(first + call, Trouble::InputOutput);
+        }
+        directory.fill();
+        if broken.is_some() && directory.failed().is_some() {
+            nothing_is_written_any_more(&disk, &directory, &log);
+        } else {
+            assert!(broken.is_none(), "call {broken:?} failed, and the directory did not");
+        }
+        disk.calls() - first
+    };
+    for call in 1..=life(None) {
+        life(Some(call));
+    }
+}
+
+fn nothing_is_written_any_more(disk: &SimulatedDisk, directory: &DataDirectory, log: &Arc<PartitionLog>) {
     let calls = disk.calls();
-    assert!(matches!(try_append(&log, 3, LATER), Err(AppendError::Unavailable(_))));
+    assert!(matches!(try_append(log, 3, LATER), Err(AppendError::Unavailable(_))));
     directory.flush();
+    directory.fill();
     directory.close();
     assert_eq!(disk.calls(), calls, "nothing is written any more");
 }
 
-/// Counts what the flusher reports of logs that it could not write.
+/// Notes what is reported of logs that can't be used any more.
 #[derive(Default)]
 struct Dropped(Mutex<Vec<LogId>>);
 
 impl Progress for Dropped {
     fn durable(&self, _: &[Advance]) {}
-    fn taken_back(&self, _: &[Arc<PartitionLog>]) {}
+    fn room(&self) {}
+    fn full(&self, _: bool) {}
     fn dropped(&self, logs: &[Arc<PartitionLog>]) {
         self.0.lock().unwrap().extend(logs.iter().map(|log| log.id().clone()));
     }
@@ -170,9 +208,9 @@ fn whoever_waits_for_a_log_that_goes_offline_is_told() {
     directory.set_progress(Arc::downgrade(&(Arc::clone(&dropped) as Arc<dyn Progress>)));
     let log = log_of(&directory, LogConfig::default());
     append_numbers(&log, 0..3);
-    directory.flush();
+    settle(&directory);
     disk.hold();
-    // another log keeps the flusher busy, so that ours is still pending when its damage is found
+    // another log keeps the journal busy, so that ours is still pending when its damage is found
     let other = LogId { partition: PartitionIndex(1), ..log.id().clone() };
     let other = directory.open_log(&other, "orders", LogConfig::default(), NOW);
     append_numbers(&other, 0..1);
@@ -197,7 +235,7 @@ fn reading_while_records_are_deleted_finds_no_damage() {
     let directory = DataDirectory::open(fs, folder.path(), limits).unwrap();
     let log = log_of(&directory, small_segments());
     append_numbers(&log, 0..20);
-    directory.flush();
+    settle(&directory);
     std::thread::scope(|scope| {
         for reader in 0..2 {
             let log = &log;
@@ -214,8 +252,11 @@ fn reading_while_records_are_deleted_finds_no_damage() {
         for number in 20..2_000 {
             append_numbers(&log, number..number + 1);
             if number % 10 == 0 {
+                if number % 30 == 0 {
+                    settle(&directory);
+                }
                 directory.flush();
-                log.delete_records(Offset(log.durable_end().0 - 5), log.durable_end()).unwrap();
+                log.delete_records(Offset(log.durable_end().0 - 5), log.durable_end(), NOW).unwrap();
             }
         }
     });

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::{
     EPOCH, NOW, append, append_numbers, batch_at, copy_of, files, log_id, log_of, numbers, open, produced,
-    small_segments, values, values_from,
+    settle, small_segments, values, values_from,
 };
 use kennet_log::fs::Wait;
 use kennet_log::{AppendError, LogConfig, ReadError, Unavailable};
@@ -19,7 +19,7 @@ fn what_is_appended_is_read_back_in_order() {
     let directory = open(folder.path());
     let log = log_of(&directory, small_segments());
     append_numbers(&log, 0..100);
-    directory.flush();
+    settle(&directory);
     assert_eq!(log.durable_end(), Offset(100));
     for bytes_max in [1, 200, 500, 1 << 20] {
         assert_eq!(values(&log, bytes_max), numbers(0..100), "{bytes_max} bytes a read");
@@ -33,7 +33,7 @@ fn nothing_is_readable_before_it_is_durable() {
     let directory = open(folder.path());
     let log = log_of(&directory, small_segments());
     append_numbers(&log, 0..10);
-    directory.flush();
+    settle(&directory);
     let read = log.read(Offset(4), Offset(6), 1 << 20, true, Wait::Allowed).unwrap();
     assert_eq!(read.next_offset, Offset(6));
 }
@@ -45,7 +45,7 @@ fn a_read_in_the_middle_of_a_batch_gives_the_whole_batch() {
     let log = log_of(&directory, small_segments());
     append(&log, &["a", "b", "c"]);
     append(&log, &["d"]);
-    directory.flush();
+    settle(&directory);
     let read = log.read(Offset(1), Offset(4), 1, true, Wait::Allowed).unwrap();
     assert_eq!(read.next_offset, Offset(3));
     assert_eq!(values_from(&log, Offset(1), 1), ["b", "c", "d"]);
@@ -57,7 +57,7 @@ fn a_batch_above_the_limit_is_read_only_if_one_is_wanted() {
     let directory = open(folder.path());
     let log = log_of(&directory, small_segments());
     append(&log, &["a"]);
-    directory.flush();
+    settle(&directory);
     assert_eq!(log.read(Offset(0), Offset(1), 10, false, Wait::Allowed).unwrap().bytes, 0);
     assert!(log.read(Offset(0), Offset(1), 10, true, Wait::Allowed).unwrap().bytes > 10);
 }
@@ -68,7 +68,7 @@ fn offsets_outside_of_the_log_are_refused() {
     let directory = open(folder.path());
     let log = log_of(&directory, small_segments());
     append_numbers(&log, 0..3);
-    directory.flush();
+    settle(&directory);
     for offset in [-1, 4] {
         let error = log.read(Offset(offset), Offset(3), 100, true, Wait::Allowed).unwrap_err();
         assert!(matches!(error, ReadError::OutOfRange { .. }), "{offset}: {error}");
@@ -81,7 +81,7 @@ fn a_log_without_records_has_no_files() {
     let folder = tempfile::tempdir().unwrap();
     let directory = open(folder.path());
     let log = log_of(&directory, small_segments());
-    directory.flush();
+    settle(&directory);
     assert_eq!(log.log_end(), Offset(0));
     assert_eq!(std::fs::read_dir(folder.path().join("topics")).unwrap().count(), 0);
 }
@@ -103,7 +103,7 @@ fn the_first_record_at_or_after_a_time_is_found() {
     for second in 0..60 {
         log.append(&batch_at(&["x", "y"], TimestampMs(NOW.0 + second * 1_000)), EPOCH, NOW).unwrap();
     }
-    directory.flush();
+    settle(&directory);
     let at = |time: i64| log.first_at_or_after(TimestampMs(NOW.0 + time), log.durable_end()).unwrap();
     assert_eq!(at(-5).unwrap().offset, Offset(0));
     assert_eq!(at(30_000).unwrap().offset, Offset(60));
@@ -125,7 +125,7 @@ fn a_look_up_reads_compressed_records_and_gives_up_on_a_bomb() {
         builder.push(time(1), None, Some(b"x"), &[]);
         log.append(&Batch::parse(&builder.build().unwrap()).unwrap(), EPOCH, NOW).unwrap();
     }
-    directory.flush();
+    settle(&directory);
     let at = |time: i64| log.first_at_or_after(TimestampMs(NOW.0 + time), log.durable_end()).unwrap().unwrap();
     assert_eq!((at(1).offset, at(1).timestamp.0), (Offset(1), NOW.0 + 1));
     assert_eq!(at(10_000).offset, Offset(2), "found before the payload is too long");
@@ -138,7 +138,7 @@ fn a_broker_that_sets_timestamps_sets_them_in_the_stored_batch() {
     let directory = open(folder.path());
     let log = log_of(&directory, LogConfig { log_append_time: true, ..small_segments() });
     let appended = log.append(&batch_at(&["x"], TimestampMs(5)), EPOCH, NOW).unwrap();
-    directory.flush();
+    settle(&directory);
     assert_eq!(appended.log_append_time, Some(NOW));
     assert_eq!(log.newest_timestamp(Offset(1)).unwrap().unwrap().timestamp, NOW);
 }
@@ -167,7 +167,7 @@ fn sequences_are_known_again_after_a_clean_stop_and_after_a_kill() {
     for batch in &batches {
         log.append(batch, EPOCH, NOW).unwrap();
     }
-    directory.flush();
+    settle(&directory);
     let killed = copy_of(folder.path());
     directory.close();
     for path in [folder.path().to_owned(), killed.path().to_owned()] {
@@ -192,7 +192,7 @@ fn leader_epochs_answer_where_they_ended_also_after_a_restart() {
     for epoch in [1, 1, 4] {
         log.append(&batch_at(&["x"], NOW), LeaderEpoch(epoch), NOW).unwrap();
     }
-    directory.flush();
+    settle(&directory);
     let expected = [
         (1, Some((LeaderEpoch(1), Offset(2)))),
         (2, Some((LeaderEpoch(1), Offset(2)))),
@@ -214,11 +214,11 @@ fn deleted_records_stay_deleted() {
     let directory = open(folder.path());
     let log = log_of(&directory, small_segments());
     append_numbers(&log, 0..100);
-    directory.flush();
+    settle(&directory);
     let segments = files(folder.path(), "log").len();
-    assert_eq!(log.delete_records(Offset(55), Offset(100)).unwrap(), Offset(55));
-    assert_eq!(log.delete_records(Offset(10), Offset(100)).unwrap(), Offset(55));
-    assert!(log.delete_records(Offset(101), Offset(100)).is_err());
+    assert_eq!(log.delete_records(Offset(55), Offset(100), NOW).unwrap(), Offset(55));
+    assert_eq!(log.delete_records(Offset(10), Offset(100), NOW).unwrap(), Offset(55));
+    assert!(log.delete_records(Offset(101), Offset(100), NOW).is_err());
     assert!(files(folder.path(), "log").len() < segments);
     let killed = copy_of(folder.path());
     let directory_again = open(killed.path());
@@ -236,7 +236,7 @@ fn retention_by_size_keeps_at_least_so_many_bytes() {
     let config = LogConfig { retention_bytes: Some(3_000), ..small_segments() };
     let log = log_of(&directory, config);
     append_numbers(&log, 0..200);
-    directory.flush();
+    settle(&directory);
     assert!(log.apply_retention(Offset(200), NOW).unwrap() > 0);
     let summary = log.summary();
     assert!((3_000..4_100).contains(&summary.size_bytes), "{summary:?}");
@@ -250,12 +250,12 @@ fn retention_by_time_also_empties_the_active_segment() {
     let config = LogConfig { retention_age: Some(Duration::from_secs(60)), ..small_segments() };
     let log = log_of(&directory, config.clone());
     append_numbers(&log, 0..50);
-    directory.flush();
+    settle(&directory);
     let soon = TimestampMs(NOW.0 + 59_000);
     assert_eq!(log.apply_retention(Offset(50), soon).unwrap(), 0);
     let later = TimestampMs(NOW.0 + 61_000);
     log.apply_retention(Offset(50), later).unwrap();
-    directory.flush();
+    settle(&directory);
     log.apply_retention(Offset(50), later).unwrap();
     assert_eq!((log.log_start(), log.log_end()), (Offset(50), Offset(50)));
     let killed = copy_of(folder.path());
@@ -263,7 +263,7 @@ fn retention_by_time_also_empties_the_active_segment() {
     let log = log_of(&directory, config);
     assert_eq!((log.log_start(), log.log_end()), (Offset(50), Offset(50)));
     append_numbers(&log, 50..52);
-    directory.flush();
+    settle(&directory);
     assert_eq!(values(&log, 300), numbers(50..52));
 }
 
@@ -273,7 +273,7 @@ fn retention_waits_for_the_high_watermark() {
     let directory = open(folder.path());
     let log = log_of(&directory, LogConfig { retention_bytes: Some(0), ..small_segments() });
     append_numbers(&log, 0..100);
-    directory.flush();
+    settle(&directory);
     log.apply_retention(Offset(20), NOW).unwrap();
     assert!(log.log_start() <= Offset(20));
 }
@@ -284,7 +284,7 @@ fn a_deleted_topic_leaves_nothing_and_takes_nothing() {
     let directory = open(folder.path());
     let log = log_of(&directory, small_segments());
     append_numbers(&log, 0..100);
-    directory.flush();
+    settle(&directory);
     directory.delete_topic(log_id().topic_id).unwrap();
     assert_eq!(std::fs::read_dir(folder.path().join("topics")).unwrap().count(), 0);
     let error = log.append(&batch_at(&["x"], NOW), EPOCH, NOW).unwrap_err();
@@ -300,6 +300,6 @@ fn a_segment_is_closed_when_its_first_record_is_old() {
     for second in [0, 5, 11, 12] {
         log.append(&batch_at(&["x"], TimestampMs(NOW.0 + second * 1_000)), EPOCH, NOW).unwrap();
     }
-    directory.flush();
+    settle(&directory);
     assert_eq!(log.summary().segments, 2);
 }

@@ -29,10 +29,6 @@ pub(crate) struct Replayed {
     pub(crate) used: Vec<UsedSlot>,
     /// All others.
     pub(crate) free: Vec<u32>,
-    /// The open count of the last block.
-    pub(crate) open_count: u64,
-    /// Blocks that were read.
-    pub(crate) blocks: u64,
     /// What is wrong: entries that were durable can't be read. Nothing may be written then.
     pub(crate) damage: Option<String>,
 }
@@ -41,7 +37,7 @@ impl Replayed {
     /// Of a journal that can't be read.
     pub(crate) fn nothing(anchor: Place) -> Self {
         let used = vec![UsedSlot { start: anchor, last_started: 0 }];
-        Self { end: anchor, used, free: Vec::new(), open_count: 0, blocks: 0, damage: None }
+        Self { end: anchor, used, free: Vec::new(), damage: None }
     }
 }
 
@@ -61,7 +57,6 @@ struct Replay<'a, F> {
     /// The entry that has started and not ended.
     partial: Option<BytesMut>,
     used: Vec<UsedSlot>,
-    blocks: u64,
 }
 
 /// Reads all entries from `anchor` on.
@@ -92,12 +87,11 @@ pub(crate) fn replay(
         open_count: 0,
         partial: None,
         used: vec![UsedSlot { start: anchor, last_started: anchor.first_entry.saturating_sub(1) }],
-        blocks: 0,
     };
     let (end, damage) = replay.run(anchor)?;
     let is_free = |slot: &&Slot| replay.used.iter().all(|used| used.start.slot != slot.number);
     let free = replay.slots.iter().filter(is_free).map(|slot| slot.number).collect();
-    Ok(Replayed { end, free, open_count: replay.open_count, blocks: replay.blocks, used: replay.used, damage })
+    Ok(Replayed { end, free, used: replay.used, damage })
 }
 
 impl<F: FnMut(u64, Entry)> Replay<'_, F> {
@@ -117,7 +111,6 @@ impl<F: FnMut(u64, Entry)> Replay<'_, F> {
                 Ok(next_entry) => next_entry,
                 Err(error) => return Ok((end, Some(format!("{} is damaged: {error}", self.describe(place))))),
             };
-            self.blocks += 1;
             if let Some(used) = self.used.last_mut() {
                 used.last_started = next_entry - 1;
             }

@@ -122,7 +122,7 @@ impl World {
 
 fn found_nothing() -> Replayed {
     let used = vec![super::ledger::UsedSlot { start: start(), last_started: 0 }];
-    Replayed { end: start(), used, free: vec![1, 2], open_count: 0, blocks: 0, damage: None }
+    Replayed { end: start(), used, free: vec![1, 2], damage: None }
 }
 
 fn writer(disk: &SimulatedDisk, found: &Replayed, opens: u64) -> (Writer<()>, Arc<Mutex<Ledger>>) {

@@ -30,6 +30,17 @@ pub(crate) struct RecoveredLog {
     pub(crate) entries: Vec<(u64, Entry)>,
 }
 
+impl RecoveredLog {
+    /// The first offset that can be read.
+    pub(crate) fn log_start(&self) -> Offset {
+        let starts = self.entries.iter().filter_map(|(_, entry)| match entry {
+            Entry::LogStart { offset, .. } => Some(*offset),
+            _ => None,
+        });
+        starts.fold(self.checkpoint.log_start, Offset::max)
+    }
+}
+
 /// Why a log could not be opened.
 #[derive(Debug, thiserror::Error)]
 enum RecoveryError {
@@ -52,14 +63,10 @@ impl PartitionLog {
         config: LogConfig,
         now: TimestampMs,
     ) -> Arc<Self> {
+        let log_start = found.log_start();
         let RecoveredLog { checkpoint, entries } = found;
         let (id, topic, number) = (checkpoint.id.clone(), checkpoint.topic.clone(), checkpoint.number);
         let directory = layout::partition(shared.root(), id.topic_id, id.partition);
-        let last_start = entries.iter().rev().find_map(|(_, entry)| match entry {
-            Entry::LogStart { offset, .. } => Some(*offset),
-            _ => None,
-        });
-        let log_start = last_start.unwrap_or(Offset(0)).max(checkpoint.log_start);
         let segments = segments(shared.fs(), &directory, &checkpoint, log_start, shared.rules().unknown_bytes_are_cut);
         let mut state = State::empty(config);
         state.number = Some(number);
@@ -164,13 +171,7 @@ fn segments(
     log_start: Offset,
     cuts: bool,
 ) -> Result<Vec<Arc<Segment>>, RecoveryError> {
-    let mut found = Vec::new();
-    for entry in fs.list(directory)? {
-        if let Some(base) = layout::segment_base(&entry.name) {
-            found.push((base, entry.length));
-        }
-    }
-    found.sort_unstable();
+    let mut found = layout::segments(fs, directory)?;
     let last = checkpoint.last;
     let known = found.partition_point(|(base, _)| last.is_some_and(|last| *base <= last.base));
     if cuts {

@@ -18,7 +18,8 @@ pub(crate) const EPOCH: LeaderEpoch = LeaderEpoch(3);
 
 pub(crate) fn open(path: &Path) -> DataDirectory {
     let fs = Arc::new(RealFileSystem::new(path));
-    DataDirectory::open(fs, path, Limits::default()).unwrap()
+    let limits = Limits { journal_bytes_max: Some(1 << 20), ..Limits::default() };
+    DataDirectory::open(fs, path, limits).unwrap()
 }
 
 pub(crate) fn log_id() -> LogId {
@@ -64,6 +65,12 @@ pub(crate) fn append_numbers(log: &Arc<PartitionLog>, numbers: std::ops::Range<u
     for number in numbers {
         append(log, &[&number.to_string()]);
     }
+}
+
+/// Makes everything durable and moves it to segments.
+pub(crate) fn settle(directory: &DataDirectory) {
+    directory.flush();
+    directory.fill();
 }
 
 /// All values from the log's start to its durable end, read in pieces of `bytes_max`.
