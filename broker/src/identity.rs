@@ -13,7 +13,7 @@ use crate::start_error::StartError;
 
 /// The format of everything in the data directory. Formats may change without migration before version 0.1.0. 2: a group's records are in the
 /// partition in which Kafka has them, also where the hash of its name is negative.
-pub(crate) const FORMAT_VERSION: u32 = 2;
+pub(crate) const FORMAT_VERSION: u32 = 3;
 /// The file has four short fields.
 const BYTES_MAX: usize = 4096;
 

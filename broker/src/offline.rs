@@ -4,9 +4,10 @@
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use kennet_contract::ExitCode;
-use kennet_log::fs::RealFileSystem;
+use kennet_log::fs::{FileSystem, RealFileSystem};
 use kennet_log::{Dumped, DumpedIndex, IndexKind, PartitionReport, dump, dump_index, verify};
 use kennet_protocol::record::{Batch, Record};
 
@@ -44,6 +45,16 @@ pub enum OfflineError {
         damaged: usize,
         /// Of how many.
         partitions: usize,
+    },
+    /// Damage of what all partitions share.
+    #[error(
+        "{path} is damaged as a whole: {damage}. A broker uses nothing of it; what the lines above say is incomplete, and nothing was changed"
+    )]
+    Shared {
+        /// The directory.
+        path: std::path::PathBuf,
+        /// What is damaged.
+        damage: String,
     },
     /// The file can't be read.
     #[error("cannot dump {path}: {source}")]
@@ -92,9 +103,11 @@ impl OfflineError {
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Verify(_) | Self::NoDirectory { .. } | Self::Identity(_) | Self::Damaged { .. } => {
-                ExitCode::DataDirectory
-            }
+            Self::Verify(_)
+            | Self::NoDirectory { .. }
+            | Self::Identity(_)
+            | Self::Damaged { .. }
+            | Self::Shared { .. } => ExitCode::DataDirectory,
             Self::Dump { .. } | Self::UnknownFile { .. } | Self::DamagedIndex { .. } | Self::NotWhole { .. } => {
                 ExitCode::Failed
             }
@@ -111,18 +124,21 @@ pub fn verify_directory(directory: &Path, out: &mut impl Write) -> Result<(), Of
     if !directory.join("identity.json").is_file() {
         return Err(OfflineError::NoDirectory { path: directory.to_owned() });
     }
-    let fs = RealFileSystem::new(directory);
+    let fs: Arc<dyn FileSystem> = Arc::new(RealFileSystem::new(directory));
     // what is whole in one format may be wrong in another
-    Identity::read(&fs, directory).map_err(OfflineError::Identity)?;
+    Identity::read(fs.as_ref(), directory).map_err(OfflineError::Identity)?;
     let (mut partitions, mut damaged) = (0, 0);
     let mut said = Ok(());
-    verify(&fs, directory, |report| {
+    let shared = verify(&fs, directory, |report| {
         partitions += 1;
         damaged += usize::from(report.damage.is_some());
         if said.is_ok() {
             said = write_report(report, out);
         }
     })?;
+    if let Some(damage) = shared {
+        return Err(OfflineError::Shared { path: directory.to_owned(), damage });
+    }
     if damaged > 0 {
         return Err(OfflineError::Damaged { path: directory.to_owned(), damaged, partitions });
     }

@@ -81,7 +81,7 @@ pub async fn start(
     std::fs::create_dir_all(&root).map_err(io)?;
     let memory = config.memory_bytes.unwrap_or_else(system::memory_limit);
     let fs: Arc<dyn FileSystem> = Arc::new(RealFileSystem::new(&root));
-    let limits = Limits { pending_bytes_max: usize::try_from(memory / 4).unwrap_or(64 << 20), ..Limits::default() };
+    let limits = Limits { memory_bytes_max: usize::try_from(memory / 4).unwrap_or(64 << 20), ..Limits::default() };
     // the lock comes first: nothing is read or written in a directory that another process has
     let directory = Arc::new(DataDirectory::open(Arc::clone(&fs), &root, limits)?);
     let identity = Identity::open(fs.as_ref(), &root, config.cluster_id, config.id())?;
@@ -94,7 +94,7 @@ pub async fn start(
     let endpoints = management::Endpoints::bind(&mut config, &ready)?;
     if image.broker(BrokerId(config.id())).is_none() && log.committed_offset() < 0 {
         // an empty cluster formed over somebody's records would lose them
-        match directory.topics_found().len() {
+        match directory.topics_found().map_err(io)?.len() {
             0 => {}
             topics => return Err(StartError::MetadataLost { path: root, topics }),
         }

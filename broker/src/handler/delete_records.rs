@@ -11,6 +11,7 @@ use kennet_protocol::messages::delete_records::{
 use kennet_protocol::{ErrorCode, Offset, Uuid};
 
 use crate::broker::{Broker, Session};
+use crate::clock;
 use crate::partition::Partition;
 
 /// The log end, as clients write it.
@@ -57,7 +58,7 @@ async fn delete(
 ) -> Result<Offset, ErrorCode> {
     let high_watermark = partition.high_watermark();
     let offset = if wanted.offset.0 == HIGH_WATERMARK { high_watermark } else { wanted.offset };
-    let job = move || partition.log.delete_records(offset, high_watermark);
+    let job = move || partition.log.delete_records(offset, high_watermark, clock::now());
     match broker.reads.run(job).await {
         Err(_) => Err(ErrorCode::RequestTimedOut),
         Ok(result) => result.map_err(|error| code(&error)),

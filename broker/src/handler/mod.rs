@@ -153,7 +153,7 @@ async fn answer(
     Ok(match header.api_key {
         ApiKey::ApiVersions => now!(api_versions),
         ApiKey::Metadata => now!(await metadata),
-        ApiKey::Produce => produce::handle(broker, header, decode(body, version)?),
+        ApiKey::Produce => produce::handle(broker, header, decode(body, version)?).await,
         ApiKey::Fetch => {
             let (response, charge) = fetch::handle(broker, session, decode(body, version)?, version).await;
             match encode(header, &response) {

@@ -51,14 +51,14 @@ enum ProduceError {
     Append(#[from] AppendError),
 }
 
-pub(super) fn handle(broker: &Arc<Broker>, header: &RequestHeader, mut request: ProduceRequest) -> Reply {
+pub(super) async fn handle(broker: &Arc<Broker>, header: &RequestHeader, mut request: ProduceRequest) -> Reply {
     keep_last_entries(&mut request);
     let version = header.api_version;
     let image = broker.controller.image();
     let now = clock::now();
     let mut topics = Vec::with_capacity(request.topic_data.len());
     for data in &request.topic_data {
-        let parts = append_topic(broker, &image, &request, data, version, now);
+        let parts = append_topic(broker, &image, &request, data, version, now).await;
         topics.push((data.name.clone(), data.topic_id, parts));
     }
     if request.acks == 0 {
@@ -80,7 +80,7 @@ pub(super) fn handle(broker: &Arc<Broker>, header: &RequestHeader, mut request: 
     }
     let header = RequestHeader::clone(header);
     // the timeout is for replicas (acks=-1) only; with acks=1 Kafka answers when its own append is done, however long that takes
-    let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+    let timeout = request_timeout(&request);
     let timeout = (request.acks == -1).then_some(timeout);
     Reply::Later(Box::pin(async move {
         let deadline = timeout.map(|timeout| tokio::time::Instant::now() + timeout);
@@ -122,7 +122,7 @@ fn answer(header: &RequestHeader, response: &ProduceResponse) -> Vec<Bytes> {
     }
 }
 
-fn append_topic(
+async fn append_topic(
     broker: &Broker,
     image: &Image,
     request: &ProduceRequest,
@@ -144,11 +144,25 @@ fn append_topic(
         };
         append_partition(broker, image, request.acks, topic, rules, partition, now)
     };
-    let part = |partition: &PartitionProduceData| match append(partition) {
-        Ok((appended, wait)) => accepted(partition, &appended, wait),
-        Err(error) => refused(partition, &error),
-    };
-    data.partition_data.iter().map(part).collect()
+    let mut parts = Vec::with_capacity(data.partition_data.len());
+    for partition in &data.partition_data {
+        // a disk that is behind slows the sender down: its connection is not read meanwhile
+        let appended = broker.partitions.when_there_is_room(request_timeout(request), || append(partition), is_busy);
+        parts.push(match appended.await {
+            Ok((appended, wait)) => accepted(partition, &appended, wait),
+            Err(error) => refused(partition, &error),
+        });
+    }
+    parts
+}
+
+fn is_busy(error: &ProduceError) -> bool {
+    matches!(error, ProduceError::Append(AppendError::Busy { .. }))
+}
+
+/// How long an append may wait for room.
+fn request_timeout(request: &ProduceRequest) -> Duration {
+    Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0))
 }
 
 fn check_request(request: &ProduceRequest) -> Result<(), ProduceError> {
@@ -287,9 +301,9 @@ fn code(error: &ProduceError) -> ErrorCode {
         ProduceError::Append(error) => match error {
             AppendError::OldProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
             AppendError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
-            AppendError::DiskFull | AppendError::Busy { .. } | AppendError::Unavailable(_) => {
-                ErrorCode::KafkaStorageError
-            }
+            AppendError::TooLarge { .. } => ErrorCode::MessageTooLarge,
+            AppendError::Busy { .. } => ErrorCode::RequestTimedOut,
+            AppendError::DiskFull | AppendError::Unavailable(_) => ErrorCode::KafkaStorageError,
         },
     }
 }

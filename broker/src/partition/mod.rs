@@ -73,14 +73,9 @@ impl Partition {
         let appended = self.log.append(batch, self.leader_epoch(), now)?;
         let mut waiters = self.lock();
         let wait = waiters.wait_for(appended.end_offset, self.high_watermark());
-        // Batches may have been taken back since (the volume is full), and their offsets given to others: then the watermark says nothing
-        // about ours, nor about the batch that ours repeats. Or the log is gone or offline, and those who waited were told already.
-        // Looked at after the watermark was read and the waiter registered, so that either we see it or the waiter is failed.
-        let lost = if self.log.generation() == appended.generation {
-            self.log.unavailable().filter(|_| matches!(wait, AckWait::Pending(_))).map(AckError::from)
-        } else {
-            Some(AckError::Storage { reason: "the volume is full".into() })
-        };
+        // The log may be gone or offline since, and those who waited were told already. Looked at after the watermark was read and the
+        // waiter registered, so that either we see it or the waiter is failed.
+        let lost = self.log.unavailable().filter(|_| matches!(wait, AckWait::Pending(_))).map(AckError::from);
         drop(waiters);
         Ok((appended, lost.map_or(wait, AckWait::Failed)))
     }
@@ -110,7 +105,6 @@ impl Partition {
 
     /// The log can't be used any more: fails everybody who waits, with the log's reason.
     pub(crate) fn fail_dropped(&self) {
-        // batches of an older generation were dropped; those who wait for them were told when they were taken back
         if let Some(reason) = self.log.unavailable() {
             self.fail(&reason.into());
         }

@@ -1,10 +1,12 @@
 //! All partitions of this broker, kept in step with committed metadata.
 //!
 //! A commit is answered after its partitions are open here, so a client that was told of a topic can use it. The completion task takes what
-//! the log's flusher made durable and moves high watermarks; it is the only one that does.
+//! the journal made durable and moves high watermarks; it is the only one that does.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use hashbrown::HashMap;
 use kennet_contract::config_keys::Configs;
@@ -24,14 +26,15 @@ pub(crate) struct Partitions {
     file_configs: BTreeMap<String, String>,
     directory: Arc<DataDirectory>,
     by_id: RwLock<HashMap<LogId, Arc<Partition>>>,
-    /// What the flusher reported and the completion task has not taken.
+    /// What the journal reported and the completion task has not taken.
     reported: Mutex<Vec<Report>>,
     report: Notify,
+    /// Appends that were refused because too much waits for the disk may be tried again.
+    room: Notify,
 }
 
 enum Report {
     Durable(LogId, Offset),
-    TakenBack(LogId),
     Dropped(LogId),
     Failed(Arc<str>),
 }
@@ -49,6 +52,7 @@ impl Partitions {
             by_id: RwLock::default(),
             reported: Mutex::default(),
             report: Notify::new(),
+            room: Notify::new(),
         });
         let progress: std::sync::Weak<dyn Progress> = Arc::downgrade(&(Arc::clone(&partitions) as Arc<dyn Progress>));
         directory.set_progress(progress);
@@ -94,7 +98,31 @@ impl Partitions {
         }
     }
 
-    /// Moves watermarks and completes waiters as the flusher reports, for ever.
+    /// Tries an append until it is no longer refused because too much waits for the disk, or `timeout` is over; then the refusal is the answer.
+    pub(crate) async fn when_there_is_room<T, E>(
+        &self,
+        timeout: Duration,
+        append: impl Fn() -> Result<T, E>,
+        is_busy: impl Fn(&E) -> bool,
+    ) -> Result<T, E> {
+        let mut deadline = None;
+        loop {
+            let mut room = pin!(self.room.notified());
+            // before the attempt, so that no room is missed in between
+            room.as_mut().enable();
+            match append() {
+                Err(error) if is_busy(&error) => {
+                    let deadline = *deadline.get_or_insert_with(|| tokio::time::Instant::now() + timeout);
+                    if tokio::time::timeout_at(deadline, room).await.is_err() {
+                        return Err(error);
+                    }
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Moves watermarks and completes waiters as the journal reports, for ever.
     pub(crate) async fn complete(self: Arc<Self>) {
         loop {
             self.report.notified().await;
@@ -110,11 +138,6 @@ impl Partitions {
             Report::Durable(id, end) => {
                 if let Some(partition) = self.get(id.topic_id, id.partition) {
                     partition.advance(end);
-                }
-            }
-            Report::TakenBack(id) => {
-                if let Some(partition) = self.get(id.topic_id, id.partition) {
-                    partition.fail(&AckError::Storage { reason: "the volume is full".into() });
                 }
             }
             Report::Dropped(id) => {
@@ -210,9 +233,18 @@ impl Progress for Partitions {
         self.push(advances.iter().map(|advance| Report::Durable(advance.log.id().clone(), advance.durable_end)));
     }
 
-    fn taken_back(&self, logs: &[Arc<PartitionLog>]) {
-        tracing::error!(path = %self.directory.path().display(), "the volume is full; produce is refused until there is room");
-        self.push(logs.iter().map(|log| Report::TakenBack(log.id().clone())));
+    fn room(&self) {
+        self.room.notify_waiters();
+    }
+
+    fn full(&self, is_full: bool) {
+        let path = self.directory.path().display();
+        if is_full {
+            tracing::error!(%path, "the volume is full; produce is refused until there is room");
+        } else {
+            tracing::info!(%path, "the volume has room again");
+        }
+        self.room.notify_waiters();
     }
 
     fn dropped(&self, logs: &[Arc<PartitionLog>]) {

@@ -116,10 +116,16 @@ impl DataDirectory {
         self.shared.logs().get(id).cloned()
     }
 
-    /// Ids of topics that a restart found and nobody has opened.
-    #[must_use]
-    pub fn topics_found(&self) -> HashSet<Uuid> {
-        self.shared.found().keys().map(|id| id.topic_id).collect()
+    /// Ids of topics that have records or files here, as a restart found them.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn topics_found(&self) -> io::Result<HashSet<Uuid>> {
+        let mut found: HashSet<_> = self.shared.found().keys().map(|id| id.topic_id).collect();
+        for topic in self.shared.fs().list(&layout::topics(self.shared.root()))? {
+            found.extend(Uuid::parse_str(&topic.name).ok());
+        }
+        Ok(found)
     }
 
     /// Ends the topic's logs and removes their files. The logs' waiters have to be told. Waits for the disk.

@@ -42,7 +42,6 @@ impl PartitionLog {
     ) -> Result<Appended, AppendError> {
         let mut state = self.lock();
         self.check_available(&state)?;
-        self.shared.check_room(batch.bytes().len(), now)?;
         if batch.header().producer_id.0 >= 0 {
             match state.producers.judge(batch.header()) {
                 Verdict::Append => {}
@@ -55,6 +54,7 @@ impl PartitionLog {
                 }
             }
         }
+        self.shared.check_room(batch.bytes().len(), now)?;
         let log_append_time = state.config.log_append_time.then_some(now);
         let stamp = Stamp { base_offset: state.next_offset, leader_epoch, log_append_time };
         let stamped = batch.stamp(stamp);

@@ -259,7 +259,7 @@ impl World {
         if power_cut {
             self.disk.plan(u64::MAX, Trouble::PowerOff);
         }
-        let found = self.directory.topics_found();
+        let found = self.directory.topics_found().unwrap();
         let back = self.deleted.iter().find(|deleted| found.contains(*deleted));
         assert_eq!(back, None, "{context}: a deleted topic is back");
         for at in 0..self.logs.len() {
