@@ -29,28 +29,26 @@ fn write_identity(directory: &Path, format: u32) {
 
 #[test]
 fn a_data_directory_is_verified_and_a_segment_dumped_without_a_broker() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let data = folder.path().join("data/topics/00000000-0000-0000-0000-000000000007/0000");
-    std::fs::create_dir_all(&data).expect("a directory");
-    let mut bytes = batch(&["one", "two"]).to_vec();
-    let segment = data.join("00000000000000000000.log");
-    std::fs::write(&segment, &bytes).expect("a segment");
+    let empty = tempfile::tempdir().expect("a folder");
+    let verify = run(&["verify".as_ref(), empty.path().as_os_str()]);
+    assert_eq!((verify.status.code(), empty.path().join("lock").exists()), (Some(4), false), "no data directory");
+    let broker = TestBroker::start();
+    let mut client = broker.connect();
+    client.create_topic("t", 1, &[]);
+    client.produce("t", batch(&["one", "two"]));
+    let folder = broker.stop();
     let directory = folder.path().join("data");
-    let verify = run(&["verify".as_ref(), directory.as_os_str()]);
-    assert_eq!((verify.status.code(), directory.join("lock").exists()), (Some(4), false), "no data directory");
-    write_identity(&directory, 2);
     let verified = run(&["verify".as_ref(), directory.as_os_str()]);
     assert_eq!(verified.status.code(), Some(0));
-    assert!(text(&verified.stdout).contains("offsets=0..2 segments=1 batches=1 records=2"), "{verified:?}");
+    assert!(text(&verified.stdout).contains("topic=t partition=0 offsets=0..2 segments=1 batches=1 records=2"), "{verified:?}");
+    let segment = file_of(folder.path(), "log");
     let dumped = run(&["dump".as_ref(), segment.as_os_str(), "--records".as_ref()]);
     assert_eq!(dumped.status.code(), Some(0));
     assert!(text(&dumped.stdout).contains("record offset=1 "), "{dumped:?}");
     assert!(text(&dumped.stdout).contains("value=\"two\""), "{dumped:?}");
-    let second = bytes.clone();
+    let mut bytes = std::fs::read(&segment).expect("the segment");
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
-    bytes.extend_from_slice(&second);
-    bytes[last + 1 + 7] = 2;
     std::fs::write(&segment, &bytes).expect("a segment");
     let verified = run(&["verify".as_ref(), directory.as_os_str()]);
     assert_eq!(verified.status.code(), Some(4));
@@ -58,6 +56,29 @@ fn a_data_directory_is_verified_and_a_segment_dumped_without_a_broker() {
     assert!(text(&verified.stderr).contains("1 of 1 partitions"), "{verified:?}");
     assert_eq!(run(&["dump".as_ref(), segment.as_os_str()]).status.code(), Some(1));
     assert_eq!(run(&["verify".as_ref(), "nowhere".as_ref()]).status.code(), Some(4));
+}
+
+#[test]
+fn a_damaged_journal_is_told_with_its_place() {
+    let broker = TestBroker::start();
+    let mut client = broker.connect();
+    client.create_topic("t", 1, &[]);
+    for _ in 0..3 {
+        client.produce("t", batch(&["one", "two"]));
+    }
+    // as a crash leaves it: the first block is bad, and others follow
+    let copy = tempfile::tempdir().expect("a folder");
+    let directory = copy.path().join("data");
+    let copied = Command::new("cp").arg("-r").arg(broker.data()).arg(&directory).status().expect("cp runs");
+    assert!(copied.success());
+    let slot = directory.join("journal/00000000");
+    let mut bytes = std::fs::read(&slot).expect("the journal");
+    bytes[70] ^= 1;
+    std::fs::write(&slot, &bytes).expect("the journal is written");
+    let verified = run(&["verify".as_ref(), directory.as_os_str()]);
+    assert_eq!(verified.status.code(), Some(4));
+    assert!(text(&verified.stderr).contains("is damaged as a whole"), "{verified:?}");
+    assert!(text(&verified.stderr).contains("journal/00000000 at byte 0 (block 1) is damaged"), "{verified:?}");
 }
 
 #[test]
@@ -69,11 +90,11 @@ fn a_directory_of_another_format_is_not_called_whole() {
         (done.status.code(), text(&done.stdout), text(&done.stderr))
     };
     assert_eq!((verify().0, verify().1), (Some(0), "0 partitions are whole\n".to_owned()));
-    for other in [1, 3] {
+    for other in [2, 4] {
         write_identity(&directory, other);
         let (code, said, error) = verify();
         assert_eq!((code, said), (Some(4), String::new()));
-        assert!(error.contains(&format!("has format version {other}, and this broker reads 2: use")), "{error}");
+        assert!(error.contains(&format!("has format version {other}, and this broker reads 3: use")), "{error}");
     }
     std::fs::write(directory.join("identity.json"), "{").expect("the identity is written");
     let (code, said, error) = verify();
@@ -87,7 +108,9 @@ fn file_of(folder: &Path, extension: &str) -> std::path::PathBuf {
     while let Some(path) = open.pop() {
         if path.is_dir() {
             open.extend(std::fs::read_dir(&path).expect("a folder").map(|entry| entry.expect("an entry").path()));
-        } else if path.extension().is_some_and(|found| found == extension) && path.metadata().expect("a file").len() > 0
+        } else if path.extension().is_some_and(|found| found == extension)
+            && path.to_string_lossy().contains("0000000000")
+            && path.metadata().expect("a file").len() > 0
         {
             return path;
         }

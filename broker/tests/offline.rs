@@ -20,12 +20,15 @@ fn broker_with_damage() -> (TestBroker, Client) {
     let mut client = broker.connect();
     client.create_topic("damaged", 1, &[]);
     assert_eq!(client.produce("damaged", batch(&["a", "b"])).error_code, ErrorCode::None);
-    let segments = segments(&broker.data());
+    let folder = broker.stop();
+    let segments = segments(&folder.path().join("data"));
     let segment = segments.iter().find(|path| std::fs::metadata(path).is_ok_and(|file| file.len() > 0));
     let segment = segment.expect("a segment with records");
     let mut bytes = std::fs::read(segment).expect("the segment is read");
     bytes[70] ^= 4;
     std::fs::write(segment, bytes).expect("the segment is written");
+    let broker = TestBroker::on(folder, &[]);
+    let mut client = broker.connect();
     client.create_topic("sound", 1, &[]);
     assert_eq!(client.fetch("damaged", 0).error_code, ErrorCode::KafkaStorageError);
     (broker, client)

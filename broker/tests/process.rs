@@ -395,7 +395,7 @@ fn a_data_directory_that_is_damaged_is_one_sentence_and_code_4() {
     let identity = good.data_directory.join("identity.json");
     let written = std::fs::read_to_string(&identity).expect("the identity is there");
     let mut said = Vec::new();
-    for text in [written.replace("\"formatVersion\": 2", "\"formatVersion\": 9"), "{".to_owned()] {
+    for text in [written.replace("\"formatVersion\": 3", "\"formatVersion\": 9"), "{".to_owned()] {
         std::fs::write(&identity, text).expect("the identity is written");
         said.push(fails(&mut command(&folder, &good), 4));
     }
