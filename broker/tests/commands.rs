@@ -40,7 +40,10 @@ fn a_data_directory_is_verified_and_a_segment_dumped_without_a_broker() {
     let directory = folder.path().join("data");
     let verified = run(&["verify".as_ref(), directory.as_os_str()]);
     assert_eq!(verified.status.code(), Some(0));
-    assert!(text(&verified.stdout).contains("topic=t partition=0 offsets=0..2 segments=1 batches=1 records=2"), "{verified:?}");
+    assert!(
+        text(&verified.stdout).contains("topic=t partition=0 offsets=0..2 segments=1 batches=1 records=2"),
+        "{verified:?}"
+    );
     let segment = file_of(folder.path(), "log");
     let dumped = run(&["dump".as_ref(), segment.as_os_str(), "--records".as_ref()]);
     assert_eq!(dumped.status.code(), Some(0));

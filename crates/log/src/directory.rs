@@ -50,12 +50,7 @@ impl DataDirectory {
     /// # Errors
     /// As for [`Self::open`].
     #[cfg(any(test, feature = "sim"))]
-    pub fn open_manual(
-        fs: Arc<dyn FileSystem>,
-        root: &Path,
-        limits: Limits,
-        rules: Rules,
-    ) -> Result<Self, OpenError> {
+    pub fn open_manual(fs: Arc<dyn FileSystem>, root: &Path, limits: Limits, rules: Rules) -> Result<Self, OpenError> {
         Self::open_with(fs, root, limits, rules, Drive::Manual)
     }
 

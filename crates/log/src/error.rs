@@ -57,7 +57,9 @@ pub enum AppendError {
         bytes: usize,
     },
     /// The journal could never take it.
-    #[error("the batch has {bytes} bytes, and the journal of this volume takes {bytes_max} at most: send smaller batches or grow the volume")]
+    #[error(
+        "the batch has {bytes} bytes, and the journal of this volume takes {bytes_max} at most: send smaller batches or grow the volume"
+    )]
     TooLarge {
         /// The batch's bytes.
         bytes: usize,

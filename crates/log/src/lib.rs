@@ -28,15 +28,13 @@ mod tail;
 pub mod testing;
 mod verify;
 
-
 pub use config::LogConfig;
 pub use directory::DataDirectory;
 pub use dump::{Dumped, DumpedIndex, IndexEntry, IndexKind, dump, dump_index};
 pub use error::{AppendError, DeleteRecordsError, OpenError, ReadError, Unavailable};
+pub use partition::{Appended, LogId, LogSummary, PartitionLog, ReadLog, TimestampOffset};
 pub use progress::{Advance, Progress};
 #[cfg(any(test, feature = "sim"))]
 pub use rules::Rules;
 pub use shared::Limits;
 pub use verify::{PartitionReport, verify};
-pub use partition::{Appended, LogId, LogSummary, PartitionLog, ReadLog, TimestampOffset};
-

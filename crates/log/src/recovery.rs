@@ -45,12 +45,10 @@ pub(crate) fn open(
 ) -> io::Result<(Arc<Shared>, Option<String>)> {
     let journal = journal_limits(fs.as_ref(), root, limits)?;
     let (checkpoint, mut file, mut damage) = match load(&fs, root)? {
-        Loaded::Found(checkpoint, file) => (checkpoint, Some(file), None),
+        Loaded::Found(found) => (found.0, Some(found.1), None),
         Loaded::None => created(&fs, root)?,
         Loaded::Damaged if is_new(fs.as_ref(), root)? => created(&fs, root)?,
-        Loaded::Damaged => {
-            (Checkpoint::new(0), None, Some(damaged_checkpoint(root)))
-        }
+        Loaded::Damaged => (Checkpoint::new(0), None, Some(damaged_checkpoint(root))),
     };
     let open_count = checkpoint.open_count + 1;
     if let Some(file) = &mut file {
@@ -115,7 +113,7 @@ fn journal_limits(fs: &dyn FileSystem, root: &Path, limits: Limits) -> io::Resul
 /// What checkpoint and journal say of all logs, for who only looks; the second part says what is damaged.
 pub(crate) fn look(fs: &Arc<dyn FileSystem>, root: &Path) -> io::Result<(Vec<RecoveredLog>, Option<String>)> {
     let checkpoint = match load(fs, root)? {
-        Loaded::Found(checkpoint, _) => checkpoint,
+        Loaded::Found(found) => found.0,
         Loaded::None => return Ok((Vec::new(), None)),
         Loaded::Damaged if is_new(fs.as_ref(), root)? => return Ok((Vec::new(), None)),
         Loaded::Damaged => return Ok((Vec::new(), Some(damaged_checkpoint(root)))),
@@ -180,7 +178,8 @@ struct Recovery {
 
 impl Recovery {
     fn new(logs: HashMap<LogNumber, LogCheckpoint>, next_number: u64) -> Self {
-        let logs = logs.into_iter().map(|(number, checkpoint)| (number, RecoveredLog { checkpoint, entries: Vec::new() }));
+        let logs =
+            logs.into_iter().map(|(number, checkpoint)| (number, RecoveredLog { checkpoint, entries: Vec::new() }));
         Self { logs: logs.collect(), known_below: next_number, next_number, removed: BTreeMap::new(), unknown: None }
     }
 
@@ -217,7 +216,8 @@ impl Recovery {
             None if number.0 < self.known_below => {}
             None if self.removed.values().any(|removed| *removed == number) => {}
             None => {
-                let unknown = format!("the journal has entry {entry_number} of log {}, which was never created", number.0);
+                let unknown =
+                    format!("the journal has entry {entry_number} of log {}, which was never created", number.0);
                 self.unknown.get_or_insert(unknown);
             }
         }

@@ -154,9 +154,5 @@ pub(crate) fn copy_out<'a>(
         copied.extend_from_slice(&header);
         copied.extend_from_slice(&batch.payload);
     }
-    Some(TailRead {
-        bytes: copied.freeze(),
-        next_offset: last.next_offset(),
-        last_epoch: last.partition_leader_epoch,
-    })
+    Some(TailRead { bytes: copied.freeze(), next_offset: last.next_offset(), last_epoch: last.partition_leader_epoch })
 }

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use kennet_protocol::record::{Batch, Batches};
 use kennet_protocol::{LeaderEpoch, PartitionIndex, TimestampMs, Uuid};
 
+use crate::checkpoint::FILES;
 use crate::fs::sim::SimulatedDisk;
 use crate::fs::{FileSystem, Wait};
-use crate::checkpoint::FILES;
 use crate::{DataDirectory, Limits, LogConfig, LogId, OpenError, ReadError, Rules};
 
 const ROOT: &str = "/data";

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{NOW, batch_at, small_segments};
-use kennet_log::testing::{Opened, DirectoryFile, check_directory, files_from_bytes, files_of};
+use kennet_log::testing::{DirectoryFile, Opened, check_directory, files_from_bytes, files_of};
 use proptest::prelude::*;
 
 /// How a file is changed.

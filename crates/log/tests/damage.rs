@@ -214,7 +214,7 @@ fn batches_before_a_roll_are_acknowledged_without_waiting_for_the_next_ones() {
     }
 }
 
-fn verified(path: &std::path::Path) -> Vec<kennet_log::PartitionReport> {
+fn verified(path: &Path) -> Vec<kennet_log::PartitionReport> {
     let mut reports = Vec::new();
     let fs: Arc<dyn kennet_log::fs::FileSystem> = Arc::new(kennet_log::fs::RealFileSystem::new(path));
     assert_eq!(kennet_log::verify(&fs, path, |report| reports.push(report.clone())).unwrap(), None);

@@ -11,7 +11,8 @@ use common::{EPOCH, NOW, append_numbers, batch_at, log_of, numbers, settle, smal
 use kennet_log::fs::sim::{SimulatedDisk, Trouble};
 use kennet_log::fs::{FileSystem, RealFileSystem, Wait};
 use kennet_log::{
-    Advance, AppendError, DataDirectory, Limits, LogConfig, LogId, PartitionLog, Progress, ReadError, Rules, Unavailable,
+    Advance, AppendError, DataDirectory, Limits, LogConfig, LogId, PartitionLog, Progress, ReadError, Rules,
+    Unavailable,
 };
 use kennet_protocol::{Offset, PartitionIndex, TimestampMs};
 

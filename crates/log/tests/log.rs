@@ -5,8 +5,8 @@ mod common;
 use std::time::Duration;
 
 use common::{
-    EPOCH, NOW, append, append_numbers, batch_at, copy_of, files, log_id, log_of, numbers, open, produced,
-    settle, small_segments, values, values_from,
+    EPOCH, NOW, append, append_numbers, batch_at, copy_of, files, log_id, log_of, numbers, open, produced, settle,
+    small_segments, values, values_from,
 };
 use kennet_log::fs::Wait;
 use kennet_log::{AppendError, LogConfig, ReadError, Unavailable};

@@ -230,7 +230,12 @@ mod tests {
             through: 11,
             log_start: Offset(1),
             next_offset: Offset(10),
-            last: Some(LastSegment { base: Offset(3), length: 77, first_timestamp: Some(TimestampMs(12)), is_indexed: true }),
+            last: Some(LastSegment {
+                base: Offset(3),
+                length: 77,
+                first_timestamp: Some(TimestampMs(12)),
+                is_indexed: true,
+            }),
             epochs: epochs.unwrap(),
             producers,
         }

@@ -33,7 +33,7 @@ pub(crate) enum Loaded {
     None,
     /// Neither file has a base that is intact.
     Damaged,
-    Found(Checkpoint, CheckpointFile),
+    Found(Box<(Checkpoint, CheckpointFile)>),
 }
 
 /// The file in use.
@@ -58,8 +58,8 @@ pub(crate) struct CheckpointFile {
 pub(crate) fn load(fs: &Arc<dyn FileSystem>, root: &Path) -> io::Result<Loaded> {
     let mut newest: Option<(Checkpoint, CheckpointFile)> = None;
     let mut any = false;
-    for which in 0..FILES.len() {
-        let file = match fs.open_to_write(&root.join(FILES[which])) {
+    for (which, name) in FILES.iter().enumerate() {
+        let file = match fs.open_to_write(&root.join(name)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
@@ -71,7 +71,7 @@ pub(crate) fn load(fs: &Arc<dyn FileSystem>, root: &Path) -> io::Result<Loaded> 
         }
     }
     Ok(match newest {
-        Some((checkpoint, file)) => Loaded::Found(checkpoint, file),
+        Some(found) => Loaded::Found(Box::new(found)),
         None if any => Loaded::Damaged,
         None => Loaded::None,
     })
@@ -229,7 +229,7 @@ mod tests {
     fn open(disk: &SimulatedDisk) -> (Checkpoint, CheckpointFile) {
         let fs: Arc<dyn FileSystem> = Arc::new(disk.clone());
         match load(&fs, Path::new(ROOT)).unwrap() {
-            Loaded::Found(checkpoint, file) => (checkpoint, file),
+            Loaded::Found(found) => *found,
             Loaded::None => {
                 let checkpoint = Checkpoint::new(7);
                 let file = CheckpointFile::create(fs, Path::new(ROOT), &checkpoint).unwrap();

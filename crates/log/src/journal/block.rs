@@ -128,7 +128,9 @@ pub(crate) fn fragments(content: &[u8]) -> impl Iterator<Item = Result<Fragment<
 
 /// A block whose checksum is right and whose content makes no sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("its content makes no sense, though its checksum is right: it was written by another version of Kennet, or by a bug")]
+#[error(
+    "its content makes no sense, though its checksum is right: it was written by another version of Kennet, or by a bug"
+)]
 pub(crate) struct Malformed;
 
 fn take_fragment<'a>(rest: &mut &'a [u8]) -> Result<Fragment<'a>, Malformed> {

@@ -110,7 +110,10 @@ impl World {
     fn check(&self, entries: &[(u64, String)], context: &str) {
         // an entry that a power cut left without its end may start before the anchor; its number was given again, behind the anchor
         let first = entries.first().map_or(self.anchor.first_entry, |(number, _)| *number);
-        assert!(first <= self.anchor.first_entry && first + 1 >= self.anchor.first_entry, "{context}: starts at {first}");
+        assert!(
+            first <= self.anchor.first_entry && first + 1 >= self.anchor.first_entry,
+            "{context}: starts at {first}"
+        );
         for (expected, (number, text)) in (first..).zip(entries) {
             assert_eq!(*number, expected, "{context}: numbers follow");
             assert_eq!(*text, self.sent[usize::try_from(*number).unwrap()], "{context}: entry {number}");

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kennet_protocol::record::{BatchHeader, HEADER_LENGTH};
 use kennet_protocol::Offset;
+use kennet_protocol::record::{BatchHeader, HEADER_LENGTH};
 
 use crate::checkpoint::{LastSegment, LogCheckpoint};
 use crate::error::Unavailable;

@@ -69,7 +69,8 @@ impl PartitionLog {
     /// When the log is unavailable, or can't be read.
     pub fn newest_timestamp(&self, upper: Offset) -> Result<Option<TimestampOffset>, ReadError> {
         let Readable { segments, tail, .. } = self.readable()?;
-        let times = tail.iter().filter(|batch| batch.header.base_offset < upper).map(|batch| batch.header.max_timestamp);
+        let times =
+            tail.iter().filter(|batch| batch.header.base_offset < upper).map(|batch| batch.header.max_timestamp);
         let mut newest = times.max().unwrap_or(TimestampMs::NONE);
         for segment in &segments {
             let file = segment.file(self.shared.fs(), self.shared.open_files())?;

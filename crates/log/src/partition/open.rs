@@ -199,12 +199,7 @@ fn segments(
     Ok(segments)
 }
 
-fn check(
-    directory: &Path,
-    found: &[(Offset, u64)],
-    last: LastSegment,
-    log_start: Offset,
-) -> Result<(), RecoveryError> {
+fn check(directory: &Path, found: &[(Offset, u64)], last: LastSegment, log_start: Offset) -> Result<(), RecoveryError> {
     let path = |base| layout::segment(directory, base, "log");
     match found.last() {
         Some((base, length)) if *base == last.base && *length < last.length => Err(RecoveryError::Damaged(format!(

@@ -108,13 +108,7 @@ impl PartitionLog {
     }
 
     /// What holds `from`: batches of the tail, or segments from the one that has it on. Nothing at the end of the log.
-    fn view(
-        &self,
-        from: Offset,
-        upper: Offset,
-        bytes_max: usize,
-        one_batch_at_least: bool,
-    ) -> Result<View, ReadError> {
+    fn view(&self, from: Offset, upper: Offset, bytes_max: usize, one_batch_at_least: bool) -> Result<View, ReadError> {
         let state = self.lock();
         self.check_available(&state)?;
         let end = upper.min(self.durable_end());

@@ -180,7 +180,11 @@ impl World {
 
     /// Moves batches to segments, all or as the journal needs it.
     pub(crate) fn fill(&mut self) {
-        if self.random.bool() { self.directory.fill() } else { self.directory.fill_as_needed() }
+        if self.random.bool() {
+            self.directory.fill();
+        } else {
+            self.directory.fill_as_needed();
+        }
         self.logs.iter_mut().for_each(ModelLog::note);
     }
 
