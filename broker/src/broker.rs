@@ -13,6 +13,7 @@ use kennet_metadata::{Image, Topic};
 use kennet_protocol::{BrokerId, PartitionIndex, ProducerId, Uuid};
 use tokio_util::sync::CancellationToken;
 
+use crate::cleaner::Cleaned;
 use crate::controller::{ChangeError, Controller};
 use crate::fetch_session::FetchSessions;
 use crate::group::{Coordinator, Memory};
@@ -32,6 +33,8 @@ pub(crate) struct Broker {
     /// Records that were read and are not yet sent.
     pub(crate) answers: ByteBudget,
     pub(crate) groups: Arc<Coordinator>,
+    /// What compaction has done.
+    pub(crate) cleaned: Cleaned,
     producer_ids: Mutex<Range<i64>>,
     stop: CancellationToken,
 }
@@ -86,6 +89,7 @@ impl Broker {
             reads,
             answers: ByteBudget::new(memory / 4),
             groups: Arc::new(Coordinator::new(Memory::of(memory))),
+            cleaned: Cleaned::default(),
             producer_ids: Mutex::new(0..0),
             stop,
         }

@@ -4,6 +4,7 @@
 //! `partition` (what is led here), `management` (the operator's endpoint); the decisions are in the crates log and metadata.
 
 mod broker;
+mod cleaner;
 mod clock;
 mod config;
 mod controller;

@@ -2,6 +2,8 @@
 //!
 //! They are read when they are asked for, so that an idle broker counts nothing, and they name no topic and no group.
 
+use std::sync::atomic::Ordering;
+
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
@@ -43,6 +45,26 @@ const METRICS: &[Metric] = &[
         name: "log_pending_bytes",
         help: "Bytes that wait for the disk",
         read: |broker| count(broker.partitions.directory().pending_bytes()),
+    },
+    Metric {
+        name: "compaction_rounds",
+        help: "Times that a log was compacted since the start",
+        read: |broker| broker.cleaned.rounds.load(Ordering::Relaxed),
+    },
+    Metric {
+        name: "compaction_removed_bytes",
+        help: "Bytes by which compaction made logs smaller since the start",
+        read: |broker| broker.cleaned.removed_bytes.load(Ordering::Relaxed),
+    },
+    Metric {
+        name: "compaction_failures",
+        help: "Times that a log could not be compacted since the start; it is tried again",
+        read: |broker| broker.cleaned.failures.load(Ordering::Relaxed),
+    },
+    Metric {
+        name: "compaction_segments_set_aside",
+        help: "Segments that compaction could not read and leaves alone until the next start",
+        read: |broker| count(broker.partitions.all().iter().map(|partition| partition.log.summary().set_aside).sum()),
     },
     Metric {
         name: "disk_failed",

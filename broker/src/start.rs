@@ -14,6 +14,7 @@ use kennet_log::{DataDirectory, Limits};
 use kennet_metadata::MetadataLog;
 use kennet_metadata::decisions::register_broker;
 use kennet_protocol::BrokerId;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -27,7 +28,7 @@ use crate::partition::Partitions;
 use crate::read_pool::ReadPool;
 use crate::server::{ByteBudget, ConnectionLimits, Listeners, serve};
 use crate::start_error::StartError;
-use crate::{retention, system};
+use crate::{cleaner, retention, system};
 
 /// Open connections get so long to take their last answers.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -43,6 +44,8 @@ pub struct Running {
     /// Ends the management endpoint, which tells how far the stop has come for as long as clients are answered.
     answered: CancellationToken,
     connections: TaskTracker,
+    /// Ends soon after the stop.
+    cleaner: JoinHandle<()>,
 }
 
 /// Runs a broker until SIGTERM or SIGINT.
@@ -131,11 +134,12 @@ pub async fn start(
     serve(&broker, listeners, &limits, &budget, &stop, &connections);
     tokio::spawn(Arc::clone(&broker.groups).keep_time(Arc::clone(&broker), stop.clone()));
     tokio::spawn(retention::run(Arc::clone(&broker), stop.clone()));
+    let cleaner = tokio::spawn(cleaner::run(Arc::clone(&broker), memory, stop.clone()));
     let answered = CancellationToken::new();
     endpoints.serve(&broker, &ready, &answered);
     ready.set(BrokerState::Serving);
     announce(&config);
-    Ok(Running { broker, config, directory, ready, stop, answered, connections })
+    Ok(Running { broker, config, directory, ready, stop, answered, connections, cleaner })
 }
 
 impl Running {
@@ -149,6 +153,9 @@ impl Running {
             tracing::warn!(seconds = DRAIN.as_secs(), "some connections did not take their last answers");
         }
         self.answered.cancel();
+        if self.cleaner.await.is_err() {
+            tracing::warn!("the cleaner ended in disorder");
+        }
         self.broker.controller.stop().await;
         let directory = Arc::clone(&self.directory);
         let closed = self.broker.reads.run(move || directory.close()).await;

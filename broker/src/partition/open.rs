@@ -10,6 +10,8 @@ use kennet_log::LogConfig;
 pub(crate) fn log_config(configs: &Configs<'_>) -> LogConfig {
     let bytes = |name| u64::try_from(configs.topic_number(name)).unwrap_or(0);
     let limit = |name| u64::try_from(configs.topic_number(name)).ok();
+    let has_policy = |policy| configs.topic_text("cleanup.policy").split(',').any(|word: &str| word.trim() == policy);
+    let duration = |name| Duration::from_millis(bytes(name));
     LogConfig {
         segment_bytes: bytes("segment.bytes"),
         segment_age: Duration::from_millis(bytes("segment.ms")),
@@ -17,7 +19,15 @@ pub(crate) fn log_config(configs: &Configs<'_>) -> LogConfig {
         index_bytes_max: bytes("segment.index.bytes"),
         retention_bytes: limit("retention.bytes"),
         retention_age: limit("retention.ms").map(Duration::from_millis),
-        retention_enabled: configs.topic_text("cleanup.policy").split(',').any(|word| word.trim() == "delete"),
+        retention_enabled: has_policy("delete"),
+        compaction_enabled: has_policy("compact"),
+        compaction_lag_min: duration("min.compaction.lag.ms"),
+        // Kafka's largest number means never
+        compaction_lag_max: Some(configs.topic_number("max.compaction.lag.ms"))
+            .filter(|lag| *lag != i64::MAX)
+            .map(|_| duration("max.compaction.lag.ms")),
+        dirty_ratio_min: configs.topic_text("min.cleanable.dirty.ratio").trim().parse().unwrap_or(0.5),
+        tombstone_retention: duration("delete.retention.ms"),
         log_append_time: configs.topic_text("message.timestamp.type") == "LogAppendTime",
         producer_id_expiration: Duration::from_millis(
             u64::try_from(configs.broker_number("producer.id.expiration.ms")).unwrap_or(0),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// A log's settings. They may change while it is open.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LogConfig {
     /// `segment.bytes`: a segment is closed before it grows above this.
     pub segment_bytes: u64,
@@ -19,6 +19,16 @@ pub struct LogConfig {
     pub retention_age: Option<Duration>,
     /// `cleanup.policy` has `delete`, so that retention applies.
     pub retention_enabled: bool,
+    /// `cleanup.policy` has `compact`.
+    pub compaction_enabled: bool,
+    /// `min.compaction.lag.ms`: records stay as they are for so long.
+    pub compaction_lag_min: Duration,
+    /// `max.compaction.lag.ms`: records are compacted after so long, however little there is; `None` is unlimited.
+    pub compaction_lag_max: Option<Duration>,
+    /// `min.cleanable.dirty.ratio`: a log is compacted when more than this share of it was not.
+    pub dirty_ratio_min: f64,
+    /// `delete.retention.ms`: tombstones stay for so long after compaction has met them.
+    pub tombstone_retention: Duration,
     /// `message.timestamp.type` is `LogAppendTime`.
     pub log_append_time: bool,
     /// `producer.id.expiration.ms`: an idempotent producer that is silent this long is forgotten.
@@ -37,6 +47,11 @@ impl Default for LogConfig {
             retention_bytes: None,
             retention_age: Some(7 * DAY),
             retention_enabled: true,
+            compaction_enabled: false,
+            compaction_lag_min: Duration::ZERO,
+            compaction_lag_max: None,
+            dirty_ratio_min: 0.5,
+            tombstone_retention: DAY,
             log_append_time: false,
             producer_id_expiration: DAY,
         }

@@ -164,6 +164,13 @@ impl DataDirectory {
         filler::pass(&self.shared, Pass::All);
     }
 
+    /// Writes logs into segments that compaction waits for, because their segments are complete only in memory.
+    pub fn fill_for_compaction(&self) {
+        if self.shared.all_logs().iter().any(|log| log.has_sealed_tail()) {
+            filler::pass(&self.shared, Pass::Sealed);
+        }
+    }
+
     /// Writes one block of the journal, if something waits for it.
     #[cfg(any(test, feature = "sim"))]
     pub fn step(&self) {

@@ -20,6 +20,8 @@ use crate::shared::{Shared, Unsynced};
 pub(crate) enum Pass {
     /// Those that hold the oldest slot, and the largest ones, as far as journal and memory ask for it.
     AsNeeded,
+    /// Those that compaction waits for: a segment is complete and not written.
+    Sealed,
     /// All of them.
     All,
     /// All of them, with all their indexes: nothing is to be read at the next start.
@@ -168,8 +170,10 @@ fn choose(shared: &Arc<Shared>, which: Pass, durable: u64) -> Chosen {
     }
     if which != Pass::AsNeeded {
         let mut logs: Vec<_> = logs.into_iter().map(|(_, log)| log).collect();
-        if which == Pass::Closing {
-            logs = shared.all_logs();
+        match which {
+            Pass::Closing => logs = shared.all_logs(),
+            Pass::Sealed => logs.retain(|log| log.has_sealed_tail()),
+            Pass::AsNeeded | Pass::All => {}
         }
         return Chosen { logs, removed };
     }

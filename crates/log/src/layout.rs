@@ -16,6 +16,10 @@ const TOPICS: &str = "topics";
 const TOPIC_NAME: &str = "name";
 /// A topic that is being deleted: renamed first, so that a crash half-way leaves no half topic.
 const DELETED: &str = ".deleted";
+/// Files that compaction writes, until they are whole and durable.
+const CLEANED: &str = ".cleaned";
+/// A compacted segment that takes the place of others.
+const SWAP: &str = ".swap";
 
 pub(crate) fn topics(root: &Path) -> PathBuf {
     root.join(TOPICS)
@@ -50,6 +54,49 @@ pub(crate) fn segment(partition: &Path, base: Offset, extension: &str) -> PathBu
     partition.join(format!("{:020}.{extension}", base.0))
 }
 
+/// A file that compaction writes; it counts for nothing.
+pub(crate) fn cleaned(partition: &Path, base: Offset, extension: &str) -> PathBuf {
+    segment(partition, base, &format!("{extension}{CLEANED}"))
+}
+
+/// A segment that takes the place of all segments from its base on that begin before `end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Swap {
+    pub(crate) base: Offset,
+    pub(crate) end: Offset,
+    pub(crate) length: u64,
+}
+
+impl Swap {
+    /// Whether it takes the place of the segment with this base.
+    pub(crate) fn replaces(&self, base: Offset) -> bool {
+        self.base <= base && base < self.end
+    }
+}
+
+/// The name under which a compacted segment is durable before those that it replaces are removed.
+pub(crate) fn swap(partition: &Path, base: Offset, end: Offset) -> PathBuf {
+    partition.join(format!("{:020}-{:020}{SWAP}", base.0, end.0))
+}
+
+/// What a crash left of compaction in a partition's directory: the swaps that it had come to, and names of files that count for nothing.
+pub(crate) fn compactions(fs: &dyn FileSystem, partition: &Path) -> io::Result<(Vec<Swap>, Vec<String>)> {
+    let (mut swaps, mut cleaned) = (Vec::new(), Vec::new());
+    for entry in fs.list(partition)? {
+        if entry.name.ends_with(CLEANED) {
+            cleaned.push(entry.name);
+        } else if let Some((base, end)) = swap_range(&entry.name) {
+            swaps.push(Swap { base, end, length: entry.length });
+        }
+    }
+    Ok((swaps, cleaned))
+}
+
+fn swap_range(name: &str) -> Option<(Offset, Offset)> {
+    let (base, end) = name.strip_suffix(SWAP)?.split_once('-')?;
+    Some((offset(base)?, offset(end)?))
+}
+
 /// The segments in a partition's directory, by base offset and length, in order.
 pub(crate) fn segments(fs: &dyn FileSystem, partition: &Path) -> io::Result<Vec<(Offset, u64)>> {
     let entries = fs.list(partition)?;
@@ -61,7 +108,10 @@ pub(crate) fn segments(fs: &dyn FileSystem, partition: &Path) -> io::Result<Vec<
 
 /// The base offset in a `.log` file's name.
 pub(crate) fn segment_base(name: &str) -> Option<Offset> {
-    let digits = name.strip_suffix(".log")?;
+    offset(name.strip_suffix(".log")?)
+}
+
+fn offset(digits: &str) -> Option<Offset> {
     let plain = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
     plain.then(|| digits.parse().ok().map(Offset)).flatten()
 }

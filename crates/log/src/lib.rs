@@ -4,6 +4,7 @@
 //! The one promise: what is below a log's durable end survives whatever happens to the process or the power.
 
 mod checkpoint;
+mod compaction;
 mod config;
 mod directory;
 mod dump;
@@ -28,11 +29,12 @@ mod tail;
 pub mod testing;
 mod verify;
 
+pub use compaction::{Cleanable, Compacted, CompactionError};
 pub use config::LogConfig;
 pub use directory::DataDirectory;
 pub use dump::{Dumped, DumpedIndex, IndexEntry, IndexKind, dump, dump_index};
 pub use error::{AppendError, DeleteRecordsError, OpenError, ReadError, Unavailable};
-pub use partition::{Appended, LogId, LogSummary, PartitionLog, ReadLog, TimestampOffset};
+pub use partition::{Appended, LogId, LogSummary, Pace, PartitionLog, ReadLog, TimestampOffset};
 pub use progress::{Advance, Progress};
 #[cfg(any(test, feature = "sim"))]
 pub use rules::Rules;

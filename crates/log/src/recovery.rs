@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use hashbrown::HashMap;
 use kennet_protocol::{Offset, Uuid};
 
-use crate::checkpoint::{Checkpoint, CheckpointFile, FILES, Item, Loaded, LogCheckpoint, load};
+use crate::checkpoint::{Checkpoint, CheckpointFile, Compaction, FILES, Item, Loaded, LogCheckpoint, load};
 use crate::epochs::LeaderEpochs;
 use crate::fs::FileSystem;
 use crate::journal::entry::{Entry, LogNumber};
@@ -244,5 +244,6 @@ fn empty(number: LogNumber, id: LogId, topic: Box<str>) -> LogCheckpoint {
         last: None,
         epochs: LeaderEpochs::default(),
         producers: Producers::default(),
+        compaction: Compaction::default(),
     }
 }

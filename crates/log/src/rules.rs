@@ -20,6 +20,12 @@ pub struct Rules {
     pub later_blocks_are_damage: bool,
     /// A checkpoint has a log's producers as of the end of its segments, not of its tail.
     pub producers_are_as_of_the_segments: bool,
+    /// A compacted segment and its name are durable before those that it replaces go.
+    pub swaps_are_synced: bool,
+    /// A checkpoint says where gaps may be before compaction makes one.
+    pub gaps_are_known_before_swaps: bool,
+    /// A restart finishes the swaps that it finds.
+    pub swaps_are_finished: bool,
 }
 
 impl Default for Rules {
@@ -33,6 +39,9 @@ impl Default for Rules {
             deletions_are_journaled: true,
             later_blocks_are_damage: true,
             producers_are_as_of_the_segments: true,
+            swaps_are_synced: true,
+            gaps_are_known_before_swaps: true,
+            swaps_are_finished: true,
         }
     }
 }

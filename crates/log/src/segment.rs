@@ -25,6 +25,8 @@ pub(crate) struct Segment {
     /// Of the first batch, as far as it was needed; -1 is unknown.
     first_timestamp: AtomicI64,
     file: Mutex<Option<Arc<dyn File>>>,
+    /// What a compacted segment is called until those that it replaces are gone; taken with the lock of `file`.
+    swap: Mutex<Option<PathBuf>>,
     /// `None` until it is needed, for segments that this process did not begin.
     index: Mutex<Option<SparseIndex>>,
     /// Whether the filler writes to it; then one handle serves it and the readers.
@@ -57,13 +59,33 @@ impl Segment {
             written: AtomicU64::new(length),
             first_timestamp: AtomicI64::new(TimestampMs::NONE.0),
             file: Mutex::new(None),
+            swap: Mutex::new(None),
             index: Mutex::new(None),
             is_written: false,
             has_index_files: AtomicBool::new(true),
         }
     }
 
+    /// A compacted segment under the name that it has while it takes the place of others.
+    pub(crate) fn swapped(directory: PathBuf, swap: PathBuf, base: Offset, length: u64, index: SparseIndex) -> Self {
+        Self { swap: Mutex::new(Some(swap)), index: Mutex::new(Some(index)), ..Self::closed(directory, base, length) }
+    }
+
+    /// Gives a compacted segment its own name, for which nobody else is left. Readers find it under one name or the other.
+    pub(crate) fn finish_swap(&self, fs: &dyn FileSystem) -> io::Result<()> {
+        let _held = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut swap = self.swap.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(from) = swap.as_ref() {
+            fs.rename(from, &layout::segment(&self.directory, self.base, "log"))?;
+            *swap = None;
+        }
+        Ok(())
+    }
+
     pub(crate) fn path(&self) -> PathBuf {
+        if let Some(swap) = self.swap.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            return swap.clone();
+        }
         layout::segment(&self.directory, self.base, "log")
     }
 

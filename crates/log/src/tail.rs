@@ -67,6 +67,11 @@ impl Tail {
         self.bytes
     }
 
+    /// Whether a segment begins in it, so that the one before is complete.
+    pub(crate) fn has_sealed(&self) -> bool {
+        self.batches.iter().any(|batch| batch.starts_segment)
+    }
+
     /// The headers of all batches.
     pub(crate) fn headers(&self) -> impl Iterator<Item = &BatchHeader> {
         self.batches.iter().map(|batch| &batch.batch.header)

@@ -41,6 +41,8 @@ pub struct PartitionReport {
     pub log_end: Offset,
     /// Bytes of an append that was never finished; the next start cuts them.
     pub unfinished_bytes: u64,
+    /// Below this, compaction may have removed batches.
+    pub gaps_below: Offset,
     /// What is damaged and where; a broker takes the partition offline.
     pub damage: Option<String>,
 }
@@ -92,6 +94,7 @@ impl PartitionReport {
             log_start: log.log_start(),
             log_end: Offset(0),
             unfinished_bytes: 0,
+            gaps_below: Offset(0),
             damage: None,
         }
     }
@@ -99,7 +102,15 @@ impl PartitionReport {
     fn read(&mut self, fs: &dyn FileSystem, root: &Path, log: &RecoveredLog) -> io::Result<()> {
         let checkpoint = &log.checkpoint;
         let directory = layout::partition(root, checkpoint.id.topic_id, checkpoint.id.partition);
-        let found = layout::segments(fs, &directory)?;
+        // a compacted segment that had not come to its own name counts already, and those that it replaces do not
+        let (swaps, _) = layout::compactions(fs, &directory)?;
+        let mut found = layout::segments(fs, &directory)?;
+        for swap in &swaps {
+            found.retain(|(base, _)| !swap.replaces(*base));
+            found.push((swap.base, swap.length));
+        }
+        found.sort_unstable();
+        self.gaps_below = checkpoint.compaction.gaps_below;
         self.log_end = checkpoint.next_offset;
         if let Some(last) = checkpoint.last.filter(|_| checkpoint.next_offset > self.log_start) {
             let known: Vec<_> = found.iter().copied().filter(|(base, _)| *base <= last.base).collect();
@@ -112,7 +123,10 @@ impl PartitionReport {
             }
             for (base, length) in known {
                 let durable = if *base == last.base { last.length } else { *length };
-                self.read_segment(fs, &directory, *base, *length, durable)?;
+                let swap = swaps.iter().find(|swap| swap.base == *base);
+                let own = layout::segment(&directory, *base, "log");
+                let path = swap.map_or(own, |swap| layout::swap(&directory, swap.base, swap.end));
+                self.read_segment(fs, &path, *base, *length, durable)?;
             }
         }
         let known_end = checkpoint.last.map(|last| last.base);
@@ -129,7 +143,7 @@ impl PartitionReport {
     fn read_segment(
         &mut self,
         fs: &dyn FileSystem,
-        directory: &Path,
+        path: &Path,
         base: Offset,
         length: u64,
         durable: u64,
@@ -138,7 +152,6 @@ impl PartitionReport {
             return Ok(());
         }
         self.segments += 1;
-        let path = layout::segment(directory, base, "log");
         if length < durable {
             self.damage = Some(format!("{} has {length} bytes, but {durable} were durable", path.display()));
             return Ok(());
@@ -148,11 +161,13 @@ impl PartitionReport {
             self.damage = Some(format!("{} follows offset {}", path.display(), self.log_end));
             return Ok(());
         }
-        let file = fs.open(&path)?;
+        let file = fs.open(path)?;
         let mut scan = BatchScan::new(file.as_ref(), 0, durable);
         let mut end = 0;
         while let Some((_, batch)) = scan.next()? {
-            if batch.header().base_offset != self.log_end {
+            let base = batch.header().base_offset;
+            let follows = base == self.log_end || (base > self.log_end && base <= self.gaps_below);
+            if !follows {
                 break;
             }
             self.note(batch.header());

@@ -53,3 +53,18 @@ fn a_deletion_is_durable_before_files_go() {
 fn a_checkpoint_has_producers_as_of_the_segments() {
     is_noticed(|rules| rules.producers_are_as_of_the_segments = false);
 }
+
+#[test]
+fn a_swap_is_durable_before_old_segments_go() {
+    is_noticed(|rules| rules.swaps_are_synced = false);
+}
+
+#[test]
+fn gaps_are_known_before_there_are_any() {
+    is_noticed(|rules| rules.gaps_are_known_before_swaps = false);
+}
+
+#[test]
+fn swaps_that_a_restart_finds_are_finished() {
+    is_noticed(|rules| rules.swaps_are_finished = false);
+}

@@ -16,13 +16,15 @@ fn seeds(first: u64) -> std::ops::Range<u64> {
 
 #[test]
 fn a_power_cut_loses_nothing_that_was_acknowledged_and_takes_no_log_offline() {
-    seeds(0).for_each(|seed| lives(seed, Rules::default()));
+    seeds(0).for_each(|seed| {
+        lives(seed, Rules::default());
+    });
 }
 
 #[test]
 fn a_power_cut_at_each_single_call_loses_nothing_that_was_acknowledged() {
     let life = |cut: Option<u64>| {
-        let mut world = World::new(7, 2);
+        let mut world = World::new(7, 3);
         if let Some(call) = cut {
             world.disk.plan(call, Trouble::PowerOff);
         }
@@ -36,4 +38,54 @@ fn a_power_cut_at_each_single_call_loses_nothing_that_was_acknowledged() {
     for call in 1..=calls {
         life(Some(call));
     }
+}
+
+#[test]
+fn a_power_cut_at_each_call_of_compaction_loses_no_key() {
+    for seed in 0..3 {
+        let life = |cut: Option<u64>| {
+            let mut world = World::new(seed, 3);
+            // the third is compacted
+            (0..24).for_each(|_| {
+                assert!(
+                    world.append(2) || {
+                        world.fill_all();
+                        true
+                    }
+                )
+            });
+            world.fill_all();
+            world.compact_once(2);
+            (0..16).for_each(|_| {
+                assert!(
+                    world.append(2) || {
+                        world.fill_all();
+                        true
+                    }
+                )
+            });
+            world.fill_all();
+            let before = world.disk.calls();
+            if let Some(call) = cut {
+                world.disk.plan(before + call, Trouble::PowerOff);
+            }
+            while !world.disk.is_off() && world.compact_once(2) {}
+            let calls = world.disk.calls() - before;
+            world.restart(true, &format!("seed {seed}, power cut at call {cut:?} of compaction"));
+            world.append(2);
+            world.stop_and_start();
+            calls
+        };
+        let calls = life(None);
+        assert!(calls > 10, "{calls} calls");
+        (1..=calls).for_each(|call| {
+            life(Some(call));
+        });
+    }
+}
+
+#[test]
+fn lives_compact_often_enough_to_tell() {
+    let rounds: u32 = seeds(0).take(50).map(|seed| lives(seed, Rules::default())).sum();
+    assert!(rounds > 25, "{rounds} rounds of compaction in fifty seeds");
 }

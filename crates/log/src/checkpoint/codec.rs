@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use kennet_protocol::{LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, TimestampMs, Uuid};
 
-use crate::checkpoint::{Item, LastSegment, LogCheckpoint};
+use crate::checkpoint::{Compaction, Item, LastSegment, LogCheckpoint};
 use crate::epochs::LeaderEpochs;
 use crate::journal::entry::LogNumber;
 use crate::journal::ledger::Place;
@@ -19,6 +19,7 @@ const ANCHOR: u8 = 2;
 const NEXT_NUMBER: u8 = 3;
 const LOG: u8 = 4;
 const REMOVED: u8 = 5;
+const COMPACTION: u8 = 6;
 
 /// Appends an item's bytes.
 pub(super) fn put_item(out: &mut Vec<u8>, item: &Item) {
@@ -34,6 +35,11 @@ pub(super) fn put_item(out: &mut Vec<u8>, item: &Item) {
             put_u64(out, place.first_entry);
         }
         Item::Log(log) => put_log(out, log),
+        Item::Compaction(number, compaction) => {
+            put_tagged(out, COMPACTION, number.0);
+            put_i64(out, compaction.gaps_below.0);
+            put_i64(out, compaction.clean_below.0);
+        }
     }
 }
 
@@ -52,6 +58,11 @@ pub(super) fn take_item(rest: &mut &[u8]) -> Option<Item> {
             first_entry: take_u64(rest)?,
         }),
         LOG => Item::Log(take_log(rest)?),
+        COMPACTION => {
+            let number = LogNumber(take_u64(rest)?);
+            let (gaps_below, clean_below) = (Offset(take_i64(rest)?), Offset(take_i64(rest)?));
+            Item::Compaction(number, Compaction { gaps_below, clean_below })
+        }
         _ => return None,
     })
 }
@@ -106,7 +117,8 @@ fn take_log(rest: &mut &[u8]) -> Option<LogCheckpoint> {
     let epochs = take_epochs(rest)?;
     let producers = take_producers(rest)?;
     let id = LogId { topic_id, partition };
-    Some(LogCheckpoint { number, id, topic, through, log_start, next_offset, last, epochs, producers })
+    let compaction = Compaction::default();
+    Some(LogCheckpoint { number, id, topic, through, log_start, next_offset, last, epochs, producers, compaction })
 }
 
 fn put_tagged(out: &mut Vec<u8>, tag: u8, value: u64) {
@@ -203,7 +215,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{put_item, take_item};
-    use crate::checkpoint::{Item, LastSegment, LogCheckpoint};
+    use crate::checkpoint::{Compaction, Item, LastSegment, LogCheckpoint};
     use crate::epochs::LeaderEpochs;
     use crate::journal::entry::LogNumber;
     use crate::journal::ledger::Place;
@@ -238,6 +250,7 @@ mod tests {
             }),
             epochs: epochs.unwrap(),
             producers,
+            compaction: Compaction::default(),
         }
     }
 
@@ -252,6 +265,7 @@ mod tests {
             Item::Log(log()),
             Item::Log(empty),
             Item::Removed(LogNumber(3)),
+            Item::Compaction(LogNumber(4), Compaction { gaps_below: Offset(5), clean_below: Offset(6) }),
         ];
         let mut bytes = Vec::new();
         items.iter().for_each(|item| put_item(&mut bytes, item));

@@ -34,6 +34,17 @@ pub(crate) struct LogCheckpoint {
     pub(crate) epochs: LeaderEpochs,
     /// In a delta only those that changed.
     pub(crate) producers: Producers,
+    /// In an item of its own.
+    pub(crate) compaction: Compaction,
+}
+
+/// How far a log is compacted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Compaction {
+    /// Below this, offsets may be missing between batches. Raised before the first one does.
+    pub(crate) gaps_below: Offset,
+    /// Below this there are no two records with the same key. Raised after a round.
+    pub(crate) clean_below: Offset,
 }
 
 /// The newest segment of a log.
@@ -61,6 +72,8 @@ pub(crate) enum Item {
     Log(LogCheckpoint),
     /// The log's topic was deleted.
     Removed(LogNumber),
+    /// A log was or will be compacted.
+    Compaction(LogNumber, Compaction),
 }
 
 /// All that a checkpoint says.
@@ -89,9 +102,16 @@ impl Checkpoint {
             Item::Removed(number) => {
                 self.logs.remove(&number);
             }
+            // one that is not known was deleted meanwhile
+            Item::Compaction(number, compaction) => {
+                if let Some(log) = self.logs.get_mut(&number) {
+                    log.compaction = compaction;
+                }
+            }
             Item::Log(mut changed) => {
                 if let Some(known) = self.logs.remove(&changed.number) {
                     changed.producers = merged(known.producers, changed.producers);
+                    changed.compaction = known.compaction;
                 }
                 self.logs.insert(changed.number, changed);
             }
@@ -101,7 +121,9 @@ impl Checkpoint {
     /// Everything as items, for a new base.
     pub(crate) fn items(&self) -> impl Iterator<Item = Item> + '_ {
         let head = [Item::Opened(self.open_count), Item::Anchor(self.anchor), Item::NextNumber(self.next_number)];
-        head.into_iter().chain(self.logs.values().cloned().map(Item::Log))
+        let compacted = self.logs.values().filter(|log| log.compaction != Compaction::default());
+        let compactions = compacted.map(|log| Item::Compaction(log.number, log.compaction));
+        head.into_iter().chain(self.logs.values().cloned().map(Item::Log)).chain(compactions)
     }
 
     /// Forgets producers that nobody remembers any more.

@@ -129,7 +129,13 @@ impl State {
         let full = plan.bytes + length > self.config.segment_bytes;
         let far = header.last_offset() - plan.base > i64::from(i32::MAX);
         let index_full = (plan.index_entries + 1) * 8 > self.config.index_bytes_max;
-        full || far || index_full || plan.is_older_than(self.config.segment_age, header.max_timestamp, now)
+        full || far || index_full || plan.is_older_than(self.segment_age(), header.max_timestamp, now)
+    }
+
+    /// `segment.ms`; a log that must be compacted sooner gets its segments sooner (KIP-354).
+    fn segment_age(&self) -> std::time::Duration {
+        let lag = self.config.compaction_lag_max.filter(|_| self.config.compaction_enabled);
+        lag.map_or(self.config.segment_age, |lag| lag.min(self.config.segment_age))
     }
 
     pub(super) fn note_append(&mut self, stamped: StampedBatch, entry: u64, now: TimestampMs) {

@@ -121,7 +121,7 @@ impl PartitionLog {
     }
 
     /// The newest timestamp of a segment; records without one never expire by age.
-    fn newest_in(&self, segment: &Segment) -> io::Result<Option<TimestampMs>> {
+    pub(super) fn newest_in(&self, segment: &Segment) -> io::Result<Option<TimestampMs>> {
         if segment.written() == 0 {
             return Ok(None);
         }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use kennet_protocol::Offset;
 use kennet_protocol::record::{BatchHeader, HEADER_LENGTH};
 
-use crate::checkpoint::{LastSegment, LogCheckpoint};
+use crate::checkpoint::{Compaction, LastSegment, LogCheckpoint};
 use crate::error::Unavailable;
 use crate::fs::{File, FileSystem, replace_file};
 use crate::layout;
@@ -84,6 +84,12 @@ impl PartitionLog {
         Ok(Some(Filled { item, files, directories }))
     }
 
+    /// Whether compaction waits for the filler: a segment of the tail is complete.
+    pub(crate) fn has_sealed_tail(&self) -> bool {
+        let state = self.lock();
+        state.config.compaction_enabled && state.may_be_filled() && state.tail.has_sealed()
+    }
+
     /// The oldest entry that no checkpoint has, once one has those up to `through`.
     pub(crate) fn first_unsynced_after(&self, through: u64) -> Option<u64> {
         let state = self.lock();
@@ -94,6 +100,8 @@ impl PartitionLog {
     pub(crate) fn note_synced(self: &Arc<Self>, through: u64) {
         let mut state = self.lock();
         state.through = state.through.max(through);
+        // the pass that wrote it is still under way, so there is no newer segment
+        state.sealed_below = state.segments.last().map_or(state.sealed_below, |last| last.base);
         let before = state.unsynced.take();
         state.unsynced = state.first_unsynced(state.through);
         self.shared.move_unsynced(before, state.unsynced, self);
@@ -127,6 +135,8 @@ impl State {
             last,
             epochs: self.epochs.below(next_offset),
             producers: std::mem::take(&mut self.unsaved_producers),
+            // items of their own say that
+            compaction: Compaction::default(),
         }
     }
 }

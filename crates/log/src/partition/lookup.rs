@@ -9,8 +9,10 @@ use kennet_protocol::record::{Batch, StampedBatch};
 use kennet_protocol::{LeaderEpoch, Offset, TimestampMs};
 
 use crate::error::ReadError;
+use crate::fs::{File, Wait};
 use crate::partition::PartitionLog;
-use crate::scan::BatchScan;
+use crate::partition::read::STALE_VIEWS_MAX;
+use crate::scan::{BatchScan, HeaderScan, to_u64};
 use crate::segment::Segment;
 
 /// A record's place and time.
@@ -41,7 +43,29 @@ impl PartitionLog {
     /// # Errors
     /// When the log is unavailable, or can't be read.
     pub fn first_at_or_after(&self, time: TimestampMs, upper: Offset) -> Result<Option<TimestampOffset>, ReadError> {
-        let Readable { log_start, segments, tail } = self.readable()?;
+        self.again_if_stale(|readable| self.first_in_view(readable, time, upper))
+    }
+
+    /// Asks a view of the log, and another one when its segments were taken away meanwhile.
+    fn again_if_stale<T>(&self, ask: impl Fn(&Readable) -> Result<T, ReadError>) -> Result<T, ReadError> {
+        let mut rounds = 0;
+        loop {
+            let readable = self.readable()?;
+            match ask(&readable) {
+                Err(ReadError::Io(_)) if rounds < STALE_VIEWS_MAX && !self.has_all(&readable.segments) => rounds += 1,
+                result => return result,
+            }
+        }
+    }
+
+    fn first_in_view(
+        &self,
+        readable: &Readable,
+        time: TimestampMs,
+        upper: Offset,
+    ) -> Result<Option<TimestampOffset>, ReadError> {
+        let Readable { log_start, segments, tail } = readable;
+        let log_start = *log_start;
         for segment in segments {
             if segment.base >= upper {
                 break;
@@ -53,7 +77,7 @@ impl PartitionLog {
             if newest < time {
                 continue;
             }
-            let found = self.search(&segment, hint.max(log_start), |batch| first_in(batch, time, log_start))?;
+            let found = self.search(segment, hint.max(log_start), |batch| first_in(batch, time, log_start))?;
             if let Some(found) = found.filter(|found| found.offset < upper) {
                 return Ok(Some(found));
             }
@@ -68,16 +92,23 @@ impl PartitionLog {
     /// # Errors
     /// When the log is unavailable, or can't be read.
     pub fn newest_timestamp(&self, upper: Offset) -> Result<Option<TimestampOffset>, ReadError> {
-        let Readable { segments, tail, .. } = self.readable()?;
+        let newest = self.again_if_stale(|readable| self.newest_in_view(readable, upper))?;
+        if newest == TimestampMs::NONE { Ok(None) } else { self.first_at_or_after(newest, upper) }
+    }
+
+    fn newest_in_view(&self, readable: &Readable, upper: Offset) -> Result<TimestampMs, ReadError> {
+        let Readable { segments, tail, .. } = readable;
         let times =
             tail.iter().filter(|batch| batch.header.base_offset < upper).map(|batch| batch.header.max_timestamp);
         let mut newest = times.max().unwrap_or(TimestampMs::NONE);
-        for segment in &segments {
+        for segment in segments {
             let file = segment.file(self.shared.fs(), self.shared.open_files())?;
             let here = segment.with_index(file.as_ref(), self.shared.fs(), |index| index.max_timestamp())?;
-            newest = newest.max(here);
+            // compaction may have left batches without records, and their times are nobody's
+            let is_exact = segment.base >= self.gaps_below() || here <= newest;
+            newest = newest.max(if is_exact { here } else { newest_record(segment, file.as_ref())? });
         }
-        if newest == TimestampMs::NONE { Ok(None) } else { self.first_at_or_after(newest, upper) }
+        Ok(newest)
     }
 
     /// The segments, and copies of the tail's headers and references to its payloads.
@@ -100,8 +131,7 @@ impl PartitionLog {
     ) -> Result<Option<TimestampOffset>, ReadError> {
         let (fs, open) = (self.shared.fs(), self.shared.open_files());
         let file = segment.file(fs, open)?;
-        let Some((position, _)) = segment.find(file.as_ref(), fs, from.max(segment.base), crate::fs::Wait::Allowed)?
-        else {
+        let Some((position, _)) = segment.find(file.as_ref(), fs, from.max(segment.base), Wait::Allowed)? else {
             return Ok(None);
         };
         let mut scan = BatchScan::new(file.as_ref(), position, segment.written());
@@ -115,6 +145,20 @@ impl PartitionLog {
         }
         Ok(None)
     }
+}
+
+/// The largest timestamp of a segment's batches that have records.
+fn newest_record(segment: &Segment, file: &dyn File) -> std::io::Result<TimestampMs> {
+    let mut scan = HeaderScan::new(file, segment.written(), Wait::Allowed);
+    let (mut position, mut newest) = (0, TimestampMs::NONE);
+    while let Some(header) = scan.at(position)? {
+        let Some(length) = header.total_length().map(to_u64) else { break };
+        if header.record_count > 0 {
+            newest = newest.max(header.max_timestamp);
+        }
+        position += length;
+    }
+    Ok(newest)
 }
 
 /// The first record of a batch at or after a time and not below the log start.

@@ -6,12 +6,14 @@
 //! Lock order: writer, then state, then what the directory shares.
 
 mod append;
+mod compact;
 mod delete;
 mod fill;
 mod lookup;
 mod open;
 mod read;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use kennet_protocol::{LeaderEpoch, Offset, PartitionIndex, TimestampMs, Uuid};
 
 pub use append::Appended;
+pub use compact::Pace;
 pub(crate) use fill::Filled;
 pub use lookup::TimestampOffset;
 pub(crate) use open::RecoveredLog;
@@ -55,6 +58,10 @@ pub struct PartitionLog {
     durable_end: AtomicI64,
     /// The first offset that can be read: raised when the entry that says so is durable.
     log_start: AtomicI64,
+    /// Below this, compaction may have left gaps between batches; raised before the first one is there.
+    gaps_below: AtomicI64,
+    /// Held by whoever compacts.
+    compacting: Mutex<()>,
     /// Whether it can't be used any more, so that what becomes durable is no acknowledgement.
     is_unavailable: AtomicBool,
 }
@@ -74,6 +81,10 @@ pub struct LogSummary {
     pub segments: usize,
     /// Idempotent producers that are remembered.
     pub producers: usize,
+    /// Compaction changed nothing at or above this offset.
+    pub compacted_below: Offset,
+    /// Segments that compaction could not read and leaves as they are.
+    pub set_aside: usize,
 }
 
 struct State {
@@ -96,6 +107,12 @@ struct State {
     unsaved_producers: Producers,
     /// Segments, oldest first.
     segments: Vec<Arc<Segment>>,
+    /// A durable checkpoint has the segment with this base, so those before it never change any more.
+    sealed_below: Offset,
+    /// Below this the log is compacted.
+    clean_below: Offset,
+    /// Segments that compaction could not read, by base, and why.
+    set_aside: BTreeMap<Offset, Arc<str>>,
     /// Whether the index files of the last segment are durable and cover it.
     is_indexed: bool,
     /// The newest batches.
@@ -192,6 +209,8 @@ impl PartitionLog {
             size_bytes: state.size_bytes(),
             segments: state.segments.len(),
             producers: state.producers.count(),
+            compacted_below: self.gaps_below(),
+            set_aside: state.set_aside.len(),
         }
     }
 
@@ -226,6 +245,11 @@ impl PartitionLog {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Below this, compaction may have left gaps between batches.
+    fn gaps_below(&self) -> Offset {
+        Offset(self.gaps_below.load(Ordering::Acquire))
+    }
+
     fn check_available(&self, state: &State) -> Result<(), Unavailable> {
         if let Some(reason) = self.shared.failed() {
             return Err(reason);
@@ -249,6 +273,9 @@ impl State {
             producers: Producers::default(),
             unsaved_producers: Producers::default(),
             segments: Vec::new(),
+            sealed_below: Offset(0),
+            clean_below: Offset(0),
+            set_aside: BTreeMap::new(),
             is_indexed: false,
             tail: Tail::default(),
             plan: None,

@@ -67,8 +67,14 @@ impl PartitionLog {
         let RecoveredLog { checkpoint, entries } = found;
         let (id, topic, number) = (checkpoint.id.clone(), checkpoint.topic.clone(), checkpoint.number);
         let directory = layout::partition(shared.root(), id.topic_id, id.partition);
-        let segments = segments(shared.fs(), &directory, &checkpoint, log_start, shared.rules().unknown_bytes_are_cut);
+        let rules = shared.rules();
+        let finished = finish_compactions(shared.fs(), &directory, rules.swaps_are_finished);
+        let segments = finished
+            .map_err(RecoveryError::from)
+            .and_then(|()| segments(shared.fs(), &directory, &checkpoint, log_start, rules.unknown_bytes_are_cut));
+        let compaction = checkpoint.compaction;
         let mut state = State::empty(config);
+        state.clean_below = compaction.clean_below;
         state.number = Some(number);
         state.through = checkpoint.through;
         let first_entry = entries.first().map(|(entry, _)| *entry);
@@ -86,7 +92,9 @@ impl PartitionLog {
         }
         state.unsynced = first_entry;
         shared.add_tail_bytes(state.tail.bytes());
-        let log = Arc::new(Self::with(Arc::clone(&shared), id, &topic, state, log_start));
+        let log = Self::with(Arc::clone(&shared), id, &topic, state, log_start);
+        log.gaps_below.store(compaction.gaps_below.0, std::sync::atomic::Ordering::Release);
+        let log = Arc::new(log);
         if let Some(entry) = first_entry {
             shared.add_unsynced(entry, &log);
         }
@@ -113,6 +121,8 @@ impl PartitionLog {
             writer: Mutex::new(()),
             durable_end: AtomicI64::new(state.next_offset.0),
             log_start: AtomicI64::new(log_start.0),
+            gaps_below: AtomicI64::new(0),
+            compacting: Mutex::new(()),
             is_unavailable: AtomicBool::new(state.unavailable.is_some()),
             state: Mutex::new(state),
         }
@@ -128,6 +138,7 @@ impl State {
         let is_there = |last: &LastSegment| self.segments.last().is_some_and(|segment| segment.base == last.base);
         let Some(last) = checkpoint.last.filter(is_there) else { return };
         self.is_indexed = last.is_indexed;
+        self.sealed_below = last.base;
         self.plan = Some(PlannedSegment {
             base: last.base,
             bytes: last.length,
@@ -161,6 +172,47 @@ impl State {
             Entry::Delete { .. } => {}
         }
     }
+}
+
+/// Finishes the swaps of compacted segments that were durable, and removes what compaction had not come to an end with.
+fn finish_compactions(fs: &dyn FileSystem, directory: &Path, finishes: bool) -> io::Result<()> {
+    let (swaps, cleaned) = layout::compactions(fs, directory)?;
+    for swap in swaps.iter().filter(|_| finishes) {
+        let replaced: Vec<_> = layout::segments(fs, directory)?
+            .into_iter()
+            .filter(|(base, _)| *base != swap.base && swap.replaces(*base))
+            .collect();
+        replace(fs, directory, *swap, replaced.iter().map(|(base, _)| *base))?;
+        fs.rename(&layout::swap(directory, swap.base, swap.end), &layout::segment(directory, swap.base, "log"))?;
+        fs.sync_directory(directory)?;
+    }
+    for name in cleaned {
+        fs.remove_file(&directory.join(name))?;
+    }
+    Ok(())
+}
+
+/// Removes the segments that a durable swap replaces, and puts its index files in their place; durable when it returns. Only the batches'
+/// file keeps the swap's name.
+pub(super) fn replace(
+    fs: &dyn FileSystem,
+    directory: &Path,
+    swap: layout::Swap,
+    replaced: impl Iterator<Item = Offset>,
+) -> io::Result<()> {
+    for base in replaced {
+        for kind in layout::SEGMENT_FILES {
+            fs.remove_file(&layout::segment(directory, base, kind))?;
+        }
+    }
+    for kind in ["index", "timeindex"] {
+        match fs.rename(&layout::cleaned(directory, swap.base, kind), &layout::segment(directory, swap.base, kind)) {
+            // it has its name already
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other?,
+        }
+    }
+    fs.sync_directory(directory)
 }
 
 /// The segments that the checkpoint knows and the log start needs; others are removed, and what was never counted is cut.

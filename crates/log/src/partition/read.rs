@@ -38,7 +38,7 @@ enum View {
 }
 
 /// A read whose segments are taken away so often in a row reports what it met.
-const STALE_VIEWS_MAX: u32 = 8;
+pub(super) const STALE_VIEWS_MAX: u32 = 8;
 
 impl PartitionLog {
     /// Reads batches from the one that contains `from` up to `upper`, at most `bytes_max`, but at least one batch if
@@ -61,7 +61,7 @@ impl PartitionLog {
                 View::Segments(segments) => segments,
             };
             match self.read_view(&segments, from, upper, bytes_max, one_batch_at_least, wait) {
-                // retention, DeleteRecords or a full volume changed the log under us: what was met says nothing about its bytes
+                // retention, DeleteRecords or compaction changed the log under us: what was met says nothing about its bytes
                 Err(ReadError::Io(_)) if rounds < STALE_VIEWS_MAX && !self.has_all(&segments) => rounds += 1,
                 result => return result,
             }
@@ -102,7 +102,7 @@ impl PartitionLog {
     }
 
     /// Whether these segments are still the log's.
-    fn has_all(&self, segments: &[Arc<Segment>]) -> bool {
+    pub(super) fn has_all(&self, segments: &[Arc<Segment>]) -> bool {
         let state = self.lock();
         segments.iter().all(|segment| state.has(segment))
     }
@@ -188,8 +188,8 @@ impl PartitionLog {
                 break;
             }
             match Batch::parse(&bytes.slice(whole..)) {
-                // the checksum does not cover the offset; that batches follow one another without a gap does
-                Ok(batch) if follows(batch.header(), read.next_offset, whole == 0) => {
+                // the checksum does not cover the offset; that batches follow one another does
+                Ok(batch) if self.follows(batch.header(), read.next_offset, whole == 0) => {
                     whole += batch.bytes().len();
                     read.next_offset = batch.header().next_offset();
                     read.last_epoch = Some(batch.header().partition_leader_epoch);
@@ -200,6 +200,16 @@ impl PartitionLog {
             }
         }
         Ok(whole)
+    }
+
+    /// Whether a batch starts where the one before it ended; the first of a read only has to contain the offset. Where the log was compacted
+    /// batches may be missing before it, but none that reaches what was not compacted.
+    fn follows(&self, header: &BatchHeader, next: Offset, is_first: bool) -> bool {
+        let base = header.base_offset;
+        if base > next {
+            return base <= self.gaps_below();
+        }
+        if is_first { next < header.next_offset() } else { base == next }
     }
 
     /// Takes the partition offline, because its bytes are not those that were written. Not when the segment has been removed meanwhile: then
@@ -217,11 +227,6 @@ impl PartitionLog {
         drop(state);
         ReadError::Unavailable(first)
     }
-}
-
-/// Whether a batch starts where the one before it ended; the first of a read only has to contain the offset.
-fn follows(header: &BatchHeader, next: Offset, is_first: bool) -> bool {
-    if is_first { header.base_offset <= next && next < header.next_offset() } else { header.base_offset == next }
 }
 
 fn read_bytes(file: &dyn File, position: u64, length: usize, wait: Wait) -> io::Result<Bytes> {

@@ -19,8 +19,9 @@ fn step(world: &mut World) {
         60..66 => world.flush(),
         66..74 => world.fill(),
         74..80 => world.roll(at),
-        80..86 => world.delete_records(at),
-        86..92 => world.apply_retention(at),
+        80..84 => world.delete_records(at),
+        84..88 => world.apply_retention(at),
+        88..92 => world.compact(),
         92..95 => world.replace(at),
         _ => world.stop_and_start(),
     }
@@ -36,7 +37,8 @@ pub(crate) fn live(world: &mut World, steps: usize) {
     }
 }
 
-pub(crate) fn lives(seed: u64, rules: Rules) {
+/// Three lives; returns how often compaction came to its end in them.
+pub(crate) fn lives(seed: u64, rules: Rules) -> u32 {
     let mut world = World::with_rules(seed, 3, rules);
     for life in 0..LIVES {
         let call = world.disk.calls() + world.random.u64(1..250);
@@ -44,4 +46,5 @@ pub(crate) fn lives(seed: u64, rules: Rules) {
         live(&mut world, 120);
         world.restart(true, &format!("seed {seed}, life {life}, power cut at call {call}"));
     }
+    world.compactions
 }

@@ -1,26 +1,33 @@
 //! Logs on a simulated disk beside a plain model of what they must hold, over several lives.
 #![allow(dead_code, clippy::unwrap_used, reason = "tests: each binary uses its own part")]
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kennet_log::fs::FileSystem;
+use bytes::Bytes;
 use kennet_log::fs::sim::{SimulatedDisk, Trouble};
-use kennet_log::{DataDirectory, Limits, LogConfig, LogId, OpenError, PartitionLog, Rules};
-use kennet_protocol::record::{Batch, BatchBuilder, ProducerStamp};
+use kennet_log::fs::{FileSystem, Wait};
+use kennet_log::{CompactionError, DataDirectory, Limits, LogConfig, LogId, OpenError, PartitionLog, Rules};
+use kennet_protocol::record::{Batch, BatchBuilder, Batches, Compression, ProducerStamp};
 use kennet_protocol::{LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, TimestampMs, Uuid};
 
 use super::{NOW, values};
 
 const ROOT: &str = "/data";
 const PRODUCER: ProducerId = ProducerId(5);
+/// More than fit in the smallest map.
+const KEYS: u8 = 12;
 
 /// A batch as the model keeps it.
 #[derive(Debug, Clone)]
 pub(crate) struct ModelBatch {
     pub(crate) base: i64,
     pub(crate) values: Vec<String>,
+    /// In a compacted log each record has a key, and those with an empty value are tombstones.
+    keys: Option<Vec<String>>,
     epoch: LeaderEpoch,
     sequence: i32,
 }
@@ -38,11 +45,74 @@ impl ModelBatch {
         let stamp =
             ProducerStamp { producer_id: PRODUCER, producer_epoch: ProducerEpoch(0), base_sequence: self.sequence };
         let mut builder = BatchBuilder::new(self.time()).producer(stamp);
-        for value in &self.values {
-            builder.push(self.time(), None, Some(value.as_bytes()), &[]);
+        if self.keys.is_some() && self.base % 3 == 0 {
+            builder = builder.compression(Compression::Lz4);
+        }
+        for record in self.records() {
+            let value = record.value.as_ref().map(String::as_bytes);
+            builder.push(self.time(), record.key.as_ref().map(String::as_bytes), value, &[]);
         }
         Batch::parse(&builder.build().unwrap()).unwrap()
     }
+
+    fn records(&self) -> impl Iterator<Item = ModelRecord> {
+        (self.base..).zip(&self.values).enumerate().map(|(at, (offset, value))| {
+            let key = self.keys.as_ref().map(|keys| keys[at].clone());
+            let value = (key.is_none() || !value.is_empty()).then(|| value.clone());
+            ModelRecord { offset, time: self.time(), key, value }
+        })
+    }
+}
+
+/// A record as the model and the log have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct ModelRecord {
+    offset: i64,
+    time: TimestampMs,
+    key: Option<String>,
+    value: Option<String>,
+}
+
+/// What somebody knows who has read them all.
+fn state_of(records: &[ModelRecord]) -> BTreeMap<String, String> {
+    let mut state = BTreeMap::new();
+    for record in records {
+        let key = record.key.clone().unwrap();
+        match record.value.clone() {
+            Some(value) => state.insert(key, value),
+            None => state.remove(&key),
+        };
+    }
+    state
+}
+
+/// All records from an offset on.
+fn records_from(log: &PartitionLog, from: i64) -> Vec<ModelRecord> {
+    records_until(log, from, |_| false)
+}
+
+fn first_from(log: &PartitionLog, from: i64) -> Option<ModelRecord> {
+    records_until(log, from, |found| !found.is_empty()).into_iter().next()
+}
+
+fn records_until(log: &PartitionLog, from: i64, is_enough: impl Fn(&[ModelRecord]) -> bool) -> Vec<ModelRecord> {
+    let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).unwrap();
+    let mut found = Vec::new();
+    let mut at = Offset(from);
+    while at < log.durable_end() && !is_enough(&found) {
+        let read = log.read(at, log.durable_end(), 700, true, Wait::Allowed).unwrap();
+        assert!(read.next_offset > at, "a read must get on");
+        for batch in read.chunks.into_iter().flat_map(Batches::new) {
+            for record in batch.unwrap().records(1 << 20).unwrap().map(Result::unwrap) {
+                if record.offset.0 >= from {
+                    let (key, value) = (record.key.map(text), record.value.map(text));
+                    found.push(ModelRecord { offset: record.offset.0, time: record.timestamp, key, value });
+                }
+            }
+        }
+        at = read.next_offset;
+    }
+    found
 }
 
 /// A log and what it must hold.
@@ -80,17 +150,57 @@ impl ModelLog {
         let start = self.log.log_start().0;
         let starts = self.start..=self.start_wanted;
         assert!(starts.contains(&start), "{context}: the log starts at {start}, not within {starts:?}");
+        if self.config.compaction_enabled {
+            self.check_compacted(start, end, context);
+            return self.note();
+        }
         let expected: Vec<_> = self.batches.iter().flat_map(|batch| batch.values.clone()).collect();
         let from = usize::try_from(start).unwrap();
         assert_eq!(values(&self.log, 700), expected[from..], "{context}");
         for batch in self.batches.iter().filter(|batch| batch.base >= start) {
             self.check_batch(batch, context);
         }
+        self.check_duplicate(start, context);
+        self.note();
+    }
+
+    /// Nothing that was never written, nothing twice, nothing changed above what was compacted, and every key has its newest value.
+    fn check_compacted(&self, start: i64, end: i64, context: &str) {
+        let mut written: Vec<_> = self.batches.iter().flat_map(ModelBatch::records).collect();
+        written.retain(|record| record.offset >= start);
+        let found = records_from(&self.log, start);
+        let places: BTreeMap<_, _> = written.iter().map(|record| (record.offset, record)).collect();
+        for record in &found {
+            assert_eq!(Some(&record), places.get(&record.offset), "{context}: a record that was never written");
+        }
+        assert!(found.is_sorted_by(|a, b| a.offset < b.offset), "{context}: {found:?}");
+        let compacted = self.log.summary().compacted_below.0;
+        let above = |records: &[ModelRecord]| records.iter().filter(|record| record.offset >= compacted).count();
+        assert_eq!(above(&found), above(&written), "{context}: nothing at or above {compacted} may go");
+        assert_eq!(state_of(&found), state_of(&written), "{context}, log from {start} to {end}: {found:?}");
+        for from in (start..end).step_by(7) {
+            let expected = found.iter().find(|record| record.offset >= from);
+            assert_eq!(first_from(&self.log, from).as_ref(), expected, "{context}: read from {from}");
+        }
+        for batch in self.batches.iter().filter(|batch| batch.base >= start) {
+            assert_eq!(self.log.epoch_of(Offset(batch.base)), Some(batch.epoch), "{context}: epoch of {batch:?}");
+            let first = self.log.first_at_or_after(batch.time(), self.log.durable_end()).unwrap();
+            let expected = found.iter().find(|record| record.time >= batch.time());
+            let expected = expected.map(|record| record.offset);
+            assert_eq!(first.map(|first| first.offset.0), expected, "{context}: by time, {batch:?}");
+        }
+        let newest = self.log.newest_timestamp(self.log.durable_end()).unwrap();
+        let expected = found.iter().max_by_key(|record| (record.time, -record.offset));
+        let expected = expected.map(|record| record.offset);
+        assert_eq!(newest.map(|newest| newest.offset.0), expected, "{context}: the newest time");
+        self.check_duplicate(start, context);
+    }
+
+    fn check_duplicate(&self, start: i64, context: &str) {
         if let Some(last) = self.batches.last().filter(|last| last.base >= start) {
             let again = self.log.append(&last.batch(), last.epoch, NOW).unwrap();
             assert!(again.duplicate && again.base_offset.0 == last.base, "{context}: {again:?} for {last:?}");
         }
-        self.note();
     }
 
     fn check_batch(&self, batch: &ModelBatch, context: &str) {
@@ -110,6 +220,8 @@ pub(crate) struct World {
     epoch: LeaderEpoch,
     topics: u128,
     deleted: Vec<Uuid>,
+    /// Rounds of compaction that came to their end.
+    pub(crate) compactions: u32,
 }
 
 impl World {
@@ -125,7 +237,8 @@ impl World {
         let directory = open(&disk, rules).unwrap();
         let random = fastrand::Rng::with_seed(seed);
         let (epoch, topics) = (LeaderEpoch(0), 0);
-        let mut world = Self { disk, directory, logs: Vec::new(), random, rules, epoch, topics, deleted: Vec::new() };
+        let (logs_so_far, deleted, compactions) = (Vec::new(), Vec::new(), 0);
+        let mut world = Self { disk, directory, logs: logs_so_far, random, rules, epoch, topics, deleted, compactions };
         for _ in 0..logs {
             let log = world.new_log();
             world.logs.push(log);
@@ -136,7 +249,18 @@ impl World {
     fn new_log(&mut self) -> ModelLog {
         self.topics += 1;
         let by_size = self.topics % 2 == 1;
-        let config = LogConfig {
+        let is_compacted = self.topics.is_multiple_of(3);
+        let compacted = LogConfig {
+            segment_bytes: 700,
+            index_interval_bytes: 150,
+            retention_enabled: false,
+            compaction_enabled: true,
+            dirty_ratio_min: 0.0,
+            // at once, or never
+            tombstone_retention: Duration::from_secs(if self.topics.is_multiple_of(2) { 3_600 } else { 0 }),
+            ..LogConfig::default()
+        };
+        let deleted = LogConfig {
             segment_bytes: 700,
             index_interval_bytes: 150,
             retention_bytes: by_size.then_some(1_500),
@@ -144,6 +268,7 @@ impl World {
             retention_age: (!by_size).then_some(Duration::from_secs(3_600)),
             ..LogConfig::default()
         };
+        let config = if is_compacted { compacted } else { deleted };
         let id = LogId { topic_id: Uuid::from_u128(self.topics), partition: PartitionIndex(0) };
         let log = self.directory.open_log(&id, "orders", config.clone(), NOW);
         ModelLog { id, config, log, batches: Vec::new(), acknowledged: 0, start: 0, start_wanted: 0 }
@@ -156,8 +281,12 @@ impl World {
         let log = &mut self.logs[at];
         let base = log.end();
         let sequence = log.batches.last().map_or(0, |last| last.sequence + i32::try_from(last.values.len()).unwrap());
-        let values = (base..).take(records).map(|offset| format!("{offset} of life {}", epoch.0)).collect();
-        let batch = ModelBatch { base, values, epoch, sequence };
+        let mut values: Vec<_> = (base..).take(records).map(|offset| format!("{offset} of life {}", epoch.0)).collect();
+        let keys = log.config.compaction_enabled.then(|| {
+            values.iter_mut().filter(|_| self.random.u8(..5) == 0).for_each(String::clear);
+            values.iter().map(|_| self.random.u8(..KEYS).to_string()).collect()
+        });
+        let batch = ModelBatch { base, values, keys, epoch, sequence };
         let Ok(appended) = log.log.append(&batch.batch(), epoch, NOW) else { return false };
         assert_eq!(appended.base_offset.0, base);
         log.batches.push(batch);
@@ -215,6 +344,46 @@ impl World {
             assert_eq!(log.log.log_start(), before, "nothing is old enough to go");
         }
         log.note();
+    }
+
+    /// A round of compaction, with enough memory or too little, and perhaps ended early.
+    pub(crate) fn compact(&mut self) {
+        let Some(at) = self.logs.iter().position(|log| log.config.compaction_enabled) else { return };
+        if self.random.bool() {
+            self.directory.fill_for_compaction();
+        }
+        let map_bytes = if self.random.bool() { 10_000 } else { 0 };
+        let mut left = if self.random.u8(..4) == 0 { self.random.u32(1..40) } else { u32::MAX };
+        let log = &self.logs[at];
+        let mut pace = |_| {
+            left -= 1;
+            if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        match log.log.compact(log.log.durable_end(), NOW, map_bytes, &mut pace) {
+            Ok(None) | Err(CompactionError::Stopped) => {}
+            Ok(Some(done)) => {
+                assert_eq!(done.set_aside, 0);
+                self.compactions += 1;
+                let below = log.log.summary().compacted_below.0;
+                let mut clean = records_from(&log.log, log.log.log_start().0);
+                clean.retain(|record| record.offset < below);
+                let keys: BTreeSet<_> = clean.iter().map(|record| record.key.clone()).collect();
+                assert!(done.is_partial || keys.len() == clean.len(), "{done:?}, below {below}: {clean:?}");
+            }
+            Err(error) => assert!(self.disk.is_off(), "{error}"),
+        }
+    }
+
+    pub(crate) fn fill_all(&mut self) {
+        self.directory.flush();
+        self.directory.fill();
+        self.logs.iter_mut().for_each(ModelLog::note);
+    }
+
+    /// A round with enough memory; whether there was something to do.
+    pub(crate) fn compact_once(&mut self, at: usize) -> bool {
+        let log = &self.logs[at].log;
+        log.compact(log.durable_end(), NOW, 10_000, &mut |_| ControlFlow::Continue(())).is_ok_and(|done| done.is_some())
     }
 
     pub(crate) fn roll(&mut self, at: usize) {

@@ -14,6 +14,15 @@ pub enum BuildError {
     /// A batch holds at least one record.
     #[error("a record batch needs at least one record")]
     Empty,
+    /// A record's offset is none of the batch's.
+    #[error("a record does not belong to the batch")]
+    ForeignRecord,
+    /// The codec's number is not one of Kafka's.
+    #[error("compression codec {codec} does not exist")]
+    UnknownCompression {
+        /// The number.
+        codec: i16,
+    },
     /// The length field has 32 bits.
     #[error("a record batch can't be longer than 2 GiB")]
     TooLong,

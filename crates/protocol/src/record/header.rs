@@ -33,6 +33,7 @@ impl Attributes {
     const LOG_APPEND_TIME: i16 = 0x08;
     const TRANSACTIONAL: i16 = 0x10;
     const CONTROL: i16 = 0x20;
+    const DELETE_HORIZON: i16 = 0x40;
 
     /// The codec, or its number if there is no such codec.
     ///
@@ -58,6 +59,15 @@ impl Attributes {
     #[must_use]
     pub fn is_control(self) -> bool {
         self.0 & Self::CONTROL != 0
+    }
+
+    /// Whether the base timestamp is the time when tombstones may go (KIP-534).
+    pub(super) fn has_delete_horizon(self) -> bool {
+        self.0 & Self::DELETE_HORIZON != 0
+    }
+
+    pub(super) fn with_delete_horizon(self, has: bool) -> Self {
+        Self(if has { self.0 | Self::DELETE_HORIZON } else { self.0 & !Self::DELETE_HORIZON })
     }
 
     pub(super) fn with_log_append_time(self) -> Self {

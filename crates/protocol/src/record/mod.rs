@@ -10,6 +10,7 @@ mod compression;
 mod header;
 mod item;
 mod produce;
+mod retain;
 mod snappy;
 mod varint;
 mod walk;
