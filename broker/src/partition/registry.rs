@@ -257,6 +257,6 @@ impl Progress for Partitions {
     }
 
     fn complain(&self, message: &str) {
-        tracing::warn!(error = message, "a file could not be written or removed");
+        tracing::warn!(error = message, "a file of the data directory could not be used");
     }
 }

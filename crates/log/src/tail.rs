@@ -67,9 +67,9 @@ impl Tail {
         self.bytes
     }
 
-    /// Whether a segment begins in it, so that the one before is complete.
+    /// Whether a segment begins in it behind another batch.
     pub(crate) fn has_sealed(&self) -> bool {
-        self.batches.iter().any(|batch| batch.starts_segment)
+        self.batches.iter().skip(1).any(|batch| batch.starts_segment)
     }
 
     /// The headers of all batches.

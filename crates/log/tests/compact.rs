@@ -148,6 +148,17 @@ fn a_damaged_segment_is_set_aside_and_the_rest_is_compacted() {
     let batch = Batch::parse(&read.chunks[0]).unwrap();
     assert_eq!((batch.header().base_offset, batch.header().record_count), (Offset(60), 1), "the tombstone");
     assert!(log.read(Offset(first_offset), log.durable_end(), 100, true, Wait::Allowed).is_err());
+    // when it can be read again, it loses what newer records hide before the tombstone goes
+    drop(log);
+    drop(directory);
+    bytes[70] ^= 1;
+    std::fs::write(&second, &bytes).unwrap();
+    let directory = open(folder.path());
+    let log = log_of(&directory, LogConfig { tombstone_retention: Duration::ZERO, ..compacted() });
+    assert!(offsets_of(&log, "key 0").len() > 1, "the value that was set aside, and the tombstone");
+    compact_at(&log, TimestampMs(NOW.0 + 2_000_000));
+    assert_eq!(offsets_of(&log, "key 0"), []);
+    assert_eq!(damage(&copy_of(folder.path()).keep()), [None]);
 }
 
 #[test]

@@ -40,30 +40,22 @@ fn a_power_cut_at_each_single_call_loses_nothing_that_was_acknowledged() {
     }
 }
 
+/// To the third log, which is compacted.
+fn append(world: &mut World) {
+    if !world.append(2) {
+        world.fill_all();
+    }
+}
+
 #[test]
 fn a_power_cut_at_each_call_of_compaction_loses_no_key() {
     for seed in 0..3 {
         let life = |cut: Option<u64>| {
             let mut world = World::new(seed, 3);
-            // the third is compacted
-            (0..24).for_each(|_| {
-                assert!(
-                    world.append(2) || {
-                        world.fill_all();
-                        true
-                    }
-                )
-            });
+            (0..24).for_each(|_| append(&mut world));
             world.fill_all();
             world.compact_once(2);
-            (0..16).for_each(|_| {
-                assert!(
-                    world.append(2) || {
-                        world.fill_all();
-                        true
-                    }
-                )
-            });
+            (0..16).for_each(|_| append(&mut world));
             world.fill_all();
             let before = world.disk.calls();
             if let Some(call) = cut {

@@ -60,29 +60,39 @@ impl Filter<'_> {
         if batch.header().record_count == 0 {
             return Ok(if must_stay { Kept::Whole } else { Kept::Gone });
         }
-        let records = batch.records(DECOMPRESSED_BYTES_MAX)?.collect::<Result<Vec<_>, _>>()?;
-        let before = records.len();
+        // gone over again and again and never gathered: a small batch may have millions of them
+        let records = batch.records(DECOMPRESSED_BYTES_MAX)?;
         let known_horizon = batch.delete_horizon();
         let is_past = self.removes_tombstones && known_horizon.is_some_and(|horizon| horizon <= self.now);
-        let stays = |record: &Record| {
-            let is_newest = |key| !self.newest.hides(key, record.offset);
-            let may_stay = record.value.is_some() || !is_past;
-            record.offset >= end || (may_stay && record.key.as_deref().is_some_and(is_newest))
-        };
-        let kept: Vec<_> = records.into_iter().filter(stays).collect();
-        if kept.is_empty() {
+        let (mut kept, mut gone, mut tombstones) = (0_usize, 0_usize, 0_usize);
+        for record in records.clone() {
+            let record = record?;
+            if self.stays(&record, is_past) {
+                kept += 1;
+                tombstones += usize::from(record.value.is_none());
+            } else {
+                gone += 1;
+            }
+        }
+        if kept == 0 {
             return Ok(if must_stay { Kept::Rewritten(batch.without_records()?) } else { Kept::Gone });
         }
         // a batch that is not noted as a whole gets its horizon in a later round, so that each of its tombstones has all of its time
         let is_noted = batch.header().last_offset() < end;
-        let met_tombstone = is_noted && kept.iter().any(|record| record.value.is_none());
-        let horizon = known_horizon.or_else(|| met_tombstone.then(|| self.horizon()));
-        if kept.len() == before && horizon == known_horizon {
+        let horizon = known_horizon.or_else(|| (is_noted && tombstones > 0).then(|| self.horizon()));
+        if gone == 0 && horizon == known_horizon {
             return Ok(Kept::Whole);
         }
-        let bytes = batch.with_records(&kept, horizon)?;
-        check(&bytes, &kept)?;
+        let kept = || records.clone().flatten().filter(|record| self.stays(record, is_past));
+        let bytes = batch.with_records(kept(), horizon)?;
+        check(&bytes, kept())?;
         Ok(Kept::Rewritten(bytes))
+    }
+
+    fn stays(&self, record: &Record, is_past: bool) -> bool {
+        let is_newest = |key| !self.newest.hides(key, record.offset);
+        let may_stay = record.value.is_some() || !is_past;
+        record.offset >= self.newest.end() || (may_stay && record.key.as_deref().is_some_and(is_newest))
     }
 
     fn horizon(&self) -> TimestampMs {
@@ -92,11 +102,10 @@ impl Filter<'_> {
 }
 
 /// Whether a batch that was made gives back the records that it was made of.
-fn check(bytes: &Bytes, records: &[Record]) -> Result<(), FilterError> {
+fn check(bytes: &Bytes, mut expected: impl Iterator<Item = Record>) -> Result<(), FilterError> {
     let again = Batch::parse(bytes).map_err(|_| FilterError::Different)?;
-    let mut expected = records.iter();
     for record in again.records(DECOMPRESSED_BYTES_MAX)? {
-        if expected.next() != Some(&record?) {
+        if expected.next() != Some(record?) {
             return Err(FilterError::Different);
         }
     }

@@ -16,8 +16,8 @@ use std::io;
 
 use crate::error::Unavailable;
 
-/// A batch that decompresses to more is not looked into; its segment is set aside.
-pub(crate) const DECOMPRESSED_BYTES_MAX: usize = 64 << 20;
+/// A batch that decompresses to more is not looked into, and its segment is set aside. Filtering holds this much up to three times.
+pub(crate) const DECOMPRESSED_BYTES_MAX: usize = 32 << 20;
 
 /// How much of a log could be compacted now.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -5,7 +5,7 @@
 //! readers get it, the old ones are removed, it gets its own name. A restart finishes what has that name and removes the rest.
 //!
 //! Groups are replaced from the oldest to the newest, and a round ends at the first that fails, so a tombstone never goes before what it deletes.
-//! A segment that can't be read is left alone, hides nothing that it does not show, and keeps all tombstones behind it.
+//! A segment that can't be read is left alone, hides nothing, and keeps all tombstones behind it.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -216,20 +216,26 @@ impl PartitionLog {
     ) -> Result<NewestOffsets, CompactionError> {
         let first = range.segments.partition_point(|sealed| sealed.end <= range.from);
         let records = range.segments[first..].iter().map(|sealed| self.records_in(&sealed.segment)).sum();
-        let mut newest = NewestOffsets::new(range.from, map_bytes, records);
-        for at in first..range.segments.len() {
-            let sealed = &range.segments[at];
-            if !self.is_set_aside(sealed) {
-                match self.note_segment(at, sealed, range.from, &mut newest, pace) {
-                    Ok(true) => {}
-                    Ok(false) => return Ok(newest),
-                    Err(Fault::Segment(_, why)) => self.set_aside(sealed, &why, done),
-                    Err(Fault::Round(error)) => return Err(error),
+        'again: loop {
+            let mut newest = NewestOffsets::new(range.from, map_bytes, records);
+            for at in first..range.segments.len() {
+                let sealed = &range.segments[at];
+                if !self.is_set_aside(sealed) {
+                    match self.note_segment(at, sealed, range.from, &mut newest, pace) {
+                        Ok(true) => {}
+                        Ok(false) => return Ok(newest),
+                        Err(Fault::Segment(_, why)) => {
+                            self.set_aside(sealed, &why, done);
+                            // what it had noted must hide nothing
+                            continue 'again;
+                        }
+                        Err(Fault::Round(error)) => return Err(error),
+                    }
                 }
+                newest.reach(sealed.end);
             }
-            newest.reach(sealed.end);
+            return Ok(newest);
         }
-        Ok(newest)
     }
 
     /// Notes the keys of one segment; false when there is no room for all.
@@ -490,8 +496,13 @@ impl PartitionLog {
         let Some(number) = state.number else { return Ok(()) };
         let gaps_below = self.gaps_below().max(gaps_below);
         let clean_below = state.clean_below.max(clean_below);
+        let set_aside =
+            state.segments.iter().map(|segment| segment.base).find(|base| state.set_aside.contains_key(base));
+        let first_set_aside = set_aside.unwrap_or(clean_below);
         drop(state);
         if self.shared.rules().gaps_are_known_before_swaps || clean_below >= gaps_below {
+            // what was set aside may be readable after a restart, and then has to meet the tombstones that it has not
+            let clean_below = clean_below.min(first_set_aside);
             let item = Item::Compaction(number, Compaction { gaps_below, clean_below });
             self.shared.write_checkpoint(&[item]).map_err(|error| self.refused(error))?;
         }

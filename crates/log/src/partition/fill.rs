@@ -87,7 +87,8 @@ impl PartitionLog {
     /// Whether compaction waits for the filler: a segment of the tail is complete.
     pub(crate) fn has_sealed_tail(&self) -> bool {
         let state = self.lock();
-        state.config.compaction_enabled && state.may_be_filled() && state.tail.has_sealed()
+        let is_last_sealed = !state.segments.is_empty() && state.tail.front().is_some_and(|front| front.starts_segment);
+        state.config.compaction_enabled && state.may_be_filled() && (is_last_sealed || state.tail.has_sealed())
     }
 
     /// The oldest entry that no checkpoint has, once one has those up to `through`.

@@ -210,7 +210,7 @@ impl PartitionLog {
             segments: state.segments.len(),
             producers: state.producers.count(),
             compacted_below: self.gaps_below(),
-            set_aside: state.set_aside.len(),
+            set_aside: state.segments.iter().filter(|segment| state.set_aside.contains_key(&segment.base)).count(),
         }
     }
 

@@ -86,7 +86,7 @@ impl Batch {
 }
 
 /// Reads the records of one batch in order; yields an error once, then nothing.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Records {
     base_offset: Offset,
     base_timestamp: TimestampMs,

@@ -17,27 +17,34 @@ impl Batch {
     ///
     /// # Errors
     /// When there is no record, or one is not the batch's, or they can't be compressed.
-    pub fn with_records(&self, records: &[Record], delete_horizon: Option<TimestampMs>) -> Result<Bytes, BuildError> {
+    pub fn with_records(
+        &self,
+        records: impl IntoIterator<Item = Record>,
+        delete_horizon: Option<TimestampMs>,
+    ) -> Result<Bytes, BuildError> {
         let mut header = *self.header();
-        let first = records.first().ok_or(BuildError::Empty)?;
         let codec = header.attributes.compression().map_err(|codec| BuildError::UnknownCompression { codec })?;
+        let mut records = records.into_iter().peekable();
+        let first = records.peek().ok_or(BuildError::Empty)?;
         header.base_timestamp = delete_horizon.unwrap_or(first.timestamp);
-        if header.attributes.timestamp_type() == TimestampType::Create {
-            header.max_timestamp = records.iter().map(|record| record.timestamp).max().unwrap_or(TimestampMs::NONE);
-        }
-        let mut payload = Vec::new();
+        header.record_count = 0;
+        let inside = 0..=i64::from(header.last_offset_delta);
+        let (mut payload, mut newest) = (Vec::new(), TimestampMs::NONE);
         for record in records {
-            let inside = 0..=i64::from(header.last_offset_delta);
             let delta = Some(record.offset - header.base_offset).filter(|delta| inside.contains(delta));
             let delta = delta.and_then(|delta| i32::try_from(delta).ok()).ok_or(BuildError::ForeignRecord)?;
             let time = record.timestamp.0.wrapping_sub(header.base_timestamp.0);
             put_record(&mut payload, delta, time, record.key.as_deref(), record.value.as_deref(), &record.headers);
+            newest = newest.max(record.timestamp);
+            header.record_count = header.record_count.checked_add(1).ok_or(BuildError::TooLong)?;
+        }
+        if header.attributes.timestamp_type() == TimestampType::Create {
+            header.max_timestamp = newest;
         }
         let payload = match codec {
             Compression::None => payload,
             codec => codec.compress(&payload)?,
         };
-        header.record_count = i32::try_from(records.len()).map_err(|_| BuildError::TooLong)?;
         let attributes = header.attributes.with_delete_horizon(delete_horizon.is_some());
         assemble(header, attributes, &payload).ok_or(BuildError::TooLong)
     }
@@ -97,7 +104,7 @@ mod tests {
             let mut kept = records(&whole);
             kept.retain(|record| keep >> (record.offset.0 - 1_000) & 1 == 1);
             prop_assume!(!kept.is_empty());
-            let left = Batch::parse(&whole.with_records(&kept, horizon.map(TimestampMs)).unwrap()).unwrap();
+            let left = Batch::parse(&whole.with_records(kept.clone(), horizon.map(TimestampMs)).unwrap()).unwrap();
             prop_assert_eq!(records(&left), kept);
             prop_assert_eq!(left.delete_horizon(), horizon.map(TimestampMs));
             let (before, after) = (whole.header(), left.header());
@@ -126,6 +133,6 @@ mod tests {
         let whole = batch(&[5, 7], Compression::None, None);
         let mut foreign = records(&whole);
         foreign[0].offset = Offset(2_000);
-        assert!(whole.with_records(&foreign, None).is_err());
+        assert!(whole.with_records(foreign, None).is_err());
     }
 }
