@@ -77,7 +77,9 @@ impl DataDirectory {
         let threads = match drive {
             Drive::Threads => Some(Threads::start(&shared).map_err(refused)?),
             Drive::Manual => {
-                filler::grow(&shared);
+                while shared.wants_slot() {
+                    filler::grow(&shared);
+                }
                 None
             }
         };
@@ -173,6 +175,9 @@ impl DataDirectory {
     /// Fills as far as journal and memory ask for it.
     #[cfg(any(test, feature = "sim"))]
     pub fn fill_as_needed(&self) {
+        if self.shared.wants_slot() {
+            filler::grow(&self.shared);
+        }
         filler::pass(&self.shared, Pass::AsNeeded);
     }
 

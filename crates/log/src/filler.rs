@@ -13,6 +13,7 @@ use crate::checkpoint::Item;
 
 use crate::fs::is_full;
 use crate::partition::{Filled, PartitionLog};
+use crate::progress::Progress;
 use crate::shared::{Shared, Unsynced};
 
 /// Which logs a pass takes.
@@ -26,6 +27,9 @@ pub(crate) enum Pass {
     Closing,
 }
 
+/// So many logs are filled before they are synced: each has up to three files open until then.
+const LOGS_AT_ONCE: usize = 256;
+
 /// What is in segments and synced, and in no checkpoint yet: the volume was full. It goes first in the next pass.
 #[derive(Default)]
 pub(crate) struct Unfinished {
@@ -38,22 +42,26 @@ pub(crate) struct Unfinished {
 
 /// Works until it is told to stop.
 pub(crate) fn run(shared: &Arc<Shared>) {
-    grow(shared);
-    while !shared.wait_for_filling() {
+    loop {
+        while shared.wants_slot() {
+            grow(shared);
+        }
+        if shared.wait_for_filling() {
+            return;
+        }
         pass(shared, Pass::AsNeeded);
     }
 }
 
-/// Makes the journal's slots, as far as the volume has room for them. They are not needed at once, so a start does not wait for them.
+/// Makes one more slot for the journal, before the last free one is taken.
 pub(crate) fn grow(shared: &Arc<Shared>) {
-    while shared.failed().is_none() {
-        match shared.add_slot() {
-            Ok(true) => {}
-            Ok(false) => return,
-            // with fewer slots it works as well
-            Err(error) => return shared.complain(shared.root(), &error),
-        }
+    if shared.failed().is_none()
+        && let Err(error) = shared.add_slot()
+    {
+        // with fewer slots it works as well
+        shared.complain(shared.root(), &error);
     }
+    shared.progress().room();
 }
 
 /// Fills once; what goes wrong is told to the directory.
@@ -72,15 +80,32 @@ pub(crate) fn pass(shared: &Arc<Shared>, which: Pass) {
 fn try_pass(shared: &Arc<Shared>, unfinished: &mut Unfinished, which: Pass) -> io::Result<bool> {
     let durable = shared.durable_entry();
     let chosen = choose(shared, which, durable);
-    let rules = shared.rules();
+    for logs in chosen.logs.chunks(LOGS_AT_ONCE) {
+        fill_together(shared, unfinished, logs, durable, which)?;
+    }
+    for (entry, number) in chosen.removed {
+        unfinished.items.push(Item::Removed(number));
+        unfinished.removed.push(entry);
+    }
+    finish(shared, unfinished)
+}
+
+/// Fills some logs and makes what was written durable together.
+fn fill_together(
+    shared: &Arc<Shared>,
+    unfinished: &mut Unfinished,
+    logs: &[Arc<PartitionLog>],
+    durable: u64,
+    which: Pass,
+) -> io::Result<()> {
     let mut files = Vec::new();
     let mut directories = HashSet::new();
+    let mut filled = Vec::new();
     let mut result = Ok(());
-    for log in chosen.logs {
+    for log in logs {
         match log.fill(durable, which == Pass::Closing) {
             Ok(Some(Filled { item, files: written, directories: changed })) => {
-                unfinished.synced.push((log, item.through));
-                unfinished.items.push(Item::Log(item));
+                filled.push((Arc::clone(log), item));
                 files.extend(written);
                 directories.extend(changed);
             }
@@ -91,18 +116,17 @@ fn try_pass(shared: &Arc<Shared>, unfinished: &mut Unfinished, which: Pass) -> i
             }
         }
     }
-    if rules.segments_are_synced {
+    if shared.rules().segments_are_synced {
         shared.fs().sync_files(&files)?;
         for directory in directories {
             shared.fs().sync_directory(&directory)?;
         }
     }
-    result?;
-    for (entry, number) in chosen.removed {
-        unfinished.items.push(Item::Removed(number));
-        unfinished.removed.push(entry);
+    for (log, item) in filled {
+        unfinished.synced.push((log, item.through));
+        unfinished.items.push(Item::Log(item));
     }
-    finish(shared, unfinished)
+    result
 }
 
 /// The checkpoint, then what it frees. False when there is nothing to say.

@@ -110,9 +110,10 @@ fn complete(shared: &Arc<Shared>, done: &[Queued<Tag>]) {
             }
         }
     }
-    shared.note_durable(last.number, done);
     shared.progress().durable(&advances);
     if !dropped.is_empty() {
         shared.progress().dropped(&dropped);
     }
+    // last, so that who waits for the entry finds everybody told
+    shared.note_durable(last.number, done);
 }

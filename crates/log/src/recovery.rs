@@ -18,7 +18,7 @@ use crate::journal::entry::{Entry, LogNumber};
 use crate::journal::ledger::Ledger;
 use crate::journal::replay::{Replayed, replay};
 use crate::journal::writer::{Writer, make_slot};
-use crate::journal::{JournalLimits, slot_number, slots_directory};
+use crate::journal::{JournalLimits, slot_number, slot_path, slots_directory};
 use crate::partition::{LogId, RecoveredLog};
 use crate::producers::Producers;
 use crate::rules::Rules;
@@ -30,8 +30,8 @@ const JOURNAL_PART: u64 = 20;
 const JOURNAL_BYTES_MIN: u64 = 8 << 20;
 /// At most: more only makes restarts longer.
 const JOURNAL_BYTES_MAX: u64 = 256 << 20;
-/// So many slots make a journal: with few, a whole one is emptied at once.
-const SLOTS: u64 = 8;
+/// So many slots make a journal: with few, much is emptied at once, and a start waits for the first one to be made.
+const SLOTS: u64 = 32;
 /// Above this, what a write costs no longer depends on its size.
 const BLOCK_BYTES_MAX: usize = 2 << 20;
 
@@ -52,10 +52,10 @@ pub(crate) fn open(
     };
     let open_count = checkpoint.open_count + 1;
     if let Some(file) = &mut file {
-        file.append(&[Item::Opened(open_count)], |_, _| true)?;
-        if is_new(fs.as_ref(), root)? {
+        if checkpoint.open_count == 0 {
             make_first_slots(fs.as_ref(), root, journal)?;
         }
+        file.append(&[Item::Opened(open_count)], |_, _| true)?;
     }
     if damage.is_none() {
         finish_slots(fs.as_ref(), root, journal)?;
@@ -118,7 +118,7 @@ pub(crate) fn look(fs: &Arc<dyn FileSystem>, root: &Path) -> io::Result<(Vec<Rec
         Loaded::Damaged if is_new(fs.as_ref(), root)? => return Ok((Vec::new(), None)),
         Loaded::Damaged => return Ok((Vec::new(), Some(damaged_checkpoint(root)))),
     };
-    if is_new(fs.as_ref(), root)? {
+    if checkpoint.open_count == 0 {
         return Ok((Vec::new(), None));
     }
     let (recovery, replayed) = Recovery::read(fs.as_ref(), root, fs.alignment(), checkpoint)?;
@@ -143,21 +143,27 @@ fn created(fs: &Arc<dyn FileSystem>, root: &Path) -> io::Result<Opened> {
     Ok((checkpoint, Some(file), None))
 }
 
-/// The second one first: a directory with slot 0 is no longer new, and has room for what frees room.
+/// One is being written, one is for what frees room; the others are made in the background. The second one is only space, so that a start does not
+/// wait for it. They are there before the open count is raised for the first time.
 fn make_first_slots(fs: &dyn FileSystem, root: &Path, journal: JournalLimits) -> io::Result<()> {
     fs.create_directory(&slots_directory(root))?;
     fs.sync_directory(root)?;
-    for slot in [1, 0] {
-        make_slot(fs, root, slot, journal.slot_bytes)?;
-    }
-    Ok(())
+    allocate_slot(fs, root, 1, journal.slot_bytes)?;
+    make_slot(fs, root, 0, journal.slot_bytes)
+}
+
+fn allocate_slot(fs: &dyn FileSystem, root: &Path, slot: u32, bytes: u64) -> io::Result<()> {
+    let file = fs.create(&slot_path(root, slot))?;
+    file.allocate(bytes)?;
+    fs.sync_files(&[file])
 }
 
 /// A slot whose making was interrupted gets its space now.
 fn finish_slots(fs: &dyn FileSystem, root: &Path, journal: JournalLimits) -> io::Result<()> {
     for entry in fs.list(&slots_directory(root))? {
         if let Some(slot) = slot_number(&entry.name).filter(|_| entry.length < journal.slot_bytes) {
-            make_slot(fs, root, slot, journal.slot_bytes)?;
+            // what it has stays
+            allocate_slot(fs, root, slot, journal.slot_bytes)?;
         }
     }
     Ok(())

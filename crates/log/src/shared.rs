@@ -109,6 +109,10 @@ pub(crate) struct Shared {
     ledger: Arc<Mutex<Ledger>>,
     journal_used: AtomicU64,
     journal_capacity: AtomicU64,
+    /// What the largest entry needs that was refused for now.
+    room_wanted: AtomicU64,
+    /// The journal has all its slots, or the volume no room for more.
+    cannot_grow: AtomicBool,
     /// The newest entry that is durable.
     durable: Mutex<u64>,
     durable_changed: Condvar,
@@ -172,6 +176,8 @@ impl Shared {
             ledger: parts.ledger,
             journal_used: AtomicU64::new(used),
             journal_capacity: AtomicU64::new(slots * parts.journal.slot_bytes),
+            room_wanted: AtomicU64::new(0),
+            cannot_grow: AtomicBool::new(false),
             durable: Mutex::new(parts.next_entry - 1),
             durable_changed: Condvar::new(),
             unsynced: Mutex::new(parts.unsynced),
@@ -302,7 +308,8 @@ impl Shared {
     pub(crate) fn wait_for_slot(&self) -> bool {
         self.want_filling();
         let pending = locked(&self.pending);
-        if pending.is_last && self.failed().is_some() {
+        // what was never durable was never acknowledged
+        if pending.is_last && (self.failed().is_some() || self.is_full.load(Ordering::Acquire)) {
             return true;
         }
         drop(self.pending_changed.wait_timeout(pending, LOOK_AGAIN).unwrap_or_else(PoisonError::into_inner));
@@ -324,7 +331,7 @@ impl Shared {
         self.journal_used.store(self.ledger().used_bytes(), Ordering::Relaxed);
         *locked(&self.durable) = entry;
         self.durable_changed.notify_all();
-        if self.needs_filling() {
+        if self.needs_filling() || self.wants_slot() {
             self.want_filling();
         }
     }
@@ -359,9 +366,15 @@ impl Shared {
 
     /// One step of a directory without threads.
     pub(crate) fn step(self: &Arc<Self>) -> Step {
+        if self.wants_slot() {
+            filler::grow(self);
+        }
         let step = journal_thread::step(self);
         match step {
-            Step::NoSlot => filler::pass(self, Pass::AsNeeded),
+            Step::NoSlot => {
+                filler::grow(self);
+                filler::pass(self, Pass::All);
+            }
             Step::Full => self.fail("the volume of the journal is full"),
             Step::Idle | Step::More | Step::Failed => {}
         }
@@ -379,27 +392,46 @@ impl Shared {
         self.journal_capacity.load(Ordering::Relaxed)
     }
 
-    /// Makes one more slot; false when there are enough.
-    pub(crate) fn add_slot(&self) -> io::Result<bool> {
+    /// Bytes that the journal has or will have when it needs them.
+    fn capacity_to_come(&self) -> u64 {
+        if self.cannot_grow.load(Ordering::Relaxed) {
+            return self.capacity();
+        }
+        to_u64(self.journal.slots_max) * self.journal.slot_bytes
+    }
+
+    /// Whether the last free slot will be needed soon.
+    pub(crate) fn wants_slot(&self) -> bool {
+        let is_small = self.capacity() - self.journal.slot_bytes < self.room_wanted.load(Ordering::Relaxed);
+        let may_grow = !self.cannot_grow.load(Ordering::Relaxed) && self.failed().is_none();
+        may_grow && (is_small || self.ledger().free_slots() <= 1)
+    }
+
+    /// Makes one more slot, unless there are enough.
+    pub(crate) fn add_slot(&self) -> io::Result<()> {
         let slots = self.ledger().slots();
         if slots >= self.journal.slots_max {
-            return Ok(false);
+            self.cannot_grow.store(true, Ordering::Relaxed);
+            return Ok(());
         }
         let slot = u32::try_from(slots).map_err(io::Error::other)?;
-        make_slot(self.fs.as_ref(), &self.root, slot, self.journal.slot_bytes)?;
+        if let Err(error) = make_slot(self.fs.as_ref(), &self.root, slot, self.journal.slot_bytes) {
+            self.cannot_grow.store(true, Ordering::Relaxed);
+            return Err(error);
+        }
         let mut ledger = self.ledger();
         ledger.add_free(slot);
         let slots = to_u64(ledger.slots());
         drop(ledger);
         self.journal_capacity.store(slots * self.journal.slot_bytes, Ordering::Relaxed);
         self.pending_changed.notify_all();
-        Ok(true)
+        Ok(())
     }
 
     /// The newest entry of the oldest slot, if that slot should be freed.
     pub(crate) fn oldest_slot_to_free(&self) -> Option<u64> {
         let used = self.journal_used.load(Ordering::Relaxed);
-        let is_much = used > self.capacity() / 2;
+        let is_much = used > self.capacity_to_come() / 2;
         self.ledger().oldest_slot_ends().filter(|_| is_much)
     }
 
@@ -418,9 +450,12 @@ impl Shared {
     }
 
     pub(crate) fn write_checkpoint(&self, items: &[Item]) -> io::Result<()> {
-        let logs: HashMap<LogNumber, Arc<PartitionLog>> =
-            self.all_logs().into_iter().filter_map(|log| Some((log.known_number()?, log))).collect();
-        let remembered = |number: LogNumber, producer| logs.get(&number).is_none_or(|log| log.remembers(producer));
+        // needed for a new base only, which is rare
+        let logs: OnceLock<HashMap<LogNumber, Arc<PartitionLog>>> = OnceLock::new();
+        let by_number = || self.all_logs().into_iter().filter_map(|log| Some((log.known_number()?, log))).collect();
+        let remembered = |number: LogNumber, producer| {
+            logs.get_or_init(by_number).get(&number).is_none_or(|log| log.remembers(producer))
+        };
         match locked(&self.checkpoint).as_mut() {
             Some(file) => file.append(items, remembered),
             None => Err(io::Error::other("the checkpoint is damaged")),
@@ -487,7 +522,7 @@ impl Shared {
 
     fn needs_filling(&self) -> bool {
         let used = self.journal_used.load(Ordering::Relaxed);
-        self.tail_bytes() > self.limits.memory_bytes_max / 2 || used > self.capacity() / 2
+        self.tail_bytes() > self.limits.memory_bytes_max / 2 || used > self.capacity_to_come() / 2
     }
 
     /// Whether an append of so many bytes may be taken now.
@@ -503,13 +538,16 @@ impl Shared {
         }
         // one slot stays for entries that free something
         let room = self.capacity() - self.journal.slot_bytes;
+        let room_max = self.capacity_to_come() - self.journal.slot_bytes;
         let pending = self.pending_bytes.load(Ordering::Relaxed) + to_u64(length + FRAGMENT_BYTES);
-        if self.blocks_of(to_u64(length)) > room / 2 {
-            return Err(AppendError::TooLarge { bytes: length, bytes_max: usize::try_from(room / 2).unwrap_or(0) });
+        let alone = self.blocks_of(to_u64(length));
+        if alone > room_max / 2 {
+            return Err(AppendError::TooLarge { bytes: length, bytes_max: usize::try_from(room_max / 2).unwrap_or(0) });
         }
         let tail = self.tail_bytes();
         let taken = self.journal_used.load(Ordering::Relaxed) + self.blocks_of(pending);
         if (tail > 0 && tail + length > self.limits.memory_bytes_max) || taken > room {
+            self.room_wanted.fetch_max(alone, Ordering::Relaxed);
             self.want_filling();
             return Err(AppendError::Busy { bytes: tail });
         }

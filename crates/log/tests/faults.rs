@@ -20,13 +20,13 @@ use kennet_protocol::{Offset, PartitionIndex, TimestampMs};
 const LATER: TimestampMs = TimestampMs(NOW.0 + 10_000);
 
 fn open(disk: &SimulatedDisk) -> DataDirectory {
-    let limits = Limits { journal_bytes_max: Some(256 << 10), ..Limits::default() };
+    let limits = Limits { journal_bytes_max: Some(1 << 20), ..Limits::default() };
     DataDirectory::open(Arc::new(disk.clone()), Path::new("/data"), limits).unwrap()
 }
 
 /// Without threads of its own, so that it makes the same calls each time.
 fn open_manual(disk: &SimulatedDisk) -> DataDirectory {
-    let limits = Limits { journal_bytes_max: Some(64 << 10), ..Limits::default() };
+    let limits = Limits { journal_bytes_max: Some(1 << 20), ..Limits::default() };
     DataDirectory::open_manual(Arc::new(disk.clone()), Path::new("/data"), limits, Rules::default()).unwrap()
 }
 

@@ -124,6 +124,11 @@ impl Ledger {
         self.used.len() + self.free.len()
     }
 
+    /// Slots that nothing is in.
+    pub(crate) fn free_slots(&self) -> usize {
+        self.free.len()
+    }
+
     /// Bytes of a slot.
     pub(crate) fn slot_bytes(&self) -> u64 {
         self.slot_bytes

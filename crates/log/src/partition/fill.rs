@@ -79,6 +79,9 @@ impl PartitionLog {
         state.unsaved_producers.extend(changed);
         state.is_indexed = wants_index || (state.is_indexed && count == 0);
         let item = state.item(number, self, durable);
+        if self.shared.open_files().too_many() {
+            state.segments.iter().for_each(|segment| segment.close_file(self.shared.open_files()));
+        }
         drop(state);
         self.shared.remove_tail_bytes(freed);
         Ok(Some(Filled { item, files, directories }))
