@@ -4,14 +4,16 @@
 //! are slots of the journal free. It is driven by how much of the journal and of the memory is used, never by size or age of a single log; so
 //! the small logs of a large cluster are written once a lap, not once a record. A full volume is waited out; any other error is final.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 
-use crate::checkpoint::Item;
-
-use crate::fs::is_full;
+use crate::checkpoint::{Item, LogCheckpoint};
+use crate::fs::{File, final_error, is_full};
+use crate::journal::entry::LogNumber;
 use crate::partition::{Filled, PartitionLog};
 use crate::progress::Progress;
 use crate::shared::{Shared, Unsynced};
@@ -33,9 +35,8 @@ const LOGS_AT_ONCE: usize = 256;
 /// What is in segments and synced, and in no checkpoint yet: the volume was full. It goes first in the next pass.
 #[derive(Default)]
 pub(crate) struct Unfinished {
-    items: Vec<Item>,
-    synced: Vec<(Arc<PartitionLog>, u64)>,
-    removed: Vec<u64>,
+    logs: HashMap<LogNumber, (Arc<PartitionLog>, LogCheckpoint)>,
+    removed: BTreeMap<u64, LogNumber>,
     /// Of the mutant that frees slots too early.
     late: Vec<Item>,
 }
@@ -80,13 +81,11 @@ pub(crate) fn pass(shared: &Arc<Shared>, which: Pass) {
 fn try_pass(shared: &Arc<Shared>, unfinished: &mut Unfinished, which: Pass) -> io::Result<bool> {
     let durable = shared.durable_entry();
     let chosen = choose(shared, which, durable);
+    shared.is_no_longer_urgent();
     for logs in chosen.logs.chunks(LOGS_AT_ONCE) {
         fill_together(shared, unfinished, logs, durable, which)?;
     }
-    for (entry, number) in chosen.removed {
-        unfinished.items.push(Item::Removed(number));
-        unfinished.removed.push(entry);
-    }
+    unfinished.removed.extend(chosen.removed);
     finish(shared, unfinished)
 }
 
@@ -117,39 +116,66 @@ fn fill_together(
         }
     }
     if shared.rules().segments_are_synced {
-        shared.fs().sync_files(&files)?;
-        for directory in directories {
-            shared.fs().sync_directory(&directory)?;
-        }
+        sync_all(shared, &files, directories).map_err(|error| final_error(&error))?;
     }
     for (log, item) in filled {
-        unfinished.synced.push((log, item.through));
-        unfinished.items.push(Item::Log(item));
+        unfinished.add(log, item);
     }
     result
+}
+
+fn sync_all(
+    shared: &Arc<Shared>,
+    files: &[Arc<dyn File>],
+    directories: impl IntoIterator<Item = PathBuf>,
+) -> io::Result<()> {
+    shared.fs().sync_files(files)?;
+    for directory in directories {
+        match shared.fs().sync_directory(&directory) {
+            // its topic was deleted meanwhile, durably
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+impl Unfinished {
+    /// What a log's newer part says replaces what an older one said, but for producers, of which each part has its own.
+    fn add(&mut self, log: Arc<PartitionLog>, mut item: LogCheckpoint) {
+        if let Some((_, older)) = self.logs.remove(&item.number) {
+            let newer = std::mem::replace(&mut item.producers, older.producers);
+            item.producers.extend(newer);
+        }
+        self.logs.insert(item.number, (log, item));
+    }
+
+    fn items(&self) -> Vec<Item> {
+        let logs = self.logs.values().map(|(_, item)| Item::Log(item.clone()));
+        // last: what is said of a log that was deleted meanwhile must not bring it back
+        logs.chain(self.removed.values().copied().map(Item::Removed)).collect()
+    }
 }
 
 /// The checkpoint, then what it frees. False when there is nothing to say.
 fn finish(shared: &Arc<Shared>, unfinished: &mut Unfinished) -> io::Result<bool> {
     let synced = synced(shared, unfinished);
     let anchor = shared.ledger().anchor(synced);
-    let nothing_new = unfinished.items.is_empty() && anchor == shared.last_anchor();
-    if nothing_new {
+    let mut items = unfinished.items();
+    if items.is_empty() && anchor == shared.last_anchor() {
         return Ok(false);
     }
-    let mut items = unfinished.items.clone();
     items.push(Item::NextNumber(shared.next_number()));
     items.push(Item::Anchor(anchor));
     if shared.rules().slots_wait_for_the_checkpoint {
         shared.write_checkpoint(&items)?;
     }
-    for (log, through) in unfinished.synced.drain(..) {
-        log.note_synced(through);
+    for (_, (log, item)) in unfinished.logs.drain() {
+        log.note_synced(item.through);
     }
-    for entry in unfinished.removed.drain(..) {
+    for entry in std::mem::take(&mut unfinished.removed).into_keys() {
         shared.forget_unsynced(entry);
     }
-    unfinished.items.clear();
     shared.free_slots(anchor);
     if !shared.rules().slots_wait_for_the_checkpoint {
         let late = std::mem::replace(&mut unfinished.late, items);
@@ -163,11 +189,11 @@ fn synced(shared: &Arc<Shared>, unfinished: &Unfinished) -> u64 {
     // read first: what is pushed meanwhile is newer
     let durable = shared.durable_entry();
     let oldest = shared.unsynced(durable).into_iter().filter_map(|(entry, unsynced)| match unsynced {
-        Unsynced::Removed(_) => Some(entry).filter(|entry| !unfinished.removed.contains(entry)),
+        Unsynced::Removed(_) => Some(entry).filter(|entry| !unfinished.removed.contains_key(entry)),
         Unsynced::Found(_) => Some(entry),
         Unsynced::Log(log) => {
-            let through = unfinished.synced.iter().rev().find(|(synced, _)| Arc::ptr_eq(synced, &log));
-            through.map_or(Some(entry), |(_, through)| log.first_unsynced_after(*through))
+            let item = log.known_number().and_then(|number| unfinished.logs.get(&number));
+            item.map_or(Some(entry), |(_, item)| log.first_unsynced_after(item.through))
         }
     });
     oldest.min().map_or(durable, |oldest| durable.min(oldest - 1))
@@ -175,7 +201,7 @@ fn synced(shared: &Arc<Shared>, unfinished: &Unfinished) -> u64 {
 
 struct Chosen {
     logs: Vec<Arc<PartitionLog>>,
-    removed: Vec<(u64, crate::journal::entry::LogNumber)>,
+    removed: Vec<(u64, LogNumber)>,
 }
 
 fn choose(shared: &Arc<Shared>, which: Pass, durable: u64) -> Chosen {

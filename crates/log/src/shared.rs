@@ -1,6 +1,7 @@
 //! What the logs of a data directory share: what is pending, what is durable, what is only in the journal, and how much of everything is used.
 //!
-//! Lock order: a partition's locks come first; of the locks here none is taken while another one is held, but for the filler's.
+//! Lock order: a partition's locks come first; of the locks here none is taken while another one is held, but `unsynced` under `pending`, and what the filler takes
+//! under its own.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -33,6 +34,8 @@ use crate::segment::OpenFiles;
 const FULL_PROBE_MS: i64 = 1_000;
 /// And it counts as no longer full with so much room.
 const FULL_ROOM_BYTES: u64 = 4 << 20;
+/// So many blocks of the journal are for deletions of topics alone.
+const CONTROL_BLOCKS: usize = 64;
 /// Whoever waits for a thing that another thread does looks again this often, whatever it was told.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -126,6 +129,10 @@ pub(crate) struct Shared {
     checkpoint: Mutex<Option<CheckpointFile>>,
     last_anchor: Mutex<Place>,
     is_full: AtomicBool,
+    /// Nobody writes the journal any more.
+    is_closed: AtomicBool,
+    /// An append was refused for lack of room.
+    is_urgent: AtomicBool,
     probed_at: AtomicI64,
 }
 
@@ -189,6 +196,8 @@ impl Shared {
             checkpoint: Mutex::new(parts.checkpoint),
             last_anchor: Mutex::new(parts.anchor),
             is_full: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
+            is_urgent: AtomicBool::new(false),
             probed_at: AtomicI64::new(0),
         }
     }
@@ -251,7 +260,9 @@ impl Shared {
 
     /// Opens a log that a restart found and metadata has not named.
     pub(crate) fn open_found(self: &Arc<Self>, id: &LogId) -> Option<Arc<PartitionLog>> {
-        let found = self.found().remove(id)?;
+        // held until the log is there for all
+        let mut all_found = self.found();
+        let found = all_found.remove(id)?;
         let log = PartitionLog::recovered(Arc::clone(self), found, LogConfig::default(), TimestampMs::NONE);
         self.logs().insert(id.clone(), Arc::clone(&log));
         Some(log)
@@ -269,12 +280,21 @@ impl Shared {
     // entries on their way
 
     /// Hands an entry to the journal; called under the partition's lock, so that a log's entries are in order. Returns its number.
-    pub(crate) fn push(&self, log: &Arc<PartitionLog>, entry: Entry, end: Offset) -> u64 {
+    /// With `note` the log, or its removal, is noted among those with entries that are only in the journal: before the journal can take the
+    /// entry, so that no checkpoint passes over it.
+    pub(crate) fn push(&self, log: &Arc<PartitionLog>, entry: Entry, end: Offset, note: bool) -> u64 {
         let encoded = entry.encode();
+        let noted = match entry {
+            Entry::Delete { number } => Unsynced::Removed(number),
+            _ => Unsynced::Log(Arc::clone(log)),
+        };
         self.pending_bytes.fetch_add(to_u64(encoded.length() + FRAGMENT_BYTES), Ordering::Relaxed);
         let mut pending = locked(&self.pending);
         let number = pending.next;
         pending.next += 1;
+        if note {
+            locked(&self.unsynced).insert(number, noted);
+        }
         pending.entries.push(Queued { number, encoded, tag: Tag { log: Arc::clone(log), end } });
         let was_empty = pending.entries.len() == 1;
         drop(pending);
@@ -316,6 +336,13 @@ impl Shared {
         false
     }
 
+    /// The journal's thread has ended: whoever waits for it is told.
+    pub(crate) fn note_closed(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        drop(locked(&self.durable));
+        self.durable_changed.notify_all();
+    }
+
     pub(crate) fn stop_journal(&self) {
         locked(&self.pending).is_last = true;
         self.pending_changed.notify_all();
@@ -352,6 +379,9 @@ impl Shared {
         while *durable < entry {
             if let Some(reason) = self.failed() {
                 return Err(reason);
+            }
+            if self.is_closed.load(Ordering::Acquire) {
+                return Err(Unavailable::DirectoryFailed { reason: "it is closed".into() });
             }
             if self.drive == Drive::Manual {
                 drop(durable);
@@ -430,8 +460,7 @@ impl Shared {
 
     /// The newest entry of the oldest slot, if that slot should be freed.
     pub(crate) fn oldest_slot_to_free(&self) -> Option<u64> {
-        let used = self.journal_used.load(Ordering::Relaxed);
-        let is_much = used > self.capacity_to_come() / 2;
+        let is_much = self.journal_is_half_used() || self.is_urgent.load(Ordering::Relaxed);
         self.ledger().oldest_slot_ends().filter(|_| is_much)
     }
 
@@ -478,14 +507,6 @@ impl Shared {
         }
     }
 
-    pub(crate) fn replace_unsynced(&self, from: Option<u64>, entry: u64, removed: LogNumber) {
-        let mut unsynced = locked(&self.unsynced);
-        if let Some(entry) = from {
-            unsynced.remove(&entry);
-        }
-        unsynced.insert(entry, Unsynced::Removed(removed));
-    }
-
     pub(crate) fn forget_unsynced(&self, entry: u64) {
         locked(&self.unsynced).remove(&entry);
     }
@@ -517,12 +538,17 @@ impl Shared {
     /// Bytes that should leave the memory now: when half of it is used, three quarters of that.
     pub(crate) fn tail_bytes_to_free(&self) -> usize {
         let (used, limit) = (self.tail_bytes(), self.limits.memory_bytes_max);
-        if used > limit / 2 { used - limit / 8 } else { 0 }
+        let is_urgent = self.is_urgent.load(Ordering::Relaxed);
+        if used > limit / 2 || is_urgent { used.saturating_sub(limit / 8).max(usize::from(is_urgent)) } else { 0 }
     }
 
     fn needs_filling(&self) -> bool {
-        let used = self.journal_used.load(Ordering::Relaxed);
-        self.tail_bytes() > self.limits.memory_bytes_max / 2 || used > self.capacity_to_come() / 2
+        self.tail_bytes() > self.limits.memory_bytes_max / 2 || self.journal_is_half_used()
+    }
+
+    /// Of what appends may use: one slot is for entries that free something.
+    fn journal_is_half_used(&self) -> bool {
+        self.journal_used.load(Ordering::Relaxed) > (self.capacity_to_come() - self.journal.slot_bytes) / 2
     }
 
     /// Whether an append of so many bytes may be taken now.
@@ -548,10 +574,19 @@ impl Shared {
         let taken = self.journal_used.load(Ordering::Relaxed) + self.blocks_of(pending);
         if (tail > 0 && tail + length > self.limits.memory_bytes_max) || taken > room {
             self.room_wanted.fetch_max(alone, Ordering::Relaxed);
+            // whatever is used: it is too much for this one
+            self.is_urgent.store(true, Ordering::Relaxed);
             self.want_filling();
             return Err(AppendError::Busy { bytes: tail });
         }
         Ok(())
+    }
+
+    /// Whether entries that may free nothing can be journaled; the last blocks are for those that do.
+    pub(crate) fn has_control_room(&self) -> bool {
+        let blocks = to_u64(CONTROL_BLOCKS * self.journal.alignment).min(self.journal.slot_bytes / 4);
+        self.journal_used.load(Ordering::Relaxed) + self.pending_bytes.load(Ordering::Relaxed) + blocks
+            < self.capacity()
     }
 
     pub(crate) fn note_full(&self) {
@@ -607,6 +642,11 @@ impl Shared {
             }
             filling = self.filling_changed.wait(filling).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// The pass that was asked for is made.
+    pub(crate) fn is_no_longer_urgent(&self) {
+        self.is_urgent.store(false, Ordering::Relaxed);
     }
 
     /// A pass went through. `freed`: it changed something.

@@ -81,6 +81,7 @@ fn put_log(out: &mut Vec<u8>, log: &LogCheckpoint) {
     for (id, producer) in log.producers.iter() {
         put_producer(out, id, producer);
     }
+    out.push(u8::from(log.is_parked));
 }
 
 fn take_log(rest: &mut &[u8]) -> Option<LogCheckpoint> {
@@ -105,8 +106,9 @@ fn take_log(rest: &mut &[u8]) -> Option<LogCheckpoint> {
     };
     let epochs = take_epochs(rest)?;
     let producers = take_producers(rest)?;
+    let is_parked = take::<1>(rest)? == [1];
     let id = LogId { topic_id, partition };
-    Some(LogCheckpoint { number, id, topic, through, log_start, next_offset, last, epochs, producers })
+    Some(LogCheckpoint { number, id, topic, through, log_start, next_offset, last, epochs, producers, is_parked })
 }
 
 fn put_tagged(out: &mut Vec<u8>, tag: u8, value: u64) {
@@ -238,6 +240,7 @@ mod tests {
             }),
             epochs: epochs.unwrap(),
             producers,
+            is_parked: true,
         }
     }
 

@@ -34,6 +34,8 @@ pub(crate) struct LogCheckpoint {
     pub(crate) epochs: LeaderEpochs,
     /// In a delta only those that changed.
     pub(crate) producers: Producers,
+    /// Whether entries up to `through` are not in segments, which could not be opened, but in the file of parked entries.
+    pub(crate) is_parked: bool,
 }
 
 /// The newest segment of a log.

@@ -107,9 +107,9 @@ impl Ledger {
         }
     }
 
-    /// The newest entry that starts in the oldest slot, if that slot is not the one being written.
+    /// The newest entry that starts in the oldest slot.
     pub(crate) fn oldest_slot_ends(&self) -> Option<u64> {
-        self.used.front().filter(|_| self.used.len() > 1).map(|slot| slot.last_started)
+        self.used.front().map(|slot| slot.last_started)
     }
 
     /// Bytes that a restart would read or that can't be written before something is freed.

@@ -9,6 +9,7 @@ use kennet_protocol::record::{Batch, StampedBatch};
 use kennet_protocol::{LeaderEpoch, Offset, TimestampMs};
 
 use crate::error::ReadError;
+use crate::fs::Wait;
 use crate::partition::PartitionLog;
 use crate::scan::BatchScan;
 use crate::segment::Segment;
@@ -47,7 +48,7 @@ impl PartitionLog {
                 break;
             }
             let file = segment.file(self.shared.fs(), self.shared.open_files())?;
-            let (newest, hint) = segment.with_index(file.as_ref(), self.shared.fs(), |index| {
+            let (newest, hint) = segment.with_index(file.as_ref(), self.shared.fs(), Wait::Allowed, |index| {
                 (index.max_timestamp(), index.offset_before(time))
             })?;
             if newest < time {
@@ -74,7 +75,8 @@ impl PartitionLog {
         let mut newest = times.max().unwrap_or(TimestampMs::NONE);
         for segment in &segments {
             let file = segment.file(self.shared.fs(), self.shared.open_files())?;
-            let here = segment.with_index(file.as_ref(), self.shared.fs(), |index| index.max_timestamp())?;
+            let here =
+                segment.with_index(file.as_ref(), self.shared.fs(), Wait::Allowed, |index| index.max_timestamp())?;
             newest = newest.max(here);
         }
         if newest == TimestampMs::NONE { Ok(None) } else { self.first_at_or_after(newest, upper) }
@@ -100,8 +102,7 @@ impl PartitionLog {
     ) -> Result<Option<TimestampOffset>, ReadError> {
         let (fs, open) = (self.shared.fs(), self.shared.open_files());
         let file = segment.file(fs, open)?;
-        let Some((position, _)) = segment.find(file.as_ref(), fs, from.max(segment.base), crate::fs::Wait::Allowed)?
-        else {
+        let Some((position, _)) = segment.find(file.as_ref(), fs, from.max(segment.base), Wait::Allowed)? else {
             return Ok(None);
         };
         let mut scan = BatchScan::new(file.as_ref(), position, segment.written());
