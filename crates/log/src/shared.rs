@@ -3,6 +3,8 @@
 //! Lock order: a partition's locks come first; of the locks here none is taken while another one is held, but `unsynced` under `pending`, and what the filler takes
 //! under its own.
 
+mod room;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,7 +17,7 @@ use kennet_protocol::{Offset, TimestampMs};
 
 use crate::checkpoint::{CheckpointFile, Item};
 use crate::config::LogConfig;
-use crate::error::{AppendError, Unavailable};
+use crate::error::Unavailable;
 use crate::filler::{self, Pass, Unfinished};
 use crate::fs::FileSystem;
 use crate::journal::JournalLimits;
@@ -30,12 +32,6 @@ use crate::rules::Rules;
 use crate::scan::to_u64;
 use crate::segment::OpenFiles;
 
-/// After the volume was full, it is looked at again this often.
-const FULL_PROBE_MS: i64 = 1_000;
-/// And it counts as no longer full with so much room.
-const FULL_ROOM_BYTES: u64 = 4 << 20;
-/// So many blocks of the journal are for deletions of topics alone.
-const CONTROL_BLOCKS: usize = 64;
 /// Whoever waits for a thing that another thread does looks again this often, whatever it was told.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -519,91 +515,6 @@ impl Shared {
     pub(crate) fn forget_all(&self) {
         locked(&self.unsynced).clear();
         self.logs().clear();
-    }
-
-    // memory and room
-
-    pub(crate) fn add_tail_bytes(&self, bytes: usize) {
-        self.tail_bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    pub(crate) fn remove_tail_bytes(&self, bytes: usize) {
-        self.tail_bytes.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    pub(crate) fn tail_bytes(&self) -> usize {
-        self.tail_bytes.load(Ordering::Relaxed)
-    }
-
-    /// Bytes that should leave the memory now: when half of it is used, three quarters of that.
-    pub(crate) fn tail_bytes_to_free(&self) -> usize {
-        let (used, limit) = (self.tail_bytes(), self.limits.memory_bytes_max);
-        let is_urgent = self.is_urgent.load(Ordering::Relaxed);
-        if used > limit / 2 || is_urgent { used.saturating_sub(limit / 8).max(usize::from(is_urgent)) } else { 0 }
-    }
-
-    fn needs_filling(&self) -> bool {
-        self.tail_bytes() > self.limits.memory_bytes_max / 2 || self.journal_is_half_used()
-    }
-
-    /// Of what appends may use: one slot is for entries that free something.
-    fn journal_is_half_used(&self) -> bool {
-        self.journal_used.load(Ordering::Relaxed) > (self.capacity_to_come() - self.journal.slot_bytes) / 2
-    }
-
-    /// Whether an append of so many bytes may be taken now.
-    pub(crate) fn check_room(&self, length: usize, now: TimestampMs) -> Result<(), AppendError> {
-        if self.is_full.load(Ordering::Acquire) {
-            let due = now.0.saturating_sub(self.probed_at.load(Ordering::Relaxed)) >= FULL_PROBE_MS;
-            if due {
-                self.probed_at.store(now.0, Ordering::Relaxed);
-            }
-            if !(due && self.probe()) {
-                return Err(AppendError::DiskFull);
-            }
-        }
-        // one slot stays for entries that free something
-        let room = self.capacity() - self.journal.slot_bytes;
-        let room_max = self.capacity_to_come() - self.journal.slot_bytes;
-        let pending = self.pending_bytes.load(Ordering::Relaxed) + to_u64(length + FRAGMENT_BYTES);
-        let alone = self.blocks_of(to_u64(length));
-        if alone > room_max / 2 {
-            return Err(AppendError::TooLarge { bytes: length, bytes_max: usize::try_from(room_max / 2).unwrap_or(0) });
-        }
-        let tail = self.tail_bytes();
-        let taken = self.journal_used.load(Ordering::Relaxed) + self.blocks_of(pending);
-        if (tail > 0 && tail + length > self.limits.memory_bytes_max) || taken > room {
-            self.room_wanted.fetch_max(alone, Ordering::Relaxed);
-            // whatever is used: it is too much for this one
-            self.is_urgent.store(true, Ordering::Relaxed);
-            self.want_filling();
-            return Err(AppendError::Busy { bytes: tail });
-        }
-        Ok(())
-    }
-
-    /// Whether entries that may free nothing can be journaled; the last blocks are for those that do.
-    pub(crate) fn has_control_room(&self) -> bool {
-        let blocks = to_u64(CONTROL_BLOCKS * self.journal.alignment).min(self.journal.slot_bytes / 4);
-        self.journal_used.load(Ordering::Relaxed) + self.pending_bytes.load(Ordering::Relaxed) + blocks
-            < self.capacity()
-    }
-
-    pub(crate) fn note_full(&self) {
-        if !self.is_full.swap(true, Ordering::AcqRel) {
-            self.progress.full(true);
-        }
-    }
-
-    /// Whether the volume has room again.
-    fn probe(&self) -> bool {
-        let has_room = self.fs.space(&self.root).is_ok_and(|space| space.available >= FULL_ROOM_BYTES);
-        if has_room && self.is_full.swap(false, Ordering::AcqRel) {
-            self.progress.full(false);
-            self.progress.room();
-            self.want_filling();
-        }
-        has_room
     }
 
     // the filler
