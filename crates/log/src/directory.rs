@@ -77,7 +77,9 @@ impl DataDirectory {
         let threads = match drive {
             Drive::Threads => Some(Threads::start(&shared).map_err(refused)?),
             Drive::Manual => {
-                filler::grow(&shared);
+                while shared.wants_slot() {
+                    filler::grow(&shared);
+                }
                 None
             }
         };
@@ -91,12 +93,14 @@ impl DataDirectory {
 
     /// Opens a partition's log with what a restart found of it. Opening it again gives the same log.
     pub fn open_log(&self, id: &LogId, topic_name: &str, config: LogConfig, now: TimestampMs) -> Arc<PartitionLog> {
+        // held to the end: the filler may open a log that was found, and nobody else may take it for an empty one meanwhile
+        let mut all_found = self.shared.found();
         if let Some(log) = self.log(id) {
             log.set_config(config);
             return log;
         }
         let shared = Arc::clone(&self.shared);
-        let found = self.shared.found().remove(id);
+        let found = all_found.remove(id);
         let log = match (self.failed(), found) {
             (Some(reason), _) => Arc::new(PartitionLog::offline(shared, id.clone(), topic_name, config, reason)),
             (None, Some(found)) => PartitionLog::recovered(shared, found, config, now),
@@ -142,15 +146,7 @@ impl DataDirectory {
         if let Some(reason) = self.shared.failed() {
             return Err(io::Error::other(reason.to_string()));
         }
-        let fs = self.shared.fs();
-        let (from, to) =
-            (layout::topic(self.shared.root(), topic_id), layout::deleted_topic(self.shared.root(), topic_id));
-        match fs.rename(&from, &to) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            other => other?,
-        }
-        fs.sync_directory(&layout::topics(self.shared.root()))?;
-        fs.remove_directory(&to)
+        recovery::remove_topic(self.shared.fs(), self.shared.root(), topic_id)
     }
 
     /// Waits until everything that was appended before is durable, or has failed.
@@ -180,6 +176,9 @@ impl DataDirectory {
     /// Fills as far as journal and memory ask for it.
     #[cfg(any(test, feature = "sim"))]
     pub fn fill_as_needed(&self) {
+        if self.shared.wants_slot() {
+            filler::grow(&self.shared);
+        }
         filler::pass(&self.shared, Pass::AsNeeded);
     }
 

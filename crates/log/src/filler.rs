@@ -4,15 +4,18 @@
 //! are slots of the journal free. It is driven by how much of the journal and of the memory is used, never by size or age of a single log; so
 //! the small logs of a large cluster are written once a lap, not once a record. A full volume is waited out; any other error is final.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 
-use crate::checkpoint::Item;
-
-use crate::fs::is_full;
+use crate::checkpoint::{Item, LogCheckpoint};
+use crate::fs::{File, final_error, is_full};
+use crate::journal::entry::LogNumber;
 use crate::partition::{Filled, PartitionLog};
+use crate::progress::Progress;
 use crate::shared::{Shared, Unsynced};
 
 /// Which logs a pass takes.
@@ -28,34 +31,40 @@ pub(crate) enum Pass {
     Closing,
 }
 
+/// So many logs are filled before they are synced: each has up to three files open until then.
+const LOGS_AT_ONCE: usize = 256;
+
 /// What is in segments and synced, and in no checkpoint yet: the volume was full. It goes first in the next pass.
 #[derive(Default)]
 pub(crate) struct Unfinished {
-    items: Vec<Item>,
-    synced: Vec<(Arc<PartitionLog>, u64)>,
-    removed: Vec<u64>,
+    logs: HashMap<LogNumber, (Arc<PartitionLog>, LogCheckpoint)>,
+    removed: BTreeMap<u64, LogNumber>,
     /// Of the mutant that frees slots too early.
     late: Vec<Item>,
 }
 
 /// Works until it is told to stop.
 pub(crate) fn run(shared: &Arc<Shared>) {
-    grow(shared);
-    while !shared.wait_for_filling() {
+    loop {
+        while shared.wants_slot() {
+            grow(shared);
+        }
+        if shared.wait_for_filling() {
+            return;
+        }
         pass(shared, Pass::AsNeeded);
     }
 }
 
-/// Makes the journal's slots, as far as the volume has room for them. They are not needed at once, so a start does not wait for them.
+/// Makes one more slot for the journal, before the last free one is taken.
 pub(crate) fn grow(shared: &Arc<Shared>) {
-    while shared.failed().is_none() {
-        match shared.add_slot() {
-            Ok(true) => {}
-            Ok(false) => return,
-            // with fewer slots it works as well
-            Err(error) => return shared.complain(shared.root(), &error),
-        }
+    if shared.failed().is_none()
+        && let Err(error) = shared.add_slot()
+    {
+        // with fewer slots it works as well
+        shared.complain(shared.root(), &error);
     }
+    shared.progress().room();
 }
 
 /// Fills once; what goes wrong is told to the directory.
@@ -74,15 +83,30 @@ pub(crate) fn pass(shared: &Arc<Shared>, which: Pass) {
 fn try_pass(shared: &Arc<Shared>, unfinished: &mut Unfinished, which: Pass) -> io::Result<bool> {
     let durable = shared.durable_entry();
     let chosen = choose(shared, which, durable);
-    let rules = shared.rules();
+    shared.is_no_longer_urgent();
+    for logs in chosen.logs.chunks(LOGS_AT_ONCE) {
+        fill_together(shared, unfinished, logs, durable, which)?;
+    }
+    unfinished.removed.extend(chosen.removed);
+    finish(shared, unfinished)
+}
+
+/// Fills some logs and makes what was written durable together.
+fn fill_together(
+    shared: &Arc<Shared>,
+    unfinished: &mut Unfinished,
+    logs: &[Arc<PartitionLog>],
+    durable: u64,
+    which: Pass,
+) -> io::Result<()> {
     let mut files = Vec::new();
     let mut directories = HashSet::new();
+    let mut filled = Vec::new();
     let mut result = Ok(());
-    for log in chosen.logs {
+    for log in logs {
         match log.fill(durable, which == Pass::Closing) {
             Ok(Some(Filled { item, files: written, directories: changed })) => {
-                unfinished.synced.push((log, item.through));
-                unfinished.items.push(Item::Log(item));
+                filled.push((Arc::clone(log), item));
                 files.extend(written);
                 directories.extend(changed);
             }
@@ -93,41 +117,67 @@ fn try_pass(shared: &Arc<Shared>, unfinished: &mut Unfinished, which: Pass) -> i
             }
         }
     }
-    if rules.segments_are_synced {
-        shared.fs().sync_files(&files)?;
-        for directory in directories {
-            shared.fs().sync_directory(&directory)?;
+    if shared.rules().segments_are_synced {
+        sync_all(shared, &files, directories).map_err(|error| final_error(&error))?;
+    }
+    for (log, item) in filled {
+        unfinished.add(log, item);
+    }
+    result
+}
+
+fn sync_all(
+    shared: &Arc<Shared>,
+    files: &[Arc<dyn File>],
+    directories: impl IntoIterator<Item = PathBuf>,
+) -> io::Result<()> {
+    shared.fs().sync_files(files)?;
+    for directory in directories {
+        match shared.fs().sync_directory(&directory) {
+            // its topic was deleted meanwhile, durably
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other?,
         }
     }
-    result?;
-    for (entry, number) in chosen.removed {
-        unfinished.items.push(Item::Removed(number));
-        unfinished.removed.push(entry);
+    Ok(())
+}
+
+impl Unfinished {
+    /// What a log's newer part says replaces what an older one said, but for producers, of which each part has its own.
+    fn add(&mut self, log: Arc<PartitionLog>, mut item: LogCheckpoint) {
+        if let Some((_, older)) = self.logs.remove(&item.number) {
+            let newer = std::mem::replace(&mut item.producers, older.producers);
+            item.producers.extend(newer);
+        }
+        self.logs.insert(item.number, (log, item));
     }
-    finish(shared, unfinished)
+
+    fn items(&self) -> Vec<Item> {
+        let logs = self.logs.values().map(|(_, item)| Item::Log(item.clone()));
+        // last: what is said of a log that was deleted meanwhile must not bring it back
+        logs.chain(self.removed.values().copied().map(Item::Removed)).collect()
+    }
 }
 
 /// The checkpoint, then what it frees. False when there is nothing to say.
 fn finish(shared: &Arc<Shared>, unfinished: &mut Unfinished) -> io::Result<bool> {
     let synced = synced(shared, unfinished);
     let anchor = shared.ledger().anchor(synced);
-    let nothing_new = unfinished.items.is_empty() && anchor == shared.last_anchor();
-    if nothing_new {
+    let mut items = unfinished.items();
+    if items.is_empty() && anchor == shared.last_anchor() {
         return Ok(false);
     }
-    let mut items = unfinished.items.clone();
     items.push(Item::NextNumber(shared.next_number()));
     items.push(Item::Anchor(anchor));
     if shared.rules().slots_wait_for_the_checkpoint {
         shared.write_checkpoint(&items)?;
     }
-    for (log, through) in unfinished.synced.drain(..) {
-        log.note_synced(through);
+    for (_, (log, item)) in unfinished.logs.drain() {
+        log.note_synced(item.through);
     }
-    for entry in unfinished.removed.drain(..) {
+    for entry in std::mem::take(&mut unfinished.removed).into_keys() {
         shared.forget_unsynced(entry);
     }
-    unfinished.items.clear();
     shared.free_slots(anchor);
     if !shared.rules().slots_wait_for_the_checkpoint {
         let late = std::mem::replace(&mut unfinished.late, items);
@@ -141,11 +191,11 @@ fn synced(shared: &Arc<Shared>, unfinished: &Unfinished) -> u64 {
     // read first: what is pushed meanwhile is newer
     let durable = shared.durable_entry();
     let oldest = shared.unsynced(durable).into_iter().filter_map(|(entry, unsynced)| match unsynced {
-        Unsynced::Removed(_) => Some(entry).filter(|entry| !unfinished.removed.contains(entry)),
+        Unsynced::Removed(_) => Some(entry).filter(|entry| !unfinished.removed.contains_key(entry)),
         Unsynced::Found(_) => Some(entry),
         Unsynced::Log(log) => {
-            let through = unfinished.synced.iter().rev().find(|(synced, _)| Arc::ptr_eq(synced, &log));
-            through.map_or(Some(entry), |(_, through)| log.first_unsynced_after(*through))
+            let item = log.known_number().and_then(|number| unfinished.logs.get(&number));
+            item.map_or(Some(entry), |(_, item)| log.first_unsynced_after(item.through))
         }
     });
     oldest.min().map_or(durable, |oldest| durable.min(oldest - 1))
@@ -153,7 +203,7 @@ fn synced(shared: &Arc<Shared>, unfinished: &Unfinished) -> u64 {
 
 struct Chosen {
     logs: Vec<Arc<PartitionLog>>,
-    removed: Vec<(u64, crate::journal::entry::LogNumber)>,
+    removed: Vec<(u64, LogNumber)>,
 }
 
 fn choose(shared: &Arc<Shared>, which: Pass, durable: u64) -> Chosen {

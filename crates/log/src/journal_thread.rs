@@ -36,6 +36,8 @@ pub(crate) enum Step {
 
 /// Works until it is told to stop; everything that was pushed before is written, unless the directory fails.
 pub(crate) fn run(shared: &Arc<Shared>) {
+    // also when it panics
+    let _told = ClosedAtTheEnd(shared);
     loop {
         match step(shared) {
             Step::More => {}
@@ -55,6 +57,17 @@ pub(crate) fn run(shared: &Arc<Shared>) {
                 }
             }
         }
+    }
+}
+
+struct ClosedAtTheEnd<'a>(&'a Shared);
+
+impl Drop for ClosedAtTheEnd<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail("the journal's thread panicked");
+        }
+        self.0.note_closed();
     }
 }
 
@@ -110,9 +123,10 @@ fn complete(shared: &Arc<Shared>, done: &[Queued<Tag>]) {
             }
         }
     }
-    shared.note_durable(last.number, done);
     shared.progress().durable(&advances);
     if !dropped.is_empty() {
         shared.progress().dropped(&dropped);
     }
+    // last, so that who waits for the entry finds everybody told
+    shared.note_durable(last.number, done);
 }

@@ -46,6 +46,11 @@ pub(crate) fn partition(root: &Path, topic_id: Uuid, index: PartitionIndex) -> P
     topic(root, topic_id).join(format!("{:04}", index.0))
 }
 
+/// The file of parked entries; see `partition::parked`.
+pub(crate) fn parked(partition: &Path) -> PathBuf {
+    partition.join("parked")
+}
+
 /// What a segment's files end with: batches, offset index, time index.
 pub(crate) const SEGMENT_FILES: [&str; 3] = ["log", "index", "timeindex"];
 

@@ -36,7 +36,6 @@ pub use dump::{Dumped, DumpedIndex, IndexEntry, IndexKind, dump, dump_index};
 pub use error::{AppendError, DeleteRecordsError, OpenError, ReadError, Unavailable};
 pub use partition::{Appended, LogId, LogSummary, Pace, PartitionLog, ReadLog, TimestampOffset};
 pub use progress::{Advance, Progress};
-#[cfg(any(test, feature = "sim"))]
 pub use rules::Rules;
 pub use shared::Limits;
 pub use verify::{PartitionReport, verify};

@@ -8,17 +8,18 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use kennet_protocol::{Offset, Uuid};
 
 use crate::checkpoint::{Checkpoint, CheckpointFile, Compaction, FILES, Item, Loaded, LogCheckpoint, load};
 use crate::epochs::LeaderEpochs;
-use crate::fs::FileSystem;
+use crate::fs::{FileSystem, is_full};
 use crate::journal::entry::{Entry, LogNumber};
 use crate::journal::ledger::Ledger;
 use crate::journal::replay::{Replayed, replay};
 use crate::journal::writer::{Writer, make_slot};
-use crate::journal::{JournalLimits, slot_number, slots_directory};
+use crate::journal::{JournalLimits, slot_number, slot_path, slots_directory};
+use crate::layout;
 use crate::partition::{LogId, RecoveredLog};
 use crate::producers::Producers;
 use crate::rules::Rules;
@@ -30,8 +31,8 @@ const JOURNAL_PART: u64 = 20;
 const JOURNAL_BYTES_MIN: u64 = 8 << 20;
 /// At most: more only makes restarts longer.
 const JOURNAL_BYTES_MAX: u64 = 256 << 20;
-/// So many slots make a journal: with few, a whole one is emptied at once.
-const SLOTS: u64 = 8;
+/// So many slots make a journal: with few, much is emptied at once, and a start waits for the first one to be made.
+const SLOTS: u64 = 32;
 /// Above this, what a write costs no longer depends on its size.
 const BLOCK_BYTES_MAX: usize = 2 << 20;
 
@@ -46,16 +47,15 @@ pub(crate) fn open(
     let journal = journal_limits(fs.as_ref(), root, limits)?;
     let (checkpoint, mut file, mut damage) = match load(&fs, root)? {
         Loaded::Found(found) => (found.0, Some(found.1), None),
-        Loaded::None => created(&fs, root)?,
-        Loaded::Damaged if is_new(fs.as_ref(), root)? => created(&fs, root)?,
-        Loaded::Damaged => (Checkpoint::new(0), None, Some(damaged_checkpoint(root))),
+        Loaded::None | Loaded::Damaged if is_new(fs.as_ref(), root)? => created(&fs, root)?,
+        Loaded::None | Loaded::Damaged => (Checkpoint::new(0), None, Some(damaged_checkpoint(root))),
     };
     let open_count = checkpoint.open_count + 1;
     if let Some(file) = &mut file {
-        file.append(&[Item::Opened(open_count)], |_, _| true)?;
-        if is_new(fs.as_ref(), root)? {
+        if checkpoint.open_count == 0 {
             make_first_slots(fs.as_ref(), root, journal)?;
         }
+        file.append(&[Item::Opened(open_count)], |_, _| true)?;
     }
     if damage.is_none() {
         finish_slots(fs.as_ref(), root, journal)?;
@@ -66,7 +66,13 @@ pub(crate) fn open(
         Some(_) => (Recovery::new(HashMap::new(), 1), Replayed::nothing(anchor)),
     };
     let (unsynced, next_number) = (recovery.unsynced(), recovery.next_number);
+    let deleted_topics = recovery.topics_without_logs();
     damage = damage.or_else(|| replayed.damage.clone().filter(|_| rules.later_blocks_are_damage)).or(recovery.unknown);
+    if damage.is_none() {
+        for topic_id in deleted_topics {
+            remove_topic(fs.as_ref(), root, topic_id)?;
+        }
+    }
     let Replayed { end, used, free, .. } = replayed;
     let ledger = Arc::new(Mutex::new(Ledger::new(journal.slot_bytes, used, free, end)));
     let writer = Writer::new(Arc::clone(&fs), root, journal_id, open_count, journal, Arc::clone(&ledger));
@@ -114,11 +120,10 @@ fn journal_limits(fs: &dyn FileSystem, root: &Path, limits: Limits) -> io::Resul
 pub(crate) fn look(fs: &Arc<dyn FileSystem>, root: &Path) -> io::Result<(Vec<RecoveredLog>, Option<String>)> {
     let checkpoint = match load(fs, root)? {
         Loaded::Found(found) => found.0,
-        Loaded::None => return Ok((Vec::new(), None)),
-        Loaded::Damaged if is_new(fs.as_ref(), root)? => return Ok((Vec::new(), None)),
-        Loaded::Damaged => return Ok((Vec::new(), Some(damaged_checkpoint(root)))),
+        Loaded::None | Loaded::Damaged if is_new(fs.as_ref(), root)? => return Ok((Vec::new(), None)),
+        Loaded::None | Loaded::Damaged => return Ok((Vec::new(), Some(damaged_checkpoint(root)))),
     };
-    if is_new(fs.as_ref(), root)? {
+    if checkpoint.open_count == 0 {
         return Ok((Vec::new(), None));
     }
     let (recovery, replayed) = Recovery::read(fs.as_ref(), root, fs.alignment(), checkpoint)?;
@@ -126,7 +131,7 @@ pub(crate) fn look(fs: &Arc<dyn FileSystem>, root: &Path) -> io::Result<(Vec<Rec
 }
 
 fn damaged_checkpoint(root: &Path) -> String {
-    format!("{} is damaged, and so is {}", root.join(FILES[0]).display(), FILES[1])
+    format!("{} is missing or damaged, and so is {}", root.join(FILES[0]).display(), FILES[1])
 }
 
 /// Whether there is no journal yet: nothing was ever acknowledged.
@@ -143,21 +148,41 @@ fn created(fs: &Arc<dyn FileSystem>, root: &Path) -> io::Result<Opened> {
     Ok((checkpoint, Some(file), None))
 }
 
-/// The second one first: a directory with slot 0 is no longer new, and has room for what frees room.
+/// One is being written, one is for what frees room; the others are made in the background. The second one is only space, so that a start does not
+/// wait for it. They are there before the open count is raised for the first time.
 fn make_first_slots(fs: &dyn FileSystem, root: &Path, journal: JournalLimits) -> io::Result<()> {
     fs.create_directory(&slots_directory(root))?;
     fs.sync_directory(root)?;
-    for slot in [1, 0] {
-        make_slot(fs, root, slot, journal.slot_bytes)?;
+    allocate_slot(fs, root, 1, journal.slot_bytes)?;
+    make_slot(fs, root, 0, journal.slot_bytes)
+}
+
+/// Removes a topic's files: renamed away first, so that a crash leaves either all of them or remains that the next start removes.
+pub(crate) fn remove_topic(fs: &dyn FileSystem, root: &Path, topic_id: Uuid) -> io::Result<()> {
+    let (from, to) = (layout::topic(root, topic_id), layout::deleted_topic(root, topic_id));
+    match fs.rename(&from, &to) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
     }
-    Ok(())
+    fs.sync_directory(&layout::topics(root))?;
+    fs.remove_directory(&to)
+}
+
+fn allocate_slot(fs: &dyn FileSystem, root: &Path, slot: u32, bytes: u64) -> io::Result<()> {
+    let file = fs.create(&slot_path(root, slot))?;
+    file.allocate(bytes)?;
+    fs.sync_files(&[file])
 }
 
 /// A slot whose making was interrupted gets its space now.
 fn finish_slots(fs: &dyn FileSystem, root: &Path, journal: JournalLimits) -> io::Result<()> {
     for entry in fs.list(&slots_directory(root))? {
         if let Some(slot) = slot_number(&entry.name).filter(|_| entry.length < journal.slot_bytes) {
-            make_slot(fs, root, slot, journal.slot_bytes)?;
+            // what it has stays; without room for it, it is not used
+            match allocate_slot(fs, root, slot, journal.slot_bytes) {
+                Err(error) if is_full(&error) => {}
+                other => other?,
+            }
         }
     }
     Ok(())
@@ -172,6 +197,8 @@ struct Recovery {
     next_number: u64,
     /// Deletions that no checkpoint has.
     removed: BTreeMap<u64, LogNumber>,
+    /// Their topics: a crash may have left the files.
+    deleted_topics: HashSet<Uuid>,
     /// An entry whose log nobody knows.
     unknown: Option<String>,
 }
@@ -180,7 +207,14 @@ impl Recovery {
     fn new(logs: HashMap<LogNumber, LogCheckpoint>, next_number: u64) -> Self {
         let logs =
             logs.into_iter().map(|(number, checkpoint)| (number, RecoveredLog { checkpoint, entries: Vec::new() }));
-        Self { logs: logs.collect(), known_below: next_number, next_number, removed: BTreeMap::new(), unknown: None }
+        Self {
+            logs: logs.collect(),
+            known_below: next_number,
+            next_number,
+            removed: BTreeMap::new(),
+            deleted_topics: HashSet::new(),
+            unknown: None,
+        }
     }
 
     /// Reads the journal behind a checkpoint. Changes nothing.
@@ -205,7 +239,7 @@ impl Recovery {
             self.logs.entry(number).or_insert_with(empty);
         }
         if let Entry::Delete { .. } = entry {
-            self.logs.remove(&number);
+            self.deleted_topics.extend(self.logs.remove(&number).map(|log| log.checkpoint.id.topic_id));
             self.removed.insert(entry_number, number);
             return;
         }
@@ -221,6 +255,12 @@ impl Recovery {
                 self.unknown.get_or_insert(unknown);
             }
         }
+    }
+
+    /// Topics that were deleted in the journal and have no log any more.
+    fn topics_without_logs(&self) -> Vec<Uuid> {
+        let has_log = |topic: &&Uuid| self.logs.values().any(|log| log.checkpoint.id.topic_id == **topic);
+        self.deleted_topics.iter().filter(|topic| !has_log(topic)).copied().collect()
     }
 
     fn unsynced(&self) -> BTreeMap<u64, Unsynced> {
@@ -245,5 +285,6 @@ fn empty(number: LogNumber, id: LogId, topic: Box<str>) -> LogCheckpoint {
         epochs: LeaderEpochs::default(),
         producers: Producers::default(),
         compaction: Compaction::default(),
+        is_parked: false,
     }
 }

@@ -147,16 +147,25 @@ impl Segment {
         self.written.store(end, Ordering::Release);
     }
 
-    /// Asks the index, which is read or made again first if need be.
+    /// Whether asking the index costs nothing.
+    pub(crate) fn index_is_in_memory(&self) -> bool {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Asks the index, which is read or made again first if need be, and if that may wait for the disk.
     pub(crate) fn with_index<T>(
         &self,
         file: &dyn File,
         fs: &dyn FileSystem,
+        wait: Wait,
         ask: impl FnOnce(&SparseIndex) -> T,
     ) -> io::Result<T> {
         let mut held = self.index.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(index) = held.as_ref() {
             return Ok(ask(index));
+        }
+        if wait == Wait::Refused {
+            return Err(io::ErrorKind::WouldBlock.into());
         }
         let index = match self.read_index(fs)? {
             Some(index) => index,
@@ -198,7 +207,7 @@ impl Segment {
     /// The bytes of the two index files, for a segment that is being closed.
     pub(crate) fn index_files(&self, fs: &dyn FileSystem, open: &OpenFiles) -> io::Result<[(PathBuf, Vec<u8>); 2]> {
         let file = self.file(fs, open)?;
-        let (offsets, times) = self.with_index(file.as_ref(), fs, SparseIndex::encode)?;
+        let (offsets, times) = self.with_index(file.as_ref(), fs, Wait::Allowed, SparseIndex::encode)?;
         Ok([
             (layout::segment(&self.directory, self.base, "index"), offsets),
             (layout::segment(&self.directory, self.base, "timeindex"), times),
@@ -225,7 +234,7 @@ impl Segment {
         wait: Wait,
     ) -> io::Result<Option<(u64, BatchHeader)>> {
         let end = self.written();
-        let hint = self.with_index(file, fs, |index| index.position_before(offset))?;
+        let hint = self.with_index(file, fs, wait, |index| index.position_before(offset))?;
         let mut scan = HeaderScan::new(file, end, wait);
         let start = if self.is_batch_at(&mut scan, hint, offset)? { hint } else { 0 };
         let mut position = start;

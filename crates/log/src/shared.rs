@@ -1,6 +1,9 @@
 //! What the logs of a data directory share: what is pending, what is durable, what is only in the journal, and how much of everything is used.
 //!
-//! Lock order: a partition's locks come first; of the locks here none is taken while another one is held, but for the filler's.
+//! Lock order: a partition's locks come first; of the locks here none is taken while another one is held, but `unsynced` under `pending`, and what the filler takes
+//! under its own.
+
+mod room;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,7 +17,7 @@ use kennet_protocol::{Offset, TimestampMs};
 
 use crate::checkpoint::{CheckpointFile, Item};
 use crate::config::LogConfig;
-use crate::error::{AppendError, Unavailable};
+use crate::error::Unavailable;
 use crate::filler::{self, Pass, Unfinished};
 use crate::fs::FileSystem;
 use crate::journal::JournalLimits;
@@ -29,10 +32,6 @@ use crate::rules::Rules;
 use crate::scan::to_u64;
 use crate::segment::OpenFiles;
 
-/// After the volume was full, it is looked at again this often.
-const FULL_PROBE_MS: i64 = 1_000;
-/// And it counts as no longer full with so much room.
-const FULL_ROOM_BYTES: u64 = 4 << 20;
 /// Whoever waits for a thing that another thread does looks again this often, whatever it was told.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -109,6 +108,10 @@ pub(crate) struct Shared {
     ledger: Arc<Mutex<Ledger>>,
     journal_used: AtomicU64,
     journal_capacity: AtomicU64,
+    /// What the largest entry needs that was refused for now.
+    room_wanted: AtomicU64,
+    /// The journal has all its slots, or the volume no room for more.
+    cannot_grow: AtomicBool,
     /// The newest entry that is durable.
     durable: Mutex<u64>,
     durable_changed: Condvar,
@@ -122,6 +125,10 @@ pub(crate) struct Shared {
     checkpoint: Mutex<Option<CheckpointFile>>,
     last_anchor: Mutex<Place>,
     is_full: AtomicBool,
+    /// Nobody writes the journal any more.
+    is_closed: AtomicBool,
+    /// An append was refused for lack of room.
+    is_urgent: AtomicBool,
     probed_at: AtomicI64,
 }
 
@@ -172,6 +179,8 @@ impl Shared {
             ledger: parts.ledger,
             journal_used: AtomicU64::new(used),
             journal_capacity: AtomicU64::new(slots * parts.journal.slot_bytes),
+            room_wanted: AtomicU64::new(0),
+            cannot_grow: AtomicBool::new(false),
             durable: Mutex::new(parts.next_entry - 1),
             durable_changed: Condvar::new(),
             unsynced: Mutex::new(parts.unsynced),
@@ -183,6 +192,8 @@ impl Shared {
             checkpoint: Mutex::new(parts.checkpoint),
             last_anchor: Mutex::new(parts.anchor),
             is_full: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
+            is_urgent: AtomicBool::new(false),
             probed_at: AtomicI64::new(0),
         }
     }
@@ -245,7 +256,9 @@ impl Shared {
 
     /// Opens a log that a restart found and metadata has not named.
     pub(crate) fn open_found(self: &Arc<Self>, id: &LogId) -> Option<Arc<PartitionLog>> {
-        let found = self.found().remove(id)?;
+        // held until the log is there for all
+        let mut all_found = self.found();
+        let found = all_found.remove(id)?;
         let log = PartitionLog::recovered(Arc::clone(self), found, LogConfig::default(), TimestampMs::NONE);
         self.logs().insert(id.clone(), Arc::clone(&log));
         Some(log)
@@ -263,12 +276,21 @@ impl Shared {
     // entries on their way
 
     /// Hands an entry to the journal; called under the partition's lock, so that a log's entries are in order. Returns its number.
-    pub(crate) fn push(&self, log: &Arc<PartitionLog>, entry: Entry, end: Offset) -> u64 {
+    /// With `note` the log, or its removal, is noted among those with entries that are only in the journal: before the journal can take the
+    /// entry, so that no checkpoint passes over it.
+    pub(crate) fn push(&self, log: &Arc<PartitionLog>, entry: Entry, end: Offset, note: bool) -> u64 {
         let encoded = entry.encode();
+        let noted = match entry {
+            Entry::Delete { number } => Unsynced::Removed(number),
+            _ => Unsynced::Log(Arc::clone(log)),
+        };
         self.pending_bytes.fetch_add(to_u64(encoded.length() + FRAGMENT_BYTES), Ordering::Relaxed);
         let mut pending = locked(&self.pending);
         let number = pending.next;
         pending.next += 1;
+        if note {
+            locked(&self.unsynced).insert(number, noted);
+        }
         pending.entries.push(Queued { number, encoded, tag: Tag { log: Arc::clone(log), end } });
         let was_empty = pending.entries.len() == 1;
         drop(pending);
@@ -302,11 +324,19 @@ impl Shared {
     pub(crate) fn wait_for_slot(&self) -> bool {
         self.want_filling();
         let pending = locked(&self.pending);
-        if pending.is_last && self.failed().is_some() {
+        // what was never durable was never acknowledged
+        if pending.is_last && (self.failed().is_some() || self.is_full.load(Ordering::Acquire)) {
             return true;
         }
         drop(self.pending_changed.wait_timeout(pending, LOOK_AGAIN).unwrap_or_else(PoisonError::into_inner));
         false
+    }
+
+    /// The journal's thread has ended: whoever waits for it is told.
+    pub(crate) fn note_closed(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        drop(locked(&self.durable));
+        self.durable_changed.notify_all();
     }
 
     pub(crate) fn stop_journal(&self) {
@@ -324,7 +354,7 @@ impl Shared {
         self.journal_used.store(self.ledger().used_bytes(), Ordering::Relaxed);
         *locked(&self.durable) = entry;
         self.durable_changed.notify_all();
-        if self.needs_filling() {
+        if self.needs_filling() || self.wants_slot() {
             self.want_filling();
         }
     }
@@ -346,6 +376,9 @@ impl Shared {
             if let Some(reason) = self.failed() {
                 return Err(reason);
             }
+            if self.is_closed.load(Ordering::Acquire) {
+                return Err(Unavailable::DirectoryFailed { reason: "it is closed".into() });
+            }
             if self.drive == Drive::Manual {
                 drop(durable);
                 self.step();
@@ -359,9 +392,15 @@ impl Shared {
 
     /// One step of a directory without threads.
     pub(crate) fn step(self: &Arc<Self>) -> Step {
+        if self.wants_slot() {
+            filler::grow(self);
+        }
         let step = journal_thread::step(self);
         match step {
-            Step::NoSlot => filler::pass(self, Pass::AsNeeded),
+            Step::NoSlot => {
+                filler::grow(self);
+                filler::pass(self, Pass::All);
+            }
             Step::Full => self.fail("the volume of the journal is full"),
             Step::Idle | Step::More | Step::Failed => {}
         }
@@ -379,27 +418,45 @@ impl Shared {
         self.journal_capacity.load(Ordering::Relaxed)
     }
 
-    /// Makes one more slot; false when there are enough.
-    pub(crate) fn add_slot(&self) -> io::Result<bool> {
+    /// Bytes that the journal has or will have when it needs them.
+    fn capacity_to_come(&self) -> u64 {
+        if self.cannot_grow.load(Ordering::Relaxed) {
+            return self.capacity();
+        }
+        to_u64(self.journal.slots_max) * self.journal.slot_bytes
+    }
+
+    /// Whether the last free slot will be needed soon.
+    pub(crate) fn wants_slot(&self) -> bool {
+        let is_small = self.capacity() - self.journal.slot_bytes < self.room_wanted.load(Ordering::Relaxed);
+        let may_grow = !self.cannot_grow.load(Ordering::Relaxed) && self.failed().is_none();
+        may_grow && (is_small || self.ledger().free_slots() <= 1)
+    }
+
+    /// Makes one more slot, unless there are enough.
+    pub(crate) fn add_slot(&self) -> io::Result<()> {
         let slots = self.ledger().slots();
         if slots >= self.journal.slots_max {
-            return Ok(false);
+            self.cannot_grow.store(true, Ordering::Relaxed);
+            return Ok(());
         }
         let slot = u32::try_from(slots).map_err(io::Error::other)?;
-        make_slot(self.fs.as_ref(), &self.root, slot, self.journal.slot_bytes)?;
+        if let Err(error) = make_slot(self.fs.as_ref(), &self.root, slot, self.journal.slot_bytes) {
+            self.cannot_grow.store(true, Ordering::Relaxed);
+            return Err(error);
+        }
         let mut ledger = self.ledger();
         ledger.add_free(slot);
         let slots = to_u64(ledger.slots());
         drop(ledger);
         self.journal_capacity.store(slots * self.journal.slot_bytes, Ordering::Relaxed);
         self.pending_changed.notify_all();
-        Ok(true)
+        Ok(())
     }
 
     /// The newest entry of the oldest slot, if that slot should be freed.
     pub(crate) fn oldest_slot_to_free(&self) -> Option<u64> {
-        let used = self.journal_used.load(Ordering::Relaxed);
-        let is_much = used > self.capacity() / 2;
+        let is_much = self.journal_is_half_used() || self.is_urgent.load(Ordering::Relaxed);
         self.ledger().oldest_slot_ends().filter(|_| is_much)
     }
 
@@ -418,9 +475,12 @@ impl Shared {
     }
 
     pub(crate) fn write_checkpoint(&self, items: &[Item]) -> io::Result<()> {
-        let logs: HashMap<LogNumber, Arc<PartitionLog>> =
-            self.all_logs().into_iter().filter_map(|log| Some((log.known_number()?, log))).collect();
-        let remembered = |number: LogNumber, producer| logs.get(&number).is_none_or(|log| log.remembers(producer));
+        // needed for a new base only, which is rare
+        let logs: OnceLock<HashMap<LogNumber, Arc<PartitionLog>>> = OnceLock::new();
+        let by_number = || self.all_logs().into_iter().filter_map(|log| Some((log.known_number()?, log))).collect();
+        let remembered = |number: LogNumber, producer| {
+            logs.get_or_init(by_number).get(&number).is_none_or(|log| log.remembers(producer))
+        };
         match locked(&self.checkpoint).as_mut() {
             Some(file) => file.append(items, remembered),
             None => Err(io::Error::other("the checkpoint is damaged")),
@@ -443,14 +503,6 @@ impl Shared {
         }
     }
 
-    pub(crate) fn replace_unsynced(&self, from: Option<u64>, entry: u64, removed: LogNumber) {
-        let mut unsynced = locked(&self.unsynced);
-        if let Some(entry) = from {
-            unsynced.remove(&entry);
-        }
-        unsynced.insert(entry, Unsynced::Removed(removed));
-    }
-
     pub(crate) fn forget_unsynced(&self, entry: u64) {
         locked(&self.unsynced).remove(&entry);
     }
@@ -463,74 +515,6 @@ impl Shared {
     pub(crate) fn forget_all(&self) {
         locked(&self.unsynced).clear();
         self.logs().clear();
-    }
-
-    // memory and room
-
-    pub(crate) fn add_tail_bytes(&self, bytes: usize) {
-        self.tail_bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    pub(crate) fn remove_tail_bytes(&self, bytes: usize) {
-        self.tail_bytes.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    pub(crate) fn tail_bytes(&self) -> usize {
-        self.tail_bytes.load(Ordering::Relaxed)
-    }
-
-    /// Bytes that should leave the memory now: when half of it is used, three quarters of that.
-    pub(crate) fn tail_bytes_to_free(&self) -> usize {
-        let (used, limit) = (self.tail_bytes(), self.limits.memory_bytes_max);
-        if used > limit / 2 { used - limit / 8 } else { 0 }
-    }
-
-    fn needs_filling(&self) -> bool {
-        let used = self.journal_used.load(Ordering::Relaxed);
-        self.tail_bytes() > self.limits.memory_bytes_max / 2 || used > self.capacity() / 2
-    }
-
-    /// Whether an append of so many bytes may be taken now.
-    pub(crate) fn check_room(&self, length: usize, now: TimestampMs) -> Result<(), AppendError> {
-        if self.is_full.load(Ordering::Acquire) {
-            let due = now.0.saturating_sub(self.probed_at.load(Ordering::Relaxed)) >= FULL_PROBE_MS;
-            if due {
-                self.probed_at.store(now.0, Ordering::Relaxed);
-            }
-            if !(due && self.probe()) {
-                return Err(AppendError::DiskFull);
-            }
-        }
-        // one slot stays for entries that free something
-        let room = self.capacity() - self.journal.slot_bytes;
-        let pending = self.pending_bytes.load(Ordering::Relaxed) + to_u64(length + FRAGMENT_BYTES);
-        if self.blocks_of(to_u64(length)) > room / 2 {
-            return Err(AppendError::TooLarge { bytes: length, bytes_max: usize::try_from(room / 2).unwrap_or(0) });
-        }
-        let tail = self.tail_bytes();
-        let taken = self.journal_used.load(Ordering::Relaxed) + self.blocks_of(pending);
-        if (tail > 0 && tail + length > self.limits.memory_bytes_max) || taken > room {
-            self.want_filling();
-            return Err(AppendError::Busy { bytes: tail });
-        }
-        Ok(())
-    }
-
-    pub(crate) fn note_full(&self) {
-        if !self.is_full.swap(true, Ordering::AcqRel) {
-            self.progress.full(true);
-        }
-    }
-
-    /// Whether the volume has room again.
-    fn probe(&self) -> bool {
-        let has_room = self.fs.space(&self.root).is_ok_and(|space| space.available >= FULL_ROOM_BYTES);
-        if has_room && self.is_full.swap(false, Ordering::AcqRel) {
-            self.progress.full(false);
-            self.progress.room();
-            self.want_filling();
-        }
-        has_room
     }
 
     // the filler
@@ -569,6 +553,11 @@ impl Shared {
             }
             filling = self.filling_changed.wait(filling).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// The pass that was asked for is made.
+    pub(crate) fn is_no_longer_urgent(&self) {
+        self.is_urgent.store(false, Ordering::Relaxed);
     }
 
     /// A pass went through. `freed`: it changed something.

@@ -46,7 +46,15 @@ pub(crate) struct TailRead {
     pub(crate) last_epoch: LeaderEpoch,
 }
 
+/// What a batch takes in memory beside its bytes: headers here and in the pending entry, the payload's handle.
+const OVERHEAD_BYTES: usize = 256;
+
 impl Tail {
+    /// What a batch counts for while it is here.
+    pub(crate) fn cost(batch: &StampedBatch) -> usize {
+        batch.length() + OVERHEAD_BYTES
+    }
+
     /// Adds a batch; `before` is what is known of its producer without it.
     pub(crate) fn push(&mut self, batch: TailBatch, before: Option<&Producer>) {
         let id = batch.batch.header.producer_id;
@@ -55,7 +63,7 @@ impl Tail {
                 self.written.entry(id).or_insert_with(|| Written { producer: before.cloned(), batches_in_tail: 0 });
             written.batches_in_tail += 1;
         }
-        self.bytes += batch.batch.length();
+        self.bytes += Self::cost(&batch.batch);
         self.batches.push_back(batch);
     }
 
@@ -63,6 +71,7 @@ impl Tail {
         self.batches.front()
     }
 
+    /// What all batches count for.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -70,6 +79,11 @@ impl Tail {
     /// Whether a segment begins in it behind another batch.
     pub(crate) fn has_sealed(&self) -> bool {
         self.batches.iter().skip(1).any(|batch| batch.starts_segment)
+    }
+
+    /// What they will take in segments.
+    pub(crate) fn segment_bytes(&self) -> usize {
+        self.bytes - self.batches.len() * OVERHEAD_BYTES
     }
 
     /// The headers of all batches.
@@ -93,7 +107,7 @@ impl Tail {
         let mut freed = 0;
         let mut changed = Producers::default();
         for TailBatch { batch, .. } in self.batches.drain(..count) {
-            freed += batch.length();
+            freed += Self::cost(&batch);
             let id = batch.header.producer_id;
             let Some(written) = self.written.get_mut(&id) else { continue };
             let mut as_of = Producers::default();

@@ -14,7 +14,7 @@ use crate::error::OpenError;
 use crate::fs::FileSystem;
 use crate::journal::entry::Entry;
 use crate::layout;
-use crate::partition::RecoveredLog;
+use crate::partition::{RecoveredLog, parked};
 use crate::recovery;
 use crate::scan::BatchScan;
 
@@ -73,8 +73,13 @@ pub(crate) fn look(fs: &Arc<dyn FileSystem>, root: &Path) -> io::Result<(Vec<Par
     logs.sort_by_key(|log| (log.checkpoint.id.topic_id.to_string(), log.checkpoint.id.partition));
     let mut reports = Vec::with_capacity(logs.len());
     for log in logs {
+        let (log, unreadable) = match parked::with_entries(fs.as_ref(), root, log) {
+            Ok(log) => (log, None),
+            Err(unreadable) => (unreadable.0, Some(unreadable.1.to_string())),
+        };
         let mut report = PartitionReport::empty(&log);
         report.read(fs.as_ref(), root, &log)?;
+        report.damage = report.damage.or(unreadable);
         reports.push(report);
     }
     Ok((reports, damage))

@@ -112,15 +112,16 @@ fn a_flipped_bit_in_the_middle_of_the_journal_is_damage_and_nothing_is_changed()
 
 #[test]
 fn without_a_checkpoint_a_directory_with_a_journal_is_damaged() {
-    let killed = thirty(LogConfig::default(), 20);
-    for name in ["checkpoint.0", "checkpoint.1"] {
-        let path = killed.path().join(name);
-        if path.exists() {
-            fs::write(&path, [7; 100]).unwrap();
+    for is_removed in [false, true] {
+        let killed = thirty(LogConfig::default(), 20);
+        for name in ["checkpoint.0", "checkpoint.1"] {
+            let path = killed.path().join(name);
+            if is_removed { fs::remove_file(&path).unwrap() } else { fs::write(&path, [7; 100]).unwrap() }
         }
+        let directory = open(killed.path());
+        assert!(directory.failed().unwrap().to_string().contains("checkpoint.0 is missing or damaged"));
+        assert!(directory.topics_found().unwrap().len() == 1, "what is there is no new directory");
     }
-    let directory = open(killed.path());
-    assert!(directory.failed().unwrap().to_string().contains("checkpoint.0 is damaged"));
 }
 
 #[test]

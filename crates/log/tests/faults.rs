@@ -4,6 +4,7 @@
 mod common;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use common::world::World;
@@ -20,13 +21,13 @@ use kennet_protocol::{Offset, PartitionIndex, TimestampMs};
 const LATER: TimestampMs = TimestampMs(NOW.0 + 10_000);
 
 fn open(disk: &SimulatedDisk) -> DataDirectory {
-    let limits = Limits { journal_bytes_max: Some(256 << 10), ..Limits::default() };
+    let limits = Limits { journal_bytes_max: Some(1 << 20), ..Limits::default() };
     DataDirectory::open(Arc::new(disk.clone()), Path::new("/data"), limits).unwrap()
 }
 
 /// Without threads of its own, so that it makes the same calls each time.
 fn open_manual(disk: &SimulatedDisk) -> DataDirectory {
-    let limits = Limits { journal_bytes_max: Some(64 << 10), ..Limits::default() };
+    let limits = Limits { journal_bytes_max: Some(1 << 20), ..Limits::default() };
     DataDirectory::open_manual(Arc::new(disk.clone()), Path::new("/data"), limits, Rules::default()).unwrap()
 }
 
@@ -262,4 +263,62 @@ fn reading_while_records_are_deleted_finds_no_damage() {
         }
     });
     assert_eq!(log.unavailable(), None);
+}
+
+/// Ends the other thread also when this one panics.
+struct OverAtTheEnd<'a>(&'a AtomicBool);
+
+impl Drop for OverAtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The journal has few slots at first, and makes more in the background: an append that comes too early is tried again, as a broker does.
+fn append_patiently(directory: &DataDirectory, log: &Arc<PartitionLog>, numbers: std::ops::Range<usize>) {
+    for number in numbers {
+        for attempt in 0.. {
+            match try_append(log, number, NOW) {
+                Ok(()) => break,
+                Err(AppendError::Busy { .. }) if attempt < 10_000 => directory.flush(),
+                Err(error) => panic!("{error}"),
+            }
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// Topics come and go while others are written, filled and deleted: the directory goes on, and nothing stays in the journal for ever.
+#[test]
+fn topics_that_are_deleted_while_they_are_filled_fail_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let fs = Arc::new(RealFileSystem::new(folder.path()));
+    let limits = Limits { journal_bytes_max: Some(8 << 20), ..Limits::default() };
+    let directory = DataDirectory::open(fs, folder.path(), limits).unwrap();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _over = OverAtTheEnd(&is_over);
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                directory.fill();
+            }
+        });
+        for topic in 0..150_u128 {
+            let id = LogId { topic_id: kennet_protocol::Uuid::from_u128(topic), partition: PartitionIndex(0) };
+            let log = directory.open_log(&id, "orders", small_segments(), NOW);
+            append_patiently(&directory, &log, 0..20);
+            log.delete_records(Offset(0), log.durable_end(), NOW).unwrap();
+            directory.flush();
+            log.delete_records(Offset(10), log.durable_end(), NOW).unwrap();
+            append_patiently(&directory, &log, 20..40);
+            directory.delete_topic(id.topic_id).unwrap();
+        }
+    });
+    assert_eq!(directory.failed(), None);
+    directory.close();
+    drop(directory);
+    // after a clean stop a start finds nothing to read and nothing of them
+    let fs = Arc::new(RealFileSystem::new(folder.path()));
+    let directory = DataDirectory::open(fs, folder.path(), limits).unwrap();
+    assert_eq!(directory.topics_found().unwrap().len(), 0);
 }

@@ -92,6 +92,7 @@ fn put_log(out: &mut Vec<u8>, log: &LogCheckpoint) {
     for (id, producer) in log.producers.iter() {
         put_producer(out, id, producer);
     }
+    out.push(u8::from(log.is_parked));
 }
 
 fn take_log(rest: &mut &[u8]) -> Option<LogCheckpoint> {
@@ -116,9 +117,21 @@ fn take_log(rest: &mut &[u8]) -> Option<LogCheckpoint> {
     };
     let epochs = take_epochs(rest)?;
     let producers = take_producers(rest)?;
+    let is_parked = take::<1>(rest)? == [1];
     let id = LogId { topic_id, partition };
-    let compaction = Compaction::default();
-    Some(LogCheckpoint { number, id, topic, through, log_start, next_offset, last, epochs, producers, compaction })
+    Some(LogCheckpoint {
+        number,
+        id,
+        topic,
+        through,
+        log_start,
+        next_offset,
+        last,
+        epochs,
+        producers,
+        compaction: Compaction::default(),
+        is_parked,
+    })
 }
 
 fn put_tagged(out: &mut Vec<u8>, tag: u8, value: u64) {
@@ -251,6 +264,7 @@ mod tests {
             epochs: epochs.unwrap(),
             producers,
             compaction: Compaction::default(),
+            is_parked: true,
         }
     }
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use crate::checkpoint::codec::{crc, put_item, take_item};
 use crate::checkpoint::{Checkpoint, Item};
-use crate::fs::{File, FileSystem, Wait, read_exact};
+use crate::fs::{File, FileSystem, Wait, final_error, is_full, read_exact};
 use crate::journal::entry::LogNumber;
 use crate::scan::to_u64;
 use kennet_protocol::ProducerId;
@@ -81,6 +81,8 @@ impl CheckpointFile {
     /// Writes the first checkpoint of a data directory.
     pub(crate) fn create(fs: Arc<dyn FileSystem>, root: &Path, checkpoint: &Checkpoint) -> io::Result<Self> {
         let base = record(1, 0, Some(checkpoint.journal_id), checkpoint.items());
+        // the other file has its space before anything can fill the volume
+        fs.create(&root.join(FILES[1]))?.allocate(ALLOCATED_MIN)?;
         Self::write_base(fs, root, 0, 1, &base)
     }
 
@@ -92,11 +94,16 @@ impl CheckpointFile {
     ) -> io::Result<()> {
         let delta = record(self.generation, self.index, None, items.iter().cloned());
         let end = self.end + to_u64(delta.len());
-        if end > self.allocated || end - self.base_bytes > self.base_bytes.max(ALLOCATED_MIN / 2) {
-            return self.rebase(items, is_remembered);
+        let fits = end <= self.allocated;
+        if !fits || end - self.base_bytes > self.base_bytes.max(ALLOCATED_MIN / 2) {
+            match self.rebase(items, is_remembered) {
+                // a new base can wait for room as long as there is place for deltas
+                Err(error) if is_full(&error) && fits => {}
+                other => return other,
+            }
         }
         self.file.write_at(&[IoSlice::new(&delta)], self.end)?;
-        self.fs.sync_files(&[Arc::clone(&self.file)])?;
+        self.fs.sync_files(&[Arc::clone(&self.file)]).map_err(|error| final_error(&error))?;
         self.end = end;
         self.index += 1;
         Ok(())
@@ -125,11 +132,11 @@ impl CheckpointFile {
     ) -> io::Result<Self> {
         let base_bytes = to_u64(base.len());
         let file = fs.create(&root.join(FILES[which]))?;
-        let allocated = file.length()?.max(ALLOCATED_MIN).max(2 * base_bytes);
+        let allocated = file.length()?.max(ALLOCATED_MIN).max(4 * base_bytes);
         file.allocate(allocated)?;
         file.write_at(&[IoSlice::new(base)], 0)?;
-        fs.sync_files(&[Arc::clone(&file)])?;
-        fs.sync_directory(root)?;
+        fs.sync_files(&[Arc::clone(&file)]).map_err(|error| final_error(&error))?;
+        fs.sync_directory(root).map_err(|error| final_error(&error))?;
         let root = root.to_owned();
         Ok(Self { fs, root, which, file, generation, index: 1, end: base_bytes, base_bytes, allocated })
     }

@@ -36,6 +36,8 @@ pub(crate) struct LogCheckpoint {
     pub(crate) producers: Producers,
     /// In an item of its own.
     pub(crate) compaction: Compaction,
+    /// Whether entries up to `through` are not in segments, which could not be opened, but in the file of parked entries.
+    pub(crate) is_parked: bool,
 }
 
 /// How far a log is compacted.

@@ -178,6 +178,11 @@ pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
+/// An error of a sync as one that is never taken for a full volume: the file's contents are unknown, whatever the reason.
+pub(crate) fn final_error(error: &io::Error) -> io::Error {
+    io::Error::other(format!("a sync failed: {error}"))
+}
+
 /// Reads a whole small file, or `None` when there is none.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, IoSlice};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags, flock, syncfs};
 use rustix::io::{Errno, ReadWriteFlags};
@@ -27,13 +27,25 @@ const FILE_MODE: u32 = 0o640;
 #[derive(Debug, Clone)]
 pub struct RealFileSystem {
     root: PathBuf,
+    /// Open from the first use on: a handle sees write-back errors since it was opened, and each only once.
+    volume: Arc<OnceLock<fs::File>>,
 }
 
 impl RealFileSystem {
     /// All paths given later lie on the volume of `root`, which `sync_files` may sync as a whole.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), volume: Arc::default() }
+    }
+}
+
+impl RealFileSystem {
+    fn volume(&self) -> io::Result<&fs::File> {
+        if let Some(volume) = self.volume.get() {
+            return Ok(volume);
+        }
+        let opened = fs::File::open(&self.root)?;
+        Ok(self.volume.get_or_init(|| opened))
     }
 }
 
@@ -42,8 +54,9 @@ struct RealFile(fs::File);
 /// A file whose writes are durable when they return.
 struct DurableFile {
     file: RealFile,
-    /// Whether the system does that itself (O_DIRECT with O_DSYNC); else each write is followed by a sync.
-    direct: bool,
+    path: PathBuf,
+    /// Set when the system does not do that itself (O_DIRECT with O_DSYNC): each write is followed by a sync then.
+    buffered: OnceLock<RealFile>,
 }
 
 impl File for RealFile {
@@ -112,7 +125,17 @@ impl File for DurableFile {
     }
 
     fn write_durable(&self, bytes: &[u8], position: u64) -> io::Result<()> {
-        if self.direct { self.file.0.write_all_at(bytes, position) } else { self.file.write_durable(bytes, position) }
+        if let Some(buffered) = self.buffered.get() {
+            return buffered.write_durable(bytes, position);
+        }
+        match self.file.0.write_all_at(bytes, position) {
+            // a device with larger blocks than ours, or a file system that takes the flag and not the writes
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                let opened = OpenOptions::new().read(true).write(true).open(&self.path)?;
+                self.buffered.get_or_init(|| RealFile(opened)).write_durable(bytes, position)
+            }
+            other => other,
+        }
     }
 
     fn length(&self) -> io::Result<u64> {
@@ -185,11 +208,14 @@ impl FileSystem for RealFileSystem {
         let flags = OFlags::DIRECT | OFlags::DSYNC;
         let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
         match OpenOptions::new().read(true).write(true).custom_flags(flags).open(path) {
-            Ok(file) => Ok(Arc::new(DurableFile { file: RealFile(file), direct: true })),
+            Ok(file) => {
+                let file = RealFile(file);
+                Ok(Arc::new(DurableFile { file, path: path.to_owned(), buffered: OnceLock::new() }))
+            }
             // tmpfs before Linux 6.6 and some network file systems
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                let file = OpenOptions::new().read(true).write(true).open(path)?;
-                Ok(Arc::new(DurableFile { file: RealFile(file), direct: false }))
+                let open = || OpenOptions::new().read(true).write(true).open(path).map(RealFile);
+                Ok(Arc::new(DurableFile { file: open()?, path: path.to_owned(), buffered: OnceLock::from(open()?) }))
             }
             Err(error) => Err(error),
         }
@@ -213,8 +239,7 @@ impl FileSystem for RealFileSystem {
 
     fn sync_files(&self, files: &[Arc<dyn File>]) -> io::Result<()> {
         if files.len() >= SYNCFS_FROM {
-            let root = fs::File::open(&self.root)?;
-            return syncfs(&root).map_err(io::Error::from);
+            return syncfs(self.volume()?).map_err(io::Error::from);
         }
         files.iter().try_for_each(|file| file.sync())
     }
@@ -226,6 +251,7 @@ impl FileSystem for RealFileSystem {
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path)?;
         flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(io::Error::from)?;
+        self.volume()?;
         Ok(Box::new(file))
     }
 

@@ -107,9 +107,9 @@ impl Ledger {
         }
     }
 
-    /// The newest entry that starts in the oldest slot, if that slot is not the one being written.
+    /// The newest entry that starts in the oldest slot.
     pub(crate) fn oldest_slot_ends(&self) -> Option<u64> {
-        self.used.front().filter(|_| self.used.len() > 1).map(|slot| slot.last_started)
+        self.used.front().map(|slot| slot.last_started)
     }
 
     /// Bytes that a restart would read or that can't be written before something is freed.
@@ -122,6 +122,11 @@ impl Ledger {
     /// Slots there are.
     pub(crate) fn slots(&self) -> usize {
         self.used.len() + self.free.len()
+    }
+
+    /// Slots that nothing is in.
+    pub(crate) fn free_slots(&self) -> usize {
+        self.free.len()
     }
 
     /// Bytes of a slot.

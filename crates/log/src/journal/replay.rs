@@ -90,7 +90,10 @@ pub(crate) fn replay(
     };
     let (end, damage) = replay.run(anchor)?;
     let is_free = |slot: &&Slot| replay.used.iter().all(|used| used.start.slot != slot.number);
-    let free = replay.slots.iter().filter(is_free).map(|slot| slot.number).collect();
+    // one whose making was interrupted is shorter
+    let slot_bytes = replay.slots.iter().map(|slot| slot.length).max().unwrap_or(0);
+    let is_whole = |slot: &&Slot| slot.length >= slot_bytes;
+    let free = replay.slots.iter().filter(is_free).filter(is_whole).map(|slot| slot.number).collect();
     Ok(Replayed { end, free, used: replay.used, damage })
 }
 
@@ -105,6 +108,10 @@ impl<F: FnMut(u64, Entry)> Replay<'_, F> {
         loop {
             let Some((place, found, content)) = self.next_block(end)? else { break };
             if place.slot != end.slot {
+                if self.used.iter().any(|used| used.start.slot == place.slot) {
+                    let problem = "the checkpoint is older than the slot's content, so a newer one is damaged";
+                    return Ok((end, Some(format!("{}: {problem}", self.describe(place)))));
+                }
                 self.used.push(UsedSlot { start: place, last_started: place.first_entry.saturating_sub(1) });
             }
             let next_entry = match self.take(&found, &content) {
@@ -213,21 +220,28 @@ impl<F: FnMut(u64, Entry)> Replay<'_, F> {
 
     /// A header that can't be there if the chain ends at `end`.
     fn later_header(&self, end: Place) -> io::Result<Option<Place>> {
+        // the next block went to the front of another slot, where it may be the bad one: what follows it is behind it
+        let left = self.slot(end.slot).map_or(0, |slot| slot.length.saturating_sub(end.position));
+        let moved_on = left < to_u64(self.alignment);
         for slot in &self.slots {
-            if slot.number == end.slot {
-                if let Some(found) = self.later_in(slot, end)? {
-                    return Ok(Some(found));
-                }
-            } else if let Some(found) = self.header(slot, 0)?.filter(|found| found.header.sequence > end.sequence) {
-                return Ok(Some(Place { slot: slot.number, position: 0, sequence: found.header.sequence, ..end }));
+            let from = if slot.number == end.slot { end.position } else { 0 };
+            let front = self.header(slot, from)?;
+            if let Some(found) = front.filter(|found| found.header.sequence > end.sequence) {
+                return Ok(Some(Place { slot: slot.number, position: from, sequence: found.header.sequence, ..end }));
+            }
+            // a slot is filled from its front, so one that begins with an older block has no newer one behind it
+            let is_older = slot.number != end.slot && front.is_some_and(|found| found.header.sequence < end.sequence);
+            let may_hold_next = slot.number == end.slot || (moved_on && !is_older);
+            if may_hold_next && let Some(found) = self.later_in(slot, from, end)? {
+                return Ok(Some(found));
             }
         }
         Ok(None)
     }
 
-    /// Looks at every place in the rest of a slot where a block can start.
-    fn later_in(&self, slot: &Slot, end: Place) -> io::Result<Option<Place>> {
-        let mut at = end.position;
+    /// Looks at every place from `from` on where a block can start.
+    fn later_in(&self, slot: &Slot, from: u64, end: Place) -> io::Result<Option<Place>> {
+        let mut at = from;
         while at < slot.length {
             let left = usize::try_from(slot.length - at).unwrap_or(usize::MAX);
             let mut window = vec![0; SEARCH_WINDOW.min(left)];
@@ -237,7 +251,7 @@ impl<F: FnMut(u64, Entry)> Replay<'_, F> {
                 let found = BlockHeader::find(&window[inside..], self.journal_id);
                 if let Some(found) = found.filter(|found| found.header.sequence > end.sequence) {
                     let position = at + to_u64(inside);
-                    return Ok(Some(Place { position, sequence: found.header.sequence, ..end }));
+                    return Ok(Some(Place { slot: slot.number, position, sequence: found.header.sequence, ..end }));
                 }
             }
             if window.len() < self.alignment {

@@ -12,7 +12,7 @@ use crate::journal::entry::{Entry, LogNumber};
 use crate::partition::{PartitionLog, PlannedSegment, State};
 use crate::producers::Verdict;
 use crate::scan::to_u64;
-use crate::tail::TailBatch;
+use crate::tail::{Tail, TailBatch};
 
 /// Where a batch went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,9 +63,9 @@ impl PartitionLog {
             state.plan = Some(PlannedSegment::new(state.next_offset, now));
         }
         let number = self.number(&mut state);
-        let entry = self.shared.push(self, Entry::Append { number, batch: stamped.clone() }, header.next_offset());
-        self.note_unsynced(&mut state, entry);
-        self.shared.add_tail_bytes(stamped.length());
+        let append = Entry::Append { number, batch: stamped.clone() };
+        let entry = self.push(&mut state, append, header.next_offset());
+        self.shared.add_tail_bytes(Tail::cost(&stamped));
         state.note_append(stamped, entry, now);
         drop(state);
         Ok(Appended {
@@ -94,18 +94,15 @@ impl PartitionLog {
         let number = self.shared.new_number();
         state.number = Some(number);
         let entry = Entry::Create { number, id: self.id.clone(), topic: (&*self.topic_name).into() };
-        let entry = self.shared.push(self, entry, state.next_offset);
-        state.control_entry = entry;
-        self.note_unsynced(state, entry);
+        state.control_entry = self.push(state, entry, Offset(0));
         number
     }
 
-    /// The log has an entry that is only in the journal.
-    pub(super) fn note_unsynced(self: &Arc<Self>, state: &mut State, entry: u64) {
-        if state.unsynced.is_none() {
-            state.unsynced = Some(entry);
-            self.shared.add_unsynced(entry, self);
-        }
+    /// Hands an entry to the journal; from then on the log is one with entries that are only there.
+    pub(super) fn push(self: &Arc<Self>, state: &mut State, entry: Entry, end: Offset) -> u64 {
+        let entry = self.shared.push(self, entry, end, state.unsynced.is_none());
+        state.unsynced.get_or_insert(entry);
+        entry
     }
 
     fn duplicate(&self, base_offset: Offset, last_offset: Offset) -> Appended {

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use kennet_protocol::{Offset, TimestampMs};
 
 use crate::error::{DeleteRecordsError, Unavailable};
+use crate::fs::Wait;
 use crate::journal::entry::Entry;
 use crate::partition::{PartitionLog, PlannedSegment, State};
 use crate::segment::Segment;
@@ -28,6 +29,11 @@ impl PartitionLog {
         let state = self.lock();
         self.check_available(&state)?;
         drop(state);
+        if !self.shared.has_control_room() {
+            let full =
+                io::Error::new(io::ErrorKind::StorageFull, "the journal keeps its last blocks for deletions of topics");
+            return Err(full.into());
+        }
         let start = self.log_start();
         if offset > high_watermark || offset > self.durable_end() || offset.0 < 0 {
             return Err(DeleteRecordsError::OutOfRange { offset, start, high_watermark });
@@ -42,12 +48,13 @@ impl PartitionLog {
     /// Makes a new start durable, then visible, and removes what lies below it; returns how many segments went.
     fn move_log_start(self: &Arc<Self>, offset: Offset, now: TimestampMs) -> Result<usize, Unavailable> {
         let mut state = self.lock();
+        // it may have been deleted since the caller looked: nothing comes behind that in the journal
+        self.check_available(&state)?;
         // a log without a number never had a record
         let Some(number) = state.number else { return Ok(0) };
-        let entry = self.shared.push(self, Entry::LogStart { number, offset }, Offset(0));
+        let entry = self.push(&mut state, Entry::LogStart { number, offset }, Offset(0));
         state.control_entry = entry;
         state.starts.push((entry, offset));
-        self.note_unsynced(&mut state, entry);
         drop(state);
         if self.shared.rules().log_starts_are_journaled {
             self.shared.wait_durable(entry)?;
@@ -80,7 +87,7 @@ impl PartitionLog {
     ) -> Result<usize, DeleteRecordsError> {
         let state = self.lock();
         self.check_available(&state)?;
-        if !state.config.retention_enabled {
+        if !state.config.retention_enabled || !self.shared.has_control_room() {
             return Ok(0);
         }
         let age = state.config.retention_age;
@@ -127,7 +134,7 @@ impl PartitionLog {
         }
         let fs = self.shared.fs();
         let file = segment.file(fs, self.shared.open_files())?;
-        let newest = segment.with_index(file.as_ref(), fs, |index| index.max_timestamp())?;
+        let newest = segment.with_index(file.as_ref(), fs, Wait::Allowed, |index| index.max_timestamp())?;
         if self.shared.open_files().too_many() {
             segment.close_file(self.shared.open_files());
         }
@@ -160,9 +167,9 @@ impl PartitionLog {
         let freed = state.tail.clear();
         let before = state.unsynced.take();
         // under the lock, so that no entry of this log comes behind it
-        let entry = state.number.map(|number| self.shared.push(self, Entry::Delete { number }, Offset(0)));
-        if let (Some(number), Some(entry)) = (state.number, entry) {
-            self.shared.replace_unsynced(before, entry, number);
+        let entry = state.number.map(|number| self.shared.push(self, Entry::Delete { number }, Offset(0), true));
+        if let (Some(_), Some(before)) = (entry, before) {
+            self.shared.forget_unsynced(before);
         }
         drop(state);
         self.shared.remove_tail_bytes(freed);
@@ -185,7 +192,7 @@ impl State {
         let base = self.written_end();
         if self.plan.as_ref().is_none_or(|plan| plan.base < base) {
             let mut plan = PlannedSegment::new(base, now);
-            plan.bytes = crate::scan::to_u64(self.tail.bytes());
+            plan.bytes = crate::scan::to_u64(self.tail.segment_bytes());
             plan.first_timestamp = self.tail.front().map(|front| front.batch.header.max_timestamp);
             self.plan = Some(plan);
         }

@@ -13,11 +13,11 @@ use kennet_protocol::record::{BatchHeader, HEADER_LENGTH};
 
 use crate::checkpoint::{Compaction, LastSegment, LogCheckpoint};
 use crate::error::Unavailable;
-use crate::fs::{File, FileSystem, replace_file};
+use crate::fs::{File, is_full, replace_file};
 use crate::layout;
 use crate::partition::{PartitionLog, State};
 use crate::scan::to_u64;
-use crate::segment::{OpenFiles, Segment};
+use crate::segment::Segment;
 use crate::tail::TailBatch;
 
 /// Bytes that are gathered for one write: below 64 KiB the calls cost, above a mebibyte nothing is gained.
@@ -30,6 +30,13 @@ pub(crate) struct Filled {
     pub(crate) directories: Vec<PathBuf>,
 }
 
+/// A segment with batches that are written and that nobody sees yet: header, position and length of each.
+struct Unpublished {
+    segment: Arc<Segment>,
+    batches: Vec<(BatchHeader, u64, u64)>,
+    end: u64,
+}
+
 struct Writing<'a> {
     log: &'a PartitionLog,
     segment: Option<Arc<Segment>>,
@@ -38,8 +45,11 @@ struct Writing<'a> {
     position: u64,
     gathered: Vec<([u8; HEADER_LENGTH], Bytes)>,
     gathered_bytes: usize,
+    /// Of the segment that is being written.
     batches: Vec<(BatchHeader, u64, u64)>,
     interval: u64,
+    /// Segments that were closed.
+    closed: Vec<Unpublished>,
     /// Segments that were made.
     made: Vec<Arc<Segment>>,
     files: Vec<Arc<dyn File>>,
@@ -53,6 +63,9 @@ impl PartitionLog {
         let _writer = self.lock_writer();
         let state = self.lock();
         let Some(number) = state.number.filter(|_| state.may_be_filled()) else { return Ok(None) };
+        if let Some(parked) = &state.parked {
+            return if state.unsynced.is_some() { self.park(parked, durable) } else { Ok(None) };
+        }
         let rules = self.shared.rules();
         let batches = state.tail.durable(if rules.only_durable_is_filled { durable } else { u64::MAX });
         let wants_index = closing && !state.is_indexed && !(state.segments.is_empty() && batches.is_empty());
@@ -63,24 +76,35 @@ impl PartitionLog {
         let mut writing = Writing::new(self, &state);
         drop(state);
         let count = batches.len();
-        for batch in batches {
-            writing.append(batch)?;
+        if let Err(error) = writing.write_all(batches) {
+            // nobody has seen anything of it: the next pass writes the same to the same places
+            writing.made.iter().for_each(|segment| segment.close_file(self.shared.open_files()));
+            return Err(error);
         }
-        writing.write_gathered()?;
-        let last = writing.publish()?;
-        if wants_index && let Some(last) = &last {
-            writing.files.extend(write_indexes(self.shared.fs(), last, self.shared.open_files())?);
-        }
-        let Writing { made, files, directories, .. } = writing;
+        let Written { last, closed, made, mut files, directories } = writing.publish();
         let mut state = self.lock();
         state.segments.extend(made);
         let (freed, changed) = state.tail.release(count);
         let changed = if rules.producers_are_as_of_the_segments { changed } else { state.producers.clone() };
         state.unsaved_producers.extend(changed);
-        state.is_indexed = wants_index || (state.is_indexed && count == 0);
-        let item = state.item(number, self, durable);
         drop(state);
         self.shared.remove_tail_bytes(freed);
+        for segment in closed {
+            files.extend(self.write_indexes(&segment)?);
+            segment.drop_index();
+        }
+        let indexed = match last.filter(|last| wants_index && last.index_is_in_memory()) {
+            Some(last) => self.write_indexes(&last)?,
+            None => Vec::new(),
+        };
+        let mut state = self.lock();
+        state.is_indexed = !indexed.is_empty() || (state.is_indexed && count == 0);
+        files.extend(indexed);
+        let item = state.item(number, self, durable);
+        if self.shared.open_files().too_many() {
+            state.segments.iter().for_each(|segment| segment.close_file(self.shared.open_files()));
+        }
+        drop(state);
         Ok(Some(Filled { item, files, directories }))
     }
 
@@ -89,6 +113,28 @@ impl PartitionLog {
         let state = self.lock();
         let is_last_sealed = !state.segments.is_empty() && state.tail.front().is_some_and(|front| front.starts_segment);
         state.config.compaction_enabled && state.may_be_filled() && (is_last_sealed || state.tail.has_sealed())
+    }
+
+    /// Writes the index files of a segment; they count once they are synced. Without room for them there are none: they only save time.
+    fn write_indexes(&self, segment: &Segment) -> io::Result<Vec<Arc<dyn File>>> {
+        let fs = self.shared.fs();
+        let mut written = Vec::new();
+        for (path, bytes) in segment.index_files(fs, self.shared.open_files())? {
+            let file = fs.create(&path)?;
+            file.set_length(0)?;
+            match file.write_at(&[IoSlice::new(&bytes)], 0) {
+                Err(error) if is_full(&error) => {
+                    self.shared.complain(&path, &error);
+                    for kind in ["index", "timeindex"] {
+                        fs.remove_file(&layout::segment(&self.directory, segment.base, kind))?;
+                    }
+                    return Ok(Vec::new());
+                }
+                other => other?,
+            }
+            written.push(file);
+        }
+        Ok(written)
     }
 
     /// The oldest entry that no checkpoint has, once one has those up to `through`.
@@ -100,6 +146,10 @@ impl PartitionLog {
     /// A checkpoint that has the log's effects up to entry `through` is durable.
     pub(crate) fn note_synced(self: &Arc<Self>, through: u64) {
         let mut state = self.lock();
+        if !state.may_be_filled() {
+            // its deletion is what is noted now
+            return;
+        }
         state.through = state.through.max(through);
         // the pass that wrote it is still under way, so there is no newer segment
         state.sealed_below = state.segments.last().map_or(state.sealed_below, |last| last.base);
@@ -138,8 +188,18 @@ impl State {
             producers: std::mem::take(&mut self.unsaved_producers),
             // items of their own say that
             compaction: Compaction::default(),
+            is_parked: false,
         }
     }
+}
+
+/// What became visible.
+struct Written {
+    last: Option<Arc<Segment>>,
+    closed: Vec<Arc<Segment>>,
+    made: Vec<Arc<Segment>>,
+    files: Vec<Arc<dyn File>>,
+    directories: Vec<PathBuf>,
 }
 
 impl<'a> Writing<'a> {
@@ -154,21 +214,27 @@ impl<'a> Writing<'a> {
             gathered_bytes: 0,
             batches: Vec::new(),
             interval: state.config.index_interval_bytes,
+            closed: Vec::new(),
             made: Vec::new(),
             files: Vec::new(),
             directories: Vec::new(),
         }
     }
 
-    fn append(&mut self, TailBatch { batch, starts_segment, .. }: TailBatch) -> io::Result<()> {
-        if starts_segment || self.segment.is_none() {
-            self.roll(batch.header.base_offset)?;
+    fn write_all(&mut self, batches: Vec<TailBatch>) -> io::Result<()> {
+        for TailBatch { batch, starts_segment, .. } in batches {
+            if starts_segment || self.segment.is_none() {
+                self.roll(batch.header.base_offset)?;
+            }
+            let length = to_u64(batch.length());
+            self.batches.push((batch.header, self.position + to_u64(self.gathered_bytes), length));
+            self.gathered_bytes += batch.length();
+            self.gathered.push((batch.header.to_bytes(), batch.payload));
+            if self.gathered_bytes >= WRITE_BYTES {
+                self.write_gathered()?;
+            }
         }
-        let length = to_u64(batch.length());
-        self.batches.push((batch.header, self.position + to_u64(self.gathered_bytes), length));
-        self.gathered_bytes += batch.length();
-        self.gathered.push((batch.header.to_bytes(), batch.payload));
-        if self.gathered_bytes >= WRITE_BYTES { self.write_gathered() } else { Ok(()) }
+        self.write_gathered()
     }
 
     fn write_gathered(&mut self) -> io::Result<()> {
@@ -191,34 +257,41 @@ impl<'a> Writing<'a> {
         Ok(())
     }
 
-    /// Lets readers see what was written; returns the last segment.
-    fn publish(&mut self) -> io::Result<Option<Arc<Segment>>> {
-        self.write_gathered()?;
-        let Some(segment) = &self.segment else { return Ok(None) };
-        let batches = std::mem::take(&mut self.batches);
-        if !batches.is_empty() {
-            segment.publish(&batches, self.position, self.interval);
-        }
-        self.files.extend(self.file.take());
-        Ok(Some(Arc::clone(segment)))
-    }
-
     /// Ends the last segment and makes the next one.
     fn roll(&mut self, base: Offset) -> io::Result<()> {
+        self.write_gathered()?;
         let fs = self.log.shared.fs();
-        if let Some(closed) = self.publish()? {
-            self.files.extend(write_indexes(fs, &closed, self.log.shared.open_files())?);
-            closed.drop_index();
-        } else {
-            self.create_directory()?;
+        match self.segment.take() {
+            Some(segment) => {
+                self.files.extend(self.file.take());
+                let batches = std::mem::take(&mut self.batches);
+                self.closed.push(Unpublished { segment, batches, end: self.position });
+            }
+            None => self.create_directory()?,
         }
         let segment = Arc::new(Segment::begun(self.log.directory.clone(), base));
+        self.made.push(Arc::clone(&segment));
         self.file = Some(segment.create(fs, self.log.shared.open_files())?);
         self.position = 0;
         self.directories.push(self.log.directory.clone());
-        self.made.push(Arc::clone(&segment));
         self.segment = Some(segment);
         Ok(())
+    }
+
+    /// Lets readers see what was written. All of it is, so nothing can fail any more.
+    fn publish(mut self) -> Written {
+        let interval = self.interval;
+        let show = |Unpublished { segment, batches, end }: Unpublished| {
+            if !batches.is_empty() {
+                segment.publish(&batches, end, interval);
+            }
+            segment
+        };
+        let closed = self.closed.drain(..).map(show).collect();
+        let (batches, end) = (std::mem::take(&mut self.batches), self.position);
+        let last = self.segment.take().map(|segment| show(Unpublished { segment, batches, end }));
+        self.files.extend(self.file.take());
+        Written { last, closed, made: self.made, files: self.files, directories: self.directories }
     }
 
     /// The first segment of a log makes its directory; the topic's name is noted beside, for people.
@@ -234,16 +307,4 @@ impl<'a> Writing<'a> {
         self.directories.push(layout::topics(root));
         Ok(())
     }
-}
-
-/// Writes the index files of a segment; they count once they are synced.
-fn write_indexes(fs: &dyn FileSystem, segment: &Segment, open: &OpenFiles) -> io::Result<Vec<Arc<dyn File>>> {
-    let mut written = Vec::new();
-    for (path, bytes) in segment.index_files(fs, open)? {
-        let file = fs.create(&path)?;
-        file.set_length(0)?;
-        file.write_at(&[IoSlice::new(&bytes)], 0)?;
-        written.push(file);
-    }
-    Ok(written)
 }

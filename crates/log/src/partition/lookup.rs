@@ -71,7 +71,7 @@ impl PartitionLog {
                 break;
             }
             let file = segment.file(self.shared.fs(), self.shared.open_files())?;
-            let (newest, hint) = segment.with_index(file.as_ref(), self.shared.fs(), |index| {
+            let (newest, hint) = segment.with_index(file.as_ref(), self.shared.fs(), Wait::Allowed, |index| {
                 (index.max_timestamp(), index.offset_before(time))
             })?;
             if newest < time {
@@ -103,7 +103,8 @@ impl PartitionLog {
         let mut newest = times.max().unwrap_or(TimestampMs::NONE);
         for segment in segments {
             let file = segment.file(self.shared.fs(), self.shared.open_files())?;
-            let here = segment.with_index(file.as_ref(), self.shared.fs(), |index| index.max_timestamp())?;
+            let here =
+                segment.with_index(file.as_ref(), self.shared.fs(), Wait::Allowed, |index| index.max_timestamp())?;
             // compaction may have left batches without records, and their times are nobody's
             let is_exact = segment.base >= self.gaps_below() || here <= newest;
             newest = newest.max(if is_exact { here } else { newest_record(segment, file.as_ref())? });

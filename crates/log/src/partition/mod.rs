@@ -11,6 +11,7 @@ mod delete;
 mod fill;
 mod lookup;
 mod open;
+pub(crate) mod parked;
 mod read;
 
 use std::collections::BTreeMap;
@@ -117,6 +118,8 @@ struct State {
     is_indexed: bool,
     /// The newest batches.
     tail: Tail,
+    /// What a restart found of a log that could not be opened.
+    parked: Option<Box<RecoveredLog>>,
     /// The segment that the next batch goes to: the last one, or one that is not made yet.
     plan: Option<PlannedSegment>,
 }
@@ -278,12 +281,14 @@ impl State {
             set_aside: BTreeMap::new(),
             is_indexed: false,
             tail: Tail::default(),
+            parked: None,
             plan: None,
         }
     }
 
     fn size_bytes(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.written()).sum::<u64>() + crate::scan::to_u64(self.tail.bytes())
+        self.segments.iter().map(|segment| segment.written()).sum::<u64>()
+            + crate::scan::to_u64(self.tail.segment_bytes())
     }
 
     /// The offset behind the segments' last record.

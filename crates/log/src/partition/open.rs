@@ -1,7 +1,7 @@
 //! A log as a restart finds it: what the checkpoint says of its segments, then its entries in the journal.
 //!
 //! Invariant: bytes behind what the checkpoint knows were never counted and are cut; nothing else is changed. Segments that are shorter than the
-//! checkpoint says, or do not reach its log start, take the log offline with a reason, and its entries stay in the journal.
+//! checkpoint says, or do not reach its log start, take the log offline with a reason, and its entries are parked.
 
 use std::io;
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::error::Unavailable;
 use crate::fs::FileSystem;
 use crate::journal::entry::Entry;
 use crate::layout;
-use crate::partition::{LogId, PartitionLog, PlannedSegment, State};
+use crate::partition::{LogId, PartitionLog, PlannedSegment, State, parked};
 use crate::scan::to_u64;
 use crate::segment::Segment;
 use crate::shared::Shared;
@@ -63,21 +63,30 @@ impl PartitionLog {
         config: LogConfig,
         now: TimestampMs,
     ) -> Arc<Self> {
+        let first_entry = found.entries.first().map(|(entry, _)| *entry);
+        let found = parked::with_entries(shared.fs(), shared.root(), found);
+        let (found, parked) = match found {
+            Ok(found) => (found, None),
+            Err(unreadable) => (unreadable.0, Some(unreadable.1)),
+        };
         let log_start = found.log_start();
         let RecoveredLog { checkpoint, entries } = found;
         let (id, topic, number) = (checkpoint.id.clone(), checkpoint.topic.clone(), checkpoint.number);
         let directory = layout::partition(shared.root(), id.topic_id, id.partition);
         let rules = shared.rules();
-        let finished = finish_compactions(shared.fs(), &directory, rules.swaps_are_finished);
-        let segments = finished
-            .map_err(RecoveryError::from)
-            .and_then(|()| segments(shared.fs(), &directory, &checkpoint, log_start, rules.unknown_bytes_are_cut));
         let compaction = checkpoint.compaction;
+        // parked again they would replace those that can't be read: then they stay in the journal
+        let may_park = parked.is_none();
+        let segments = match parked {
+            None => finish_compactions(shared.fs(), &directory, rules.swaps_are_finished)
+                .map_err(RecoveryError::from)
+                .and_then(|()| segments(shared.fs(), &directory, &checkpoint, log_start, rules.unknown_bytes_are_cut)),
+            Some(error) => Err(RecoveryError::Io(error)),
+        };
         let mut state = State::empty(config);
         state.clean_below = compaction.clean_below;
         state.number = Some(number);
         state.through = checkpoint.through;
-        let first_entry = entries.first().map(|(entry, _)| *entry);
         match segments {
             Ok(segments) => {
                 state.restore(checkpoint, segments, now);
@@ -88,6 +97,7 @@ impl PartitionLog {
             }
             Err(error) => {
                 state.unavailable = Some(Unavailable::Offline { reason: error.to_string().into() });
+                state.parked = may_park.then(|| Box::new(RecoveredLog { checkpoint, entries }));
             }
         }
         state.unsynced = first_entry;
@@ -243,7 +253,10 @@ fn segments(
             segments.push(Arc::new(Segment::closed(directory.to_owned(), base, length)));
         } else {
             if length > last.length && cuts {
-                fs.open_to_write(&layout::segment(directory, base, "log"))?.set_length(last.length)?;
+                let file = fs.open_to_write(&layout::segment(directory, base, "log"))?;
+                file.set_length(last.length)?;
+                // the segment may be closed before it is written again, and then its length is believed
+                fs.sync_files(&[file])?;
             }
             segments.push(Arc::new(Segment::reopened(directory.to_owned(), last)));
         }

@@ -18,7 +18,7 @@ pub(crate) const EPOCH: LeaderEpoch = LeaderEpoch(3);
 
 pub(crate) fn open(path: &Path) -> DataDirectory {
     let fs = Arc::new(RealFileSystem::new(path));
-    let limits = Limits { journal_bytes_max: Some(1 << 20), ..Limits::default() };
+    let limits = Limits { journal_bytes_max: Some(8 << 20), ..Limits::default() };
     DataDirectory::open(fs, path, limits).unwrap()
 }
 

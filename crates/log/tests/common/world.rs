@@ -457,7 +457,7 @@ impl World {
 }
 
 fn open(disk: &SimulatedDisk, rules: Rules) -> Result<DataDirectory, OpenError> {
-    // eight slots of 4 KiB
+    // eight slots of 4 KiB: no slot is smaller
     let limits = Limits { memory_bytes_max: 20_000, journal_bytes_max: Some(32 << 10), ..Limits::default() };
     DataDirectory::open_manual(Arc::new(disk.clone()), Path::new(ROOT), limits, rules)
 }

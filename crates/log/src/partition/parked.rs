@@ -1,0 +1,101 @@
+//! Entries of a log whose segments could not be opened: they can't stay in the journal, which others need, and can't go to segments.
+//!
+//! ```text
+//! again and again: length 4 | checksum 4 | journal entry 8 | the entry's bytes
+//! ```
+//!
+//! Invariant: once the checkpoint says that the log is parked, the file has all its entries up to `through`, durably, and a later start applies
+//! them before those of the journal. Nothing of the log's segments is changed.
+
+use std::io::{self, IoSlice};
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::checkpoint::{LogCheckpoint, crc};
+use crate::fs::{FileSystem, read_file};
+use crate::journal::entry::Entry;
+use crate::layout;
+use crate::partition::{Filled, PartitionLog, RecoveredLog};
+
+const HEAD_BYTES: usize = 8;
+
+impl PartitionLog {
+    /// Writes all entries of a log that could not be opened beside its segments. The writer's and the state's lock are held.
+    pub(super) fn park(&self, parked: &RecoveredLog, durable: u64) -> io::Result<Option<Filled>> {
+        let fs = self.shared.fs();
+        fs.create_directory(&self.directory)?;
+        let file = fs.create(&layout::parked(&self.directory))?;
+        let bytes = encode(&parked.entries);
+        file.set_length(0)?;
+        file.write_at(&[IoSlice::new(&bytes)], 0)?;
+        let through = parked.entries.last().map_or(parked.checkpoint.through, |(entry, _)| (*entry).min(durable));
+        let item = LogCheckpoint { through, is_parked: true, ..parked.checkpoint.clone() };
+        let (root, topic_id) = (self.shared.root(), self.id.topic_id);
+        let directories = vec![self.directory.clone(), layout::topic(root, topic_id), layout::topics(root)];
+        Ok(Some(Filled { item, files: vec![Arc::clone(&file)], directories }))
+    }
+}
+
+/// A log with its parked entries in front of those of the journal; the log as it was, and why, when they can't be read.
+pub(crate) fn with_entries(
+    fs: &dyn FileSystem,
+    root: &Path,
+    mut found: RecoveredLog,
+) -> Result<RecoveredLog, Box<(RecoveredLog, io::Error)>> {
+    if !found.checkpoint.is_parked {
+        return Ok(found);
+    }
+    let id = &found.checkpoint.id;
+    let path = layout::parked(&layout::partition(root, id.topic_id, id.partition));
+    let missing = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("{} {what}", path.display()));
+    let entries = match read_file(fs, &path, usize::MAX) {
+        Ok(Some(bytes)) => decode(&bytes.into()).ok_or_else(|| missing("is damaged")),
+        Ok(None) => Err(missing("is missing")),
+        Err(error) => Err(error),
+    };
+    match entries {
+        Ok(mut entries) => {
+            entries.append(&mut found.entries);
+            found.entries = entries;
+            Ok(found)
+        }
+        Err(error) => Err(Box::new((found, error))),
+    }
+}
+
+fn encode(entries: &[(u64, Entry)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (number, entry) in entries {
+        let encoded = entry.encode();
+        let mut body = number.to_be_bytes().to_vec();
+        body.resize(8 + encoded.length(), 0);
+        encoded.copy(0, &mut body[8..]);
+        out.extend_from_slice(&u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes());
+        out.extend_from_slice(&crc(&body).to_be_bytes());
+        out.extend_from_slice(&body);
+    }
+    out
+}
+
+fn decode(bytes: &Bytes) -> Option<Vec<(u64, Entry)>> {
+    let mut rest = bytes.clone();
+    let mut entries = Vec::new();
+    while !rest.is_empty() {
+        let head: [u8; HEAD_BYTES] = *rest.first_chunk()?;
+        let word = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        let length = usize::try_from(word(0)).ok()?;
+        if length < 8 || length > rest.len() - HEAD_BYTES {
+            return None;
+        }
+        let body = rest.slice(HEAD_BYTES..HEAD_BYTES + length);
+        if crc(&body) != word(4) {
+            return None;
+        }
+        let number = u64::from_be_bytes(*body.first_chunk()?);
+        entries.push((number, Entry::decode(&body.slice(8..))?));
+        rest = rest.slice(HEAD_BYTES + length..);
+    }
+    Some(entries)
+}

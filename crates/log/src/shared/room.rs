@@ -1,0 +1,106 @@
+//! How much of memory, journal and volume is used, and whether an append may be taken.
+//!
+//! Invariant: what is taken can be written. One slot of the journal is never for appends, and its last blocks are for deletions of topics only, so a full
+//! volume can always be emptied.
+
+use std::sync::atomic::Ordering;
+
+use kennet_protocol::TimestampMs;
+
+use crate::error::AppendError;
+use crate::journal::block::FRAGMENT_BYTES;
+use crate::progress::Progress;
+use crate::scan::to_u64;
+use crate::shared::Shared;
+
+/// After the volume was full, it is looked at again this often.
+const FULL_PROBE_MS: i64 = 1_000;
+/// And it counts as no longer full with so much room.
+const FULL_ROOM_BYTES: u64 = 4 << 20;
+/// So many blocks of the journal are for deletions of topics alone.
+const CONTROL_BLOCKS: usize = 64;
+
+impl Shared {
+    pub(crate) fn add_tail_bytes(&self, bytes: usize) {
+        self.tail_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn remove_tail_bytes(&self, bytes: usize) {
+        self.tail_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn tail_bytes(&self) -> usize {
+        self.tail_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that should leave the memory now: when half of it is used, three quarters of that.
+    pub(crate) fn tail_bytes_to_free(&self) -> usize {
+        let (used, limit) = (self.tail_bytes(), self.limits.memory_bytes_max);
+        let is_urgent = self.is_urgent.load(Ordering::Relaxed);
+        if used > limit / 2 || is_urgent { used.saturating_sub(limit / 8).max(usize::from(is_urgent)) } else { 0 }
+    }
+
+    pub(super) fn needs_filling(&self) -> bool {
+        self.tail_bytes() > self.limits.memory_bytes_max / 2 || self.journal_is_half_used()
+    }
+
+    /// Of what appends may use: one slot is for entries that free something.
+    pub(super) fn journal_is_half_used(&self) -> bool {
+        self.journal_used.load(Ordering::Relaxed) > (self.capacity_to_come() - self.journal.slot_bytes) / 2
+    }
+
+    /// Whether an append of so many bytes may be taken now.
+    pub(crate) fn check_room(&self, length: usize, now: TimestampMs) -> Result<(), AppendError> {
+        if self.is_full.load(Ordering::Acquire) {
+            let due = now.0.saturating_sub(self.probed_at.load(Ordering::Relaxed)) >= FULL_PROBE_MS;
+            if due {
+                self.probed_at.store(now.0, Ordering::Relaxed);
+            }
+            if !(due && self.probe()) {
+                return Err(AppendError::DiskFull);
+            }
+        }
+        // one slot stays for entries that free something
+        let room = self.capacity() - self.journal.slot_bytes;
+        let room_max = self.capacity_to_come() - self.journal.slot_bytes;
+        let pending = self.pending_bytes.load(Ordering::Relaxed) + to_u64(length + FRAGMENT_BYTES);
+        let alone = self.blocks_of(to_u64(length));
+        if alone > room_max / 2 {
+            return Err(AppendError::TooLarge { bytes: length, bytes_max: usize::try_from(room_max / 2).unwrap_or(0) });
+        }
+        let tail = self.tail_bytes();
+        let taken = self.journal_used.load(Ordering::Relaxed) + self.blocks_of(pending);
+        if (tail > 0 && tail + length > self.limits.memory_bytes_max) || taken > room {
+            self.room_wanted.fetch_max(alone, Ordering::Relaxed);
+            // whatever is used: it is too much for this one
+            self.is_urgent.store(true, Ordering::Relaxed);
+            self.want_filling();
+            return Err(AppendError::Busy { bytes: tail });
+        }
+        Ok(())
+    }
+
+    /// Whether entries that may free nothing can be journaled; the last blocks are for those that do.
+    pub(crate) fn has_control_room(&self) -> bool {
+        let blocks = to_u64(CONTROL_BLOCKS * self.journal.alignment).min(self.journal.slot_bytes / 4);
+        self.journal_used.load(Ordering::Relaxed) + self.pending_bytes.load(Ordering::Relaxed) + blocks
+            < self.capacity()
+    }
+
+    pub(crate) fn note_full(&self) {
+        if !self.is_full.swap(true, Ordering::AcqRel) {
+            self.progress.full(true);
+        }
+    }
+
+    /// Whether the volume has room again.
+    pub(super) fn probe(&self) -> bool {
+        let has_room = self.fs.space(&self.root).is_ok_and(|space| space.available >= FULL_ROOM_BYTES);
+        if has_room && self.is_full.swap(false, Ordering::AcqRel) {
+            self.progress.full(false);
+            self.progress.room();
+            self.want_filling();
+        }
+        has_room
+    }
+}

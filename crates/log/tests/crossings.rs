@@ -1,0 +1,428 @@
+//! Crossings of the journal, the filler, deletions and a full volume: each was found by reading the code, and failed before it was mended.
+#![allow(clippy::unwrap_used, clippy::cast_possible_wrap, clippy::redundant_clone, reason = "tests")]
+
+mod common;
+use common::{EPOCH, NOW, append_numbers, batch_at, log_id, log_of, numbers, settle, small_segments, values};
+use kennet_log::fs::sim::{SimulatedDisk, Trouble};
+use kennet_log::fs::{Entry, File, FileSystem, Space, Wait};
+use kennet_log::{
+    AppendError, DataDirectory, Limits, LogConfig, LogId, OpenError, PartitionLog, Rules, Unavailable, verify,
+};
+use kennet_protocol::{Offset, PartitionIndex, TimestampMs, Uuid};
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+fn disk() -> SimulatedDisk {
+    let disk = SimulatedDisk::new(1);
+    disk.create_directory(Path::new("/data")).unwrap();
+    disk.sync_directory(Path::new("/")).unwrap();
+    disk
+}
+fn manual(fs: Arc<dyn FileSystem>, journal: u64, limits: Limits) -> Result<DataDirectory, OpenError> {
+    let limits = Limits { journal_bytes_max: Some(journal), ..limits };
+    DataDirectory::open_manual(fs, Path::new("/data"), limits, Rules::default())
+}
+type Hook = Box<dyn FnMut(&str, &Path) -> io::Result<()> + Send>;
+#[derive(Clone)]
+struct Hooked(SimulatedDisk, Arc<Mutex<Option<Hook>>>);
+impl Hooked {
+    fn call(&self, what: &str, path: &Path) -> io::Result<()> {
+        let taken = self.1.lock().unwrap().take();
+        let Some(mut hook) = taken else { return Ok(()) };
+        let r = hook(what, path);
+        let mut g = self.1.lock().unwrap();
+        if g.is_none() {
+            *g = Some(hook);
+        }
+        r
+    }
+}
+impl FileSystem for Hooked {
+    fn create_directory(&self, p: &Path) -> io::Result<()> {
+        self.0.create_directory(p)
+    }
+    fn list(&self, p: &Path) -> io::Result<Vec<Entry>> {
+        self.0.list(p)
+    }
+    fn open(&self, p: &Path) -> io::Result<Arc<dyn File>> {
+        self.call("open", p)?;
+        self.0.open(p)
+    }
+    fn open_to_write(&self, p: &Path) -> io::Result<Arc<dyn File>> {
+        self.call("open", p)?;
+        self.0.open_to_write(p)
+    }
+    fn create(&self, p: &Path) -> io::Result<Arc<dyn File>> {
+        self.call("create", p)?;
+        self.0.create(p)
+    }
+    fn open_durable(&self, p: &Path) -> io::Result<Arc<dyn File>> {
+        self.0.open_durable(p)
+    }
+    fn alignment(&self) -> usize {
+        self.0.alignment()
+    }
+    fn rename(&self, a: &Path, b: &Path) -> io::Result<()> {
+        self.call("rename", a)?;
+        self.0.rename(a, b)
+    }
+    fn remove_file(&self, p: &Path) -> io::Result<()> {
+        self.0.remove_file(p)
+    }
+    fn remove_directory(&self, p: &Path) -> io::Result<()> {
+        self.0.remove_directory(p)
+    }
+    fn sync_files(&self, f: &[Arc<dyn File>]) -> io::Result<()> {
+        self.call("sync", Path::new(""))?;
+        self.0.sync_files(f)
+    }
+    fn sync_directory(&self, p: &Path) -> io::Result<()> {
+        self.call("syncdir", p)?;
+        self.0.sync_directory(p)
+    }
+    fn lock(&self, p: &Path) -> io::Result<Box<dyn Send + Sync>> {
+        FileSystem::lock(&self.0, p)
+    }
+    fn space(&self, p: &Path) -> io::Result<Space> {
+        self.0.space(p)
+    }
+}
+fn hooked() -> Hooked {
+    Hooked(disk(), Arc::new(Mutex::new(None)))
+}
+fn other(n: i32) -> LogId {
+    LogId { topic_id: Uuid::from_u128(100), partition: PartitionIndex(n) }
+}
+fn try_n(log: &Arc<PartitionLog>, n: usize) -> Result<(), AppendError> {
+    let later = TimestampMs(NOW.0 + 10_000 + n as i64 * 2000);
+    log.append(&batch_at(&[&n.to_string()], NOW), EPOCH, later).map(drop)
+}
+/// appends to a log with the directory stepping; returns how many it took until refused with no progress
+fn goes_on(dir: &DataDirectory, log: &Arc<PartitionLog>, n: usize) -> Result<(), String> {
+    for i in 0..n {
+        let mut tries = 0;
+        while let Err(e) = try_n(log, i) {
+            dir.flush();
+            dir.fill_as_needed();
+            tries += 1;
+            if tries > 50 {
+                return Err(format!("append {i} refused for good: {e}; failed={:?}", dir.failed()));
+            }
+        }
+        dir.flush();
+    }
+    Ok(())
+}
+
+#[test]
+fn a_pass_that_meets_a_full_volume_behind_a_roll_writes_nothing_twice() {
+    let mut bad = vec![];
+    for room in (0..6000).step_by(50) {
+        let d = disk();
+        let dir = manual(Arc::new(d.clone()), 64 << 10, Limits::default()).unwrap();
+        let log = log_of(&dir, small_segments());
+        append_numbers(&log, 0..5);
+        settle(&dir);
+        append_numbers(&log, 5..45);
+        dir.flush();
+        d.set_capacity(Some(d.used() + room));
+        dir.fill();
+        d.set_capacity(None);
+        dir.fill();
+        let r = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| values(&log, 300)));
+        if r.ok() != Some(numbers(0..45)) {
+            bad.push((room, format!("{:?}", log.unavailable())));
+        }
+    }
+    assert!(bad.is_empty(), "{} bad, first {:?}", bad.len(), bad.iter().find(|b| b.1 != "None"));
+}
+#[test]
+fn two_slots_are_enough_to_go_on() {
+    let d = disk();
+    let dir = manual(Arc::new(d.clone()), 8192, Limits::default()).unwrap();
+    let log = log_of(&dir, LogConfig::default());
+    goes_on(&dir, &log, 200).unwrap();
+}
+#[test]
+fn a_slot_that_found_no_room_does_not_forbid_a_restart() {
+    let d = disk();
+    d.set_capacity(Some(2 * (64 << 10) + 2 * (4 << 10) + 3000));
+    let dir = manual(Arc::new(d.clone()), 64 << 10, Limits::default()).unwrap();
+    let log = log_of(&dir, LogConfig::default());
+    append_numbers(&log, 0..3);
+    dir.flush();
+    dir.close();
+    drop(dir);
+    let again = manual(Arc::new(d.clone()), 64 << 10, Limits::default());
+    assert!(again.is_ok(), "{:?}", again.err());
+}
+#[test]
+fn a_first_start_that_is_cut_anywhere_can_be_repeated() {
+    let mut bad = vec![];
+    for call in 1..60 {
+        let d = disk();
+        d.plan(d.calls() + call, Trouble::PowerOff);
+        let r = manual(Arc::new(d.clone()), 64 << 10, Limits::default());
+        drop(r);
+        d.restart();
+        match manual(Arc::new(d.clone()), 64 << 10, Limits::default()) {
+            Ok(dir) => {
+                if let Some(f) = dir.failed() {
+                    bad.push((call, format!("{f}")));
+                }
+            }
+            Err(e) => bad.push((call, format!("{e:?}"))),
+        };
+    }
+    assert!(bad.is_empty(), "{bad:?}");
+}
+#[test]
+fn a_first_start_on_a_full_volume_can_be_repeated() {
+    let d = disk();
+    d.set_capacity(Some((64 << 10) + 100));
+    let r = manual(Arc::new(d.clone()), 64 << 10, Limits::default());
+    assert!(r.is_err());
+    drop(r);
+    d.set_capacity(None);
+    let dir = manual(Arc::new(d.clone()), 64 << 10, Limits::default()).unwrap();
+    assert_eq!(dir.failed(), None);
+}
+#[test]
+fn a_topic_that_is_deleted_in_the_middle_of_a_pass_fails_nothing() {
+    let h = hooked();
+    let dir = Arc::new(manual(Arc::new(h.clone()), 64 << 10, Limits::default()).unwrap());
+    let log = log_of(&dir, small_segments());
+    let keep = dir.open_log(&other(0), "keep", small_segments(), NOW);
+    append_numbers(&log, 0..5);
+    append_numbers(&keep, 0..5);
+    settle(&dir);
+    append_numbers(&log, 5..40);
+    dir.flush();
+    let d2 = Arc::downgrade(&dir);
+    let mut done = false;
+    *h.1.lock().unwrap() = Some(Box::new(move |what, _| {
+        if what == "sync" && !done {
+            done = true;
+            d2.upgrade().unwrap().delete_topic(log_id().topic_id).unwrap();
+        }
+        Ok(())
+    }));
+    dir.fill();
+    *h.1.lock().unwrap() = None;
+    assert_eq!(dir.failed(), None);
+}
+#[test]
+fn retention_that_meets_a_deletion_leaves_nothing_in_the_journal() {
+    let h = hooked();
+    let config = LogConfig { retention_age: Some(std::time::Duration::from_secs(1)), ..small_segments() };
+    {
+        let dir = manual(Arc::new(h.clone()), 64 << 10, Limits::default()).unwrap();
+        let log = log_of(&dir, config.clone());
+        append_numbers(&log, 0..5);
+        settle(&dir);
+        dir.close();
+    }
+    let dir = Arc::new(manual(Arc::new(h.clone()), 64 << 10, Limits::default()).unwrap());
+    let log = log_of(&dir, config);
+    let keep = dir.open_log(&other(0), "keep", small_segments(), NOW);
+    let d2 = Arc::downgrade(&dir);
+    let mut n = 0;
+    *h.1.lock().unwrap() = Some(Box::new(move |what, p| {
+        if what == "open" && p.to_str().unwrap().ends_with("timeindex") {
+            n += 1;
+            if n == 1 {
+                d2.upgrade().unwrap().delete_topic(log_id().topic_id).unwrap();
+            }
+        }
+        Ok(())
+    }));
+    let r = log.apply_retention(log.durable_end(), TimestampMs(NOW.0 + 1_000_000));
+    *h.1.lock().unwrap() = None;
+    assert!(r.is_err(), "the topic is deleted: {r:?}");
+    goes_on(&dir, &keep, 2000).unwrap();
+}
+#[test]
+fn a_log_that_can_not_be_opened_does_not_hold_the_journal_and_keeps_its_records() {
+    let d = disk();
+    {
+        let dir = manual(Arc::new(d.clone()), 64 << 10, Limits::default()).unwrap();
+        let log = log_of(&dir, small_segments());
+        append_numbers(&log, 0..5);
+        settle(&dir);
+        append_numbers(&log, 5..7);
+        dir.flush();
+        d.power_off();
+        dir.close();
+        drop(dir);
+    }
+    d.restart();
+    let segment = format!("/data/topics/{}/0000/{:020}.log", log_id().topic_id, 0);
+    let aside = format!("{segment}.aside");
+    d.rename(Path::new(&segment), Path::new(&aside)).unwrap();
+    let dir = manual(Arc::new(d.clone()), 64 << 10, Limits::default()).unwrap();
+    let log = log_of(&dir, small_segments());
+    assert!(log.unavailable().is_some());
+    let keep = dir.open_log(&other(0), "keep", small_segments(), NOW);
+    goes_on(&dir, &keep, 2000).unwrap();
+    drop(dir);
+    // somebody finds the segment again
+    d.rename(Path::new(&aside), Path::new(&segment)).unwrap();
+    let dir = manual(Arc::new(d), 64 << 10, Limits::default()).unwrap();
+    let log = log_of(&dir, small_segments());
+    assert_eq!(log.unavailable(), None);
+    assert_eq!(values(&log, 300), numbers(0..7));
+}
+#[test]
+fn a_sync_that_fails_for_lack_of_room_is_final_too() {
+    let h = hooked();
+    {
+        let dir = manual(Arc::new(h.clone()), 64 << 10, Limits::default()).unwrap();
+        let log = log_of(&dir, small_segments());
+        append_numbers(&log, 0..2);
+        settle(&dir);
+        append_numbers(&log, 2..5);
+        dir.flush();
+        *h.1.lock().unwrap() = Some(Box::new(move |what, _| {
+            // ENOSPC
+            if what == "sync" { Err(io::Error::from_raw_os_error(28)) } else { Ok(()) }
+        }));
+        dir.fill();
+        *h.1.lock().unwrap() = None;
+        assert!(matches!(dir.failed(), Some(Unavailable::DirectoryFailed { .. })));
+        dir.fill();
+        h.0.power_off();
+        dir.close();
+    }
+    h.0.restart();
+    let dir = manual(Arc::new(h), 64 << 10, Limits::default()).unwrap();
+    assert_eq!(values(&log_of(&dir, small_segments()), 300), numbers(0..5));
+}
+#[test]
+fn a_large_batch_is_taken_however_little_memory_is_used() {
+    let d = disk();
+    let limits = Limits { memory_bytes_max: 20_000, ..Limits::default() };
+    let dir = manual(Arc::new(d.clone()), 1 << 20, limits).unwrap();
+    let log = log_of(&dir, LogConfig::default());
+    append_numbers(&log, 0..3);
+    dir.flush();
+    let big = "x".repeat(19_850);
+    let mut last = None;
+    for _ in 0..50 {
+        match log.append(&batch_at(&[&big], NOW), EPOCH, NOW) {
+            Ok(_) => return,
+            Err(e) => last = Some(e),
+        }
+        dir.flush();
+        dir.fill_as_needed();
+    }
+    panic!("{last:?}");
+}
+#[test]
+fn a_large_batch_is_taken_however_little_of_the_journal_is_used() {
+    let d = disk();
+    let dir = manual(Arc::new(d.clone()), 256 << 10, Limits::default()).unwrap();
+    let log = log_of(&dir, LogConfig::default());
+    // slots of 32 KiB: capacity 256, room 224, half 128
+    let mid = "x".repeat(1500);
+    for _ in 0..60 {
+        log.append(&batch_at(&[&mid], NOW), EPOCH, NOW).unwrap();
+        dir.flush();
+    }
+    let big = "x".repeat(108_000);
+    let mut last = None;
+    for _ in 0..50 {
+        match log.append(&batch_at(&[&big], NOW), EPOCH, NOW) {
+            Ok(_) => return,
+            Err(e) => last = Some(e),
+        }
+        dir.flush();
+        dir.fill_as_needed();
+    }
+    panic!("{last:?}");
+}
+#[test]
+fn a_deletion_that_a_crash_interrupted_is_finished_at_the_next_start() {
+    let h = hooked();
+    {
+        let dir = manual(Arc::new(h.clone()), 64 << 10, Limits::default()).unwrap();
+        let log = log_of(&dir, small_segments());
+        append_numbers(&log, 0..5);
+        settle(&dir);
+        let d = h.0.clone();
+        *h.1.lock().unwrap() = Some(Box::new(move |what, _| {
+            if what == "rename" {
+                d.power_off();
+            }
+            Ok(())
+        }));
+        let _ = dir.delete_topic(log_id().topic_id);
+        *h.1.lock().unwrap() = None;
+        dir.close();
+    }
+    h.0.restart();
+    let dir = manual(Arc::new(h.clone()), 64 << 10, Limits::default()).unwrap();
+    assert!(dir.topics_found().unwrap().is_empty(), "files of the deleted topic stay for ever");
+}
+#[test]
+fn who_waits_for_a_directory_that_was_closed_is_told() {
+    let d = disk();
+    let limits = Limits { journal_bytes_max: Some(64 << 10), ..Limits::default() };
+    let dir = DataDirectory::open(Arc::new(d.clone()), Path::new("/data"), limits).unwrap();
+    let log = log_of(&dir, small_segments());
+    append_numbers(&log, 0..5);
+    dir.flush();
+    dir.close();
+    let (tx, rx) = std::sync::mpsc::channel();
+    let l = log.clone();
+    std::thread::spawn(move || {
+        let r = l.delete_records(Offset(2), Offset(5), NOW);
+        tx.send(format!("{r:?}")).unwrap();
+    });
+    let r = rx.recv_timeout(std::time::Duration::from_secs(3));
+    assert!(r.is_ok(), "hangs");
+}
+
+#[test]
+fn a_flipped_bit_in_the_first_block_of_the_newest_slot_is_damage() {
+    let d = disk();
+    {
+        let dir = manual(Arc::new(d.clone()), 64 << 10, Limits::default()).unwrap(); // slots of 8 KiB, sectors of 512
+        let log = log_of(&dir, LogConfig::default());
+        for i in 0..20 {
+            append_numbers(&log, i..i + 1);
+            dir.flush();
+        }
+        assert_eq!(log.durable_end(), Offset(20));
+        d.power_off();
+        dir.close();
+    }
+    d.restart();
+    // 16 blocks are in one slot; the rest is in another
+    let mut out = vec![];
+    for at in [3usize, 70, 100] {
+        for slot in [1, 2] {
+            let d2 = d.clone();
+            let path = format!("/data/journal/{slot:08}");
+            let f = d2.open(Path::new(&path)).unwrap();
+            let mut b = [0u8; 8];
+            f.read_at(&mut b, 0, Wait::Allowed).unwrap();
+            if &b != b"kennetJ1" {
+                continue;
+            }
+            d2.flip(Path::new(&path), at);
+            {
+                let (reports, damage) = {
+                    let mut r = vec![];
+                    let fs: Arc<dyn FileSystem> = Arc::new(d2.clone());
+                    let dmg = verify(&fs, Path::new("/data"), |x| r.push(x.clone())).unwrap();
+                    (r, dmg)
+                };
+                out.push((slot, at, damage.is_some(), reports[0].log_end.0));
+            }
+            d2.flip(Path::new(&path), at);
+        }
+    }
+    assert!(!out.is_empty());
+    assert!(out.iter().all(|o| o.2), "not reported: {out:?}");
+}
