@@ -21,7 +21,8 @@ use crate::broker::Broker;
 use crate::config::LoadedConfig;
 use crate::controller::Controller;
 use crate::identity::Identity;
-use crate::management::{self, Ready};
+use crate::management::{self, Control, Ready};
+use crate::memory::Shares;
 use crate::metadata_log::FileMetadataLog;
 use crate::partition::Partitions;
 use crate::read_pool::ReadPool;
@@ -43,6 +44,8 @@ pub struct Running {
     /// Ends the management endpoint, which tells how far the stop has come for as long as clients are answered.
     answered: CancellationToken,
     connections: TaskTracker,
+    /// Probes are answered until the very end.
+    _control: Control,
 }
 
 /// Runs a broker until SIGTERM or SIGINT.
@@ -81,7 +84,8 @@ pub async fn start(
     std::fs::create_dir_all(&root).map_err(io)?;
     let memory = config.memory_bytes.unwrap_or_else(system::memory_limit);
     let fs: Arc<dyn FileSystem> = Arc::new(RealFileSystem::new(&root));
-    let limits = Limits { memory_bytes_max: usize::try_from(memory / 4).unwrap_or(64 << 20), ..Limits::default() };
+    let shares = Shares::of(memory);
+    let limits = Limits { memory_bytes_max: usize::try_from(shares.tail).unwrap_or(64 << 20), ..Limits::default() };
     // the lock comes first: nothing is read or written in a directory that another process has
     let directory = Arc::new(DataDirectory::open(Arc::clone(&fs), &root, limits)?);
     let identity = Identity::open(fs.as_ref(), &root, config.cluster_id, config.id())?;
@@ -123,19 +127,19 @@ pub async fn start(
         .map_err(refused("start the controller's thread"))?;
     tokio::spawn(Arc::clone(&partitions).complete());
     let listeners = Listeners::bind(&mut config)?;
-    let broker = Broker::new(config.clone(), identity, controller, partitions, reads, memory, stop.clone());
+    let broker = Broker::new(config.clone(), identity, controller, partitions, reads, shares, stop.clone());
     let broker = Arc::new(broker);
     let connections = TaskTracker::new();
-    let (limits, budget) = connection_limits(&config, memory);
+    let (limits, budget) = connection_limits(&config, shares);
     broker.groups.start(&broker);
     serve(&broker, listeners, &limits, &budget, &stop, &connections);
     tokio::spawn(Arc::clone(&broker.groups).keep_time(Arc::clone(&broker), stop.clone()));
     tokio::spawn(retention::run(Arc::clone(&broker), stop.clone()));
     let answered = CancellationToken::new();
-    endpoints.serve(&broker, &ready, &answered);
+    let control = endpoints.serve(&broker, &ready, &answered);
     ready.set(BrokerState::Serving);
     announce(&config);
-    Ok(Running { broker, config, directory, ready, stop, answered, connections })
+    Ok(Running { broker, config, directory, ready, stop, answered, connections, _control: control })
 }
 
 impl Running {
@@ -159,13 +163,12 @@ impl Running {
     }
 }
 
-fn connection_limits(config: &BrokerConfig, memory: u64) -> (Arc<ConnectionLimits>, ByteBudget) {
+fn connection_limits(config: &BrokerConfig, shares: Shares) -> (Arc<ConnectionLimits>, ByteBudget) {
     let none = std::collections::BTreeMap::new();
     let configs = Configs { topic: &none, dynamic_broker: &none, dynamic_cluster: &none, file: &config.kafka };
     let count = |name| usize::try_from(configs.broker_number(name)).unwrap_or(0);
     let limits = ConnectionLimits::new(count("max.connections"), count("max.connections.per.ip"));
-    // requests in flight may take a quarter of the memory
-    (limits, ByteBudget::new(memory / 4))
+    (limits, ByteBudget::new(shares.requests))
 }
 
 fn start_logs(config: &BrokerConfig) {

@@ -15,6 +15,9 @@ use crate::broker::{Broker, Session};
 use crate::controller::ChangeError;
 use crate::handler::describe_configs::source_number;
 
+/// An answer lists the configs of so many topics: some kilobytes for each.
+const CONFIGS_OF_TOPICS_MAX: usize = 1_000;
+
 /// A decision that was made, or only tried.
 enum Outcome {
     Created,
@@ -31,13 +34,15 @@ pub(super) async fn handle(
     for topic in &request.topics {
         *names.entry(&topic.name).or_default() += 1;
     }
-    let mut topics = Vec::with_capacity(request.topics.len());
+    let mut topics: Vec<CreatableTopicResult> = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
         if names.get(topic.name.as_str()).is_some_and(|count| *count > 1) {
             let message = format!("topic '{}' is there more than once in this request", topic.name);
             topics.push(failed(&topic.name, ErrorCode::InvalidRequest, message));
         } else {
-            topics.push(create(broker, topic, request.validate_only).await);
+            let mut created = create(broker, topic, request.validate_only).await;
+            created.configs.take_if(|_| topics.len() >= CONFIGS_OF_TOPICS_MAX);
+            topics.push(created);
         }
     }
     CreateTopicsResponse { throttle_time_ms: 0, topics }

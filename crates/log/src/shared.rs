@@ -58,7 +58,7 @@ pub(crate) enum Drive {
 /// Limits of a data directory.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Bytes of batches that may be in memory until they are in segments; the filler starts at half of it.
+    /// Memory that batches may keep until they are in segments; the filler starts at half of it.
     pub memory_bytes_max: usize,
     /// Bytes of the journal; `None` is 5 % of the volume, within bounds.
     pub journal_bytes_max: Option<u64>,
@@ -490,8 +490,8 @@ impl Shared {
         self.tail_bytes() > self.limits.memory_bytes_max / 2 || used > self.capacity() / 2
     }
 
-    /// Whether an append of so many bytes may be taken now.
-    pub(crate) fn check_room(&self, length: usize, now: TimestampMs) -> Result<(), AppendError> {
+    /// Whether an append of so many bytes, which keeps so much memory, may be taken now.
+    pub(crate) fn check_room(&self, length: usize, held: usize, now: TimestampMs) -> Result<(), AppendError> {
         if self.is_full.load(Ordering::Acquire) {
             let due = now.0.saturating_sub(self.probed_at.load(Ordering::Relaxed)) >= FULL_PROBE_MS;
             if due {
@@ -509,7 +509,7 @@ impl Shared {
         }
         let tail = self.tail_bytes();
         let taken = self.journal_used.load(Ordering::Relaxed) + self.blocks_of(pending);
-        if (tail > 0 && tail + length > self.limits.memory_bytes_max) || taken > room {
+        if (tail > 0 && tail + held > self.limits.memory_bytes_max) || taken > room {
             self.want_filling();
             return Err(AppendError::Busy { bytes: tail });
         }

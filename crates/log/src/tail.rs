@@ -20,6 +20,18 @@ pub(crate) struct TailBatch {
     pub(crate) entry: u64,
     /// Whether a new segment begins with it.
     pub(crate) starts_segment: bool,
+    /// Bytes of memory that it keeps, beside [`BATCH_OVERHEAD`].
+    pub(crate) held: usize,
+}
+
+/// What a batch takes of the memory beside its bytes, roughly: here, in the journal's queue, and of the allocator.
+pub(crate) const BATCH_OVERHEAD: usize = 256;
+
+impl TailBatch {
+    /// What is charged for it.
+    fn charge(&self) -> usize {
+        self.held + BATCH_OVERHEAD
+    }
 }
 
 /// A producer as of the end of the segments.
@@ -35,6 +47,8 @@ struct Written {
 pub(crate) struct Tail {
     batches: VecDeque<TailBatch>,
     bytes: usize,
+    /// Memory that the batches keep.
+    held: usize,
     written: HashMap<ProducerId, Written>,
 }
 
@@ -56,6 +70,7 @@ impl Tail {
             written.batches_in_tail += 1;
         }
         self.bytes += batch.batch.length();
+        self.held += batch.charge();
         self.batches.push_back(batch);
     }
 
@@ -65,6 +80,11 @@ impl Tail {
 
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Memory that its batches keep.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.held
     }
 
     /// The headers of all batches.
@@ -83,12 +103,14 @@ impl Tail {
         self.batches.iter().take_while(|batch| batch.entry <= durable_entry).cloned().collect()
     }
 
-    /// Takes the oldest batches out, which are in segments now; returns the bytes that are free, and the producers as of the new end.
+    /// Takes the oldest batches out, which are in segments now; returns the memory that is free, and the producers as of the new end.
     pub(crate) fn release(&mut self, count: usize) -> (usize, Producers) {
         let mut freed = 0;
         let mut changed = Producers::default();
-        for TailBatch { batch, .. } in self.batches.drain(..count) {
-            freed += batch.length();
+        for taken in self.batches.drain(..count) {
+            freed += taken.charge();
+            let batch = taken.batch;
+            self.bytes -= batch.length();
             let id = batch.header.producer_id;
             let Some(written) = self.written.get_mut(&id) else { continue };
             let mut as_of = Producers::default();
@@ -104,11 +126,11 @@ impl Tail {
                 self.written.remove(&id);
             }
         }
-        self.bytes -= freed;
+        self.held -= freed;
         (freed, changed)
     }
 
-    /// Takes out the batches that end at or before `offset`, because they are deleted; returns the bytes that are free, and the producers
+    /// Takes out the batches that end at or before `offset`, because they are deleted; returns the memory that is free, and the producers
     /// that they imply all the same.
     pub(crate) fn delete_below(&mut self, offset: Offset, durable_entry: u64) -> (usize, Producers) {
         let gone = |batch: &&TailBatch| batch.batch.header.next_offset() <= offset && batch.entry <= durable_entry;
@@ -126,7 +148,8 @@ impl Tail {
     pub(crate) fn clear(&mut self) -> usize {
         self.batches.clear();
         self.written.clear();
-        std::mem::take(&mut self.bytes)
+        self.bytes = 0;
+        std::mem::take(&mut self.held)
     }
 }
 
