@@ -173,9 +173,9 @@ fn work(shared: &Shared) {
 #[cfg(test)]
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
-    use std::sync::{Arc, Barrier};
+    use std::sync::{Arc, Mutex};
 
-    use super::{Asker, Job, Queue, QUEUE, QUEUE_EACH, ReadPool, THREADS_EACH};
+    use super::{Asker, Job, QUEUE, QUEUE_EACH, Queue, ReadPool, THREADS_EACH};
 
     fn client(number: u8) -> Asker {
         Asker::Client(IpAddr::V4(Ipv4Addr::new(10, 0, 0, number)))
@@ -229,23 +229,17 @@ mod tests {
     async fn a_client_whose_reads_hang_does_not_hold_up_another_one() {
         let pool = Arc::new(ReadPool::start().unwrap());
         let (slow, fast) = (IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2)));
-        let hung = Arc::new(Barrier::new(2));
+        let (open, gate) = std::sync::mpsc::channel::<()>();
+        let gate = Arc::new(Mutex::new(gate));
         let slow_reads: Vec<_> = (0..8)
-            .map(|number| {
-                let (pool, hung) = (Arc::clone(&pool), Arc::clone(&hung));
-                let job = move || {
-                    if number < THREADS_EACH {
-                        hung.wait();
-                    }
-                };
-                tokio::spawn(async move { pool.run_for(slow, job).await.is_ok() })
+            .map(|_| {
+                let (pool, gate) = (Arc::clone(&pool), Arc::clone(&gate));
+                let job = move || gate.lock().unwrap().recv().is_err();
+                tokio::spawn(async move { pool.run_for(slow, job).await.unwrap() })
             })
             .collect();
         assert_eq!(pool.run_for(fast, || 7).await.unwrap(), 7);
-        for _ in 0..THREADS_EACH {
-            let hung = Arc::clone(&hung);
-            tokio::task::spawn_blocking(move || hung.wait()).await.unwrap();
-        }
+        drop(open);
         for read in slow_reads {
             assert!(read.await.unwrap());
         }

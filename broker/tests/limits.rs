@@ -3,14 +3,17 @@
 
 mod support;
 
+use std::io::Write;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use kennet_protocol::ApiKey;
 use kennet_protocol::messages::api_versions::ApiVersionsRequest;
+use kennet_protocol::messages::produce::PartitionProduceData;
+use kennet_protocol::{ApiKey, ErrorCode, encode_request};
 use support::TestBroker;
 use support::client::{Client, header};
+use support::records::{batch, fetch_request, produce_request};
 
 /// Memory is the process's, so tests take turns: a broker that another one starts would be measured too.
 fn alone() -> MutexGuard<'static, ()> {
@@ -90,21 +93,87 @@ fn metadata_of_empty_names(count: i32) -> Vec<u8> {
 }
 
 #[test]
-fn a_million_empty_elements_take_bounded_memory_and_one_more_is_refused_before_any() {
+fn empty_elements_that_would_take_much_memory_are_refused_before_any() {
     let _turn = alone();
     let broker = TestBroker::start();
     let before = resident_kib();
-    let mut client = broker.connect();
-    client.send_frame(&metadata_of_empty_names(1_000_001));
-    client.assert_closed("more elements than an array may have");
+    // one more than an array may have, and more than memory is for: a thirty-second of 256 MiB
+    for count in [1_000_001, 1_000_000, 300_000] {
+        let mut client = broker.connect();
+        client.send_frame(&metadata_of_empty_names(count));
+        client.assert_closed("more elements than there is memory for");
+    }
     let refused = resident_kib().saturating_sub(before);
-    assert!(refused < 32 * 1024, "a refused array took {refused} KiB");
+    assert!(refused < 32 * 1024, "refused arrays took {refused} KiB");
     let mut client = broker.connect();
-    client.send_frame(&metadata_of_empty_names(1_000_000));
+    client.send_frame(&metadata_of_empty_names(100_000));
     assert!(client.frame().is_some());
     let grown = resident_kib().saturating_sub(before);
-    assert!(grown < 512 * 1024, "a million empty elements took {grown} KiB");
+    assert!(grown < 64 * 1024, "a hundred thousand empty elements took {grown} KiB");
     client.assert_alive();
+}
+
+#[test]
+fn a_broker_of_128_mib_stays_below_it_whatever_clients_send_and_do_not_read() {
+    const MIB: u64 = 1 << 20;
+    let _turn = alone();
+    let broker = TestBroker::with_memory(128 * MIB);
+    let mut client = broker.connect();
+    client.create_topic("t", 4, &[]);
+    let before = resident_kib();
+    let value = "x".repeat(900_000);
+    let large = batch(&[&value]);
+    let produce = produce_request("t", -1, Some(large.clone()));
+    for _ in 0..20 {
+        assert_eq!(client.produce("t", large.clone()).error_code, ErrorCode::None);
+    }
+    let mut fetch = fetch_request("t", 0);
+    fetch.topics[0].partitions[0].partition_max_bytes = i32::MAX;
+    let clients: Vec<Client> = (0..24)
+        .map(|number| {
+            let mut client = broker.connect();
+            client.stream.set_write_timeout(Some(Duration::from_millis(100))).expect("a deadline");
+            // half of them send as fast as they can, the others ask for everything and read nothing
+            for _ in 0..12 {
+                let bytes = match number % 2 {
+                    0 => encode_request(9, 1, None, &produce).expect("it encodes").concat(),
+                    _ => encode_request(12, 1, None, &fetch).expect("it encodes").concat(),
+                };
+                if client.stream.write_all(&bytes).is_err() {
+                    break;
+                }
+            }
+            client
+        })
+        .collect();
+    let grown = resident_kib().saturating_sub(before);
+    assert!(grown < 100 * 1024, "24 clients took {grown} KiB");
+    drop(clients);
+    broker.connect().assert_alive();
+}
+
+#[test]
+fn small_batches_in_large_requests_do_not_keep_the_requests_in_memory() {
+    let _turn = alone();
+    let broker = TestBroker::start();
+    let mut client = broker.connect();
+    client.create_topic("t", 2, &[]);
+    // one partition's batch is small, the other's has a million bytes that are refused
+    let refused = bytes::Bytes::from(vec![0; 1_000_000]);
+    let mut request = produce_request("t", -1, Some(batch(&["small"])));
+    request.topic_data[0].partition_data.push(PartitionProduceData {
+        index: kennet_protocol::PartitionIndex(1),
+        records: Some(refused),
+    });
+    let before = resident_kib();
+    for number in 0..150 {
+        let answer = client.call(9, &request);
+        let parts = &answer.responses[0].partition_responses;
+        assert_eq!((parts[0].error_code, parts[0].base_offset.0), (ErrorCode::None, number));
+        assert_ne!(parts[1].error_code, ErrorCode::None);
+    }
+    let grown = resident_kib().saturating_sub(before);
+    assert!(grown < 40 * 1024, "150 batches of a hundred bytes took {grown} KiB");
 }
 
 #[test]

@@ -50,6 +50,14 @@ impl TestBroker {
         Self::on(tempfile::tempdir().expect("a folder for the data"), kafka)
     }
 
+    /// Starts a broker that may use so much memory.
+    pub fn with_memory(bytes: u64) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the data");
+        let mut config = config(folder.path(), &[]);
+        config.memory_bytes = Some(bytes);
+        Self::of(folder, config)
+    }
+
     /// Starts a broker whose clients connect to this address.
     pub fn listening(bind: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the data");
