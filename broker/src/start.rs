@@ -203,3 +203,6 @@ fn stop_signal() -> Result<impl Future<Output = ()>, StartError> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

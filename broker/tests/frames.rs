@@ -241,7 +241,8 @@ fn a_request_that_names_the_same_thing_a_hundred_thousand_times_is_answered_once
         include_documentation: true,
     };
     assert_eq!(client.call(4, &request).results.len(), 1);
-    let request = describe_groups::DescribeGroupsRequest { groups: vec!["g".to_owned(); 100_000], ..Default::default() };
+    let request =
+        describe_groups::DescribeGroupsRequest { groups: vec!["g".to_owned(); 100_000], ..Default::default() };
     assert_eq!(client.call(5, &request).groups.len(), 1);
     let topic = offset_fetch::OffsetFetchRequestTopics {
         name: "t".to_owned(),
@@ -273,11 +274,8 @@ fn configs_of_more_topics_than_fit_into_memory_are_refused_and_told_what_to_do()
             ..Default::default()
         });
     }
-    let request = describe_configs::DescribeConfigsRequest {
-        resources,
-        include_synonyms: true,
-        include_documentation: true,
-    };
+    let request =
+        describe_configs::DescribeConfigsRequest { resources, include_synonyms: true, include_documentation: true };
     let results = client.call(4, &request).results;
     let (first, last) = (&results[0], &results[199]);
     assert_eq!((first.error_code, first.configs.is_empty()), (ErrorCode::None, false));

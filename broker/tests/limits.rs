@@ -161,10 +161,9 @@ fn small_batches_in_large_requests_do_not_keep_the_requests_in_memory() {
     // one partition's batch is small, the other's has a million bytes that are refused
     let refused = bytes::Bytes::from(vec![0; 1_000_000]);
     let mut request = produce_request("t", -1, Some(batch(&["small"])));
-    request.topic_data[0].partition_data.push(PartitionProduceData {
-        index: kennet_protocol::PartitionIndex(1),
-        records: Some(refused),
-    });
+    request.topic_data[0]
+        .partition_data
+        .push(PartitionProduceData { index: kennet_protocol::PartitionIndex(1), records: Some(refused) });
     let before = resident_kib();
     for number in 0..150 {
         let answer = client.call(9, &request);

@@ -27,7 +27,8 @@ pub(super) fn handle(
     let mut bytes = 0;
     let describe = |resource: &DescribeConfigsResource| {
         let described = if bytes > bytes_max {
-            let message = format!("the answer has {bytes_max} bytes already: ask for fewer resources, or name the keys");
+            let message =
+                format!("the answer has {bytes_max} bytes already: ask for fewer resources, or name the keys");
             Err((ErrorCode::InvalidRequest, message))
         } else {
             describe(broker, &request, resource)

@@ -128,12 +128,7 @@ fn answer(header: &RequestHeader, response: &ProduceResponse) -> Vec<Bytes> {
     }
 }
 
-async fn append_topic(
-    broker: &Broker,
-    image: &Image,
-    produced: &Produced<'_>,
-    data: &TopicProduceData,
-) -> Vec<Part> {
+async fn append_topic(broker: &Broker, image: &Image, produced: &Produced<'_>, data: &TopicProduceData) -> Vec<Part> {
     let Produced { request, version, .. } = *produced;
     let topic = broker.topic(image, &data.name, data.topic_id);
     let rules = topic.as_ref().map(|topic| rules_of(broker, image, topic, version));

@@ -32,10 +32,8 @@ struct Probed {
 
 /// Serves probes that say how the runtime of the clients is.
 pub(super) fn serve_probes(control: &Control, socket: TcpListener, ready: Ready, clients: Handle) {
-    let router = Router::new()
-        .route("/livez", get(livez))
-        .route("/readyz", get(readyz))
-        .with_state(Probed { ready, clients });
+    let router =
+        Router::new().route("/livez", get(livez)).route("/readyz", get(readyz)).with_state(Probed { ready, clients });
     spawn(control, socket, router, "probes");
 }
 
@@ -78,4 +76,26 @@ fn spawn(control: &Control, socket: TcpListener, router: Router, what: &'static 
             });
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::extract::State;
+    use axum::http::StatusCode;
+    use tokio::runtime::{Builder, Handle};
+
+    use super::{Probed, TURN, livez};
+    use crate::management::Ready;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_broker_is_alive_as_long_as_the_loop_of_its_clients_turns() {
+        let probed = |clients| State(Probed { ready: Ready::new(String::new()), clients });
+        assert_eq!(livez(probed(Handle::current())).await.0, StatusCode::OK);
+        // a runtime that nobody drives is one that hangs
+        let hung = Builder::new_current_thread().build().unwrap();
+        let started = tokio::time::Instant::now();
+        assert_eq!(livez(probed(hung.handle().clone())).await.0, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(started.elapsed(), TURN);
+        hung.shutdown_background();
+    }
 }

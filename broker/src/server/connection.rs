@@ -87,7 +87,10 @@ fn report(error: &FrameError, peer: SocketAddr, listener: &str) {
         FrameError::Closed | FrameError::Idle { .. } | FrameError::Stopping | FrameError::Io(_) => {
             tracing::debug!(%peer, listener, %error, "connection ended");
         }
-        FrameError::Length { .. } | FrameError::Memory { .. } | FrameError::Foreign { .. } | FrameError::Slow { .. } => {
+        FrameError::Length { .. }
+        | FrameError::Memory { .. }
+        | FrameError::Foreign { .. }
+        | FrameError::Slow { .. } => {
             tracing::warn!(%peer, listener, %error, "connection closed");
         }
     }

@@ -235,7 +235,11 @@ fn read_bytes(file: &dyn File, position: u64, length: usize, wait: Wait) -> io::
 
 /// The first `length` bytes. What is read behind the last whole batch is mostly little; where it is not, it is not kept in memory.
 fn front_of(bytes: Bytes, length: usize) -> Bytes {
-    if length < bytes.len() - bytes.len() / 8 { Bytes::copy_from_slice(&bytes[..length]) } else { bytes.slice(..length) }
+    if length < bytes.len() - bytes.len() / 8 {
+        Bytes::copy_from_slice(&bytes[..length])
+    } else {
+        bytes.slice(..length)
+    }
 }
 
 /// A read that would have to wait is no fault of the disk.
