@@ -3,14 +3,16 @@
 
 mod support;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use kennet_protocol::messages::api_versions::ApiVersionsRequest;
 use kennet_protocol::messages::produce::PartitionProduceData;
-use kennet_protocol::{ApiKey, ErrorCode, encode_request};
+use kennet_protocol::messages::{describe_configs, describe_groups, metadata, offset_fetch};
+use kennet_protocol::record::{BatchBuilder, Compression};
+use kennet_protocol::{ApiKey, ErrorCode, TimestampMs, encode_request};
 use support::TestBroker;
 use support::client::{Client, header};
 use support::records::{batch, fetch_request, produce_request};
@@ -114,6 +116,46 @@ fn empty_elements_that_would_take_much_memory_are_refused_before_any() {
 }
 
 #[test]
+fn a_request_that_names_the_same_thing_a_hundred_thousand_times_is_answered_once() {
+    let _turn = alone();
+    let broker = TestBroker::start();
+    let mut client = broker.connect();
+    client.create_topic("t", 100, &[]);
+    let before = resident_kib();
+    let topic = metadata::MetadataRequestTopic { name: Some("t".to_owned()), ..Default::default() };
+    let request = metadata::MetadataRequest { topics: Some(vec![topic; 100_000]), ..Default::default() };
+    assert_eq!(client.call(12, &request).topics.len(), 1);
+    let resource = describe_configs::DescribeConfigsResource {
+        resource_type: 2,
+        resource_name: "t".to_owned(),
+        ..Default::default()
+    };
+    let request = describe_configs::DescribeConfigsRequest {
+        resources: vec![resource; 100_000],
+        include_synonyms: true,
+        include_documentation: true,
+    };
+    assert_eq!(client.call(4, &request).results.len(), 1);
+    let request =
+        describe_groups::DescribeGroupsRequest { groups: vec!["g".to_owned(); 100_000], ..Default::default() };
+    assert_eq!(client.call(5, &request).groups.len(), 1);
+    let topic = offset_fetch::OffsetFetchRequestTopics {
+        name: "t".to_owned(),
+        partition_indexes: vec![kennet_protocol::PartitionIndex(0); 100_000],
+    };
+    let group = offset_fetch::OffsetFetchRequestGroup {
+        group_id: "g".to_owned(),
+        topics: Some(vec![topic]),
+        ..Default::default()
+    };
+    let request = offset_fetch::OffsetFetchRequest { groups: vec![group; 2], ..Default::default() };
+    let answer = client.call(8, &request);
+    assert_eq!((answer.groups.len(), answer.groups[0].topics[0].partitions.len()), (1, 1));
+    let grown = resident_kib().saturating_sub(before);
+    assert!(grown < 100 * 1024, "such requests took {grown} KiB");
+}
+
+#[test]
 fn a_broker_of_128_mib_stays_below_it_whatever_clients_send_and_do_not_read() {
     const MIB: u64 = 1 << 20;
     let _turn = alone();
@@ -190,7 +232,8 @@ fn idle_connections_take_little_memory() {
     let before = resident_kib();
     let mut idle: Vec<Client> = (0..CONNECTIONS).map(connected).collect();
     let grown = resident_kib().saturating_sub(before);
-    assert!(grown < CONNECTIONS * 32, "{CONNECTIONS} idle connections took {grown} KiB");
+    // the client's half is measured too
+    assert!(grown < CONNECTIONS * 12, "{CONNECTIONS} idle connections took {grown} KiB");
     idle.iter_mut().for_each(|client| {
         client.call(3, &ApiVersionsRequest::default());
     });
@@ -213,4 +256,50 @@ fn both_families_of_addresses_are_listened_to() {
 #[expect(clippy::print_stderr, reason = "a test that can't run says so")]
 fn skipped(why: &str) {
     eprintln!("skipped: {why}");
+}
+
+#[test]
+fn a_batch_that_decompresses_without_end_is_refused_and_takes_no_memory() {
+    let _turn = alone();
+    let broker = TestBroker::start();
+    let mut client = broker.connect();
+    client.create_topic("t", 1, &[("cleanup.policy", "compact"), ("max.message.bytes", "100000")]);
+    let zeros = "\0".repeat(50 << 20);
+    for codec in [Compression::Gzip, Compression::Zstd] {
+        let mut builder = BatchBuilder::new(TimestampMs(5)).compression(codec);
+        builder.push(TimestampMs(5), Some(b"key"), Some(zeros.as_bytes()), &[]);
+        let bomb = builder.build().expect("a batch");
+        assert!(bomb.len() < 100_000, "{codec:?}: {}", bomb.len());
+        let before = resident_kib();
+        let answer = client.produce("t", bomb);
+        assert_eq!(answer.error_code, ErrorCode::InvalidRecord, "{codec:?}: {:?}", answer.error_message);
+        let grown = resident_kib().saturating_sub(before);
+        assert!(grown < 16 * 1024, "{codec:?} took {grown} KiB");
+    }
+    assert_eq!(client.end_offset("t"), 0);
+}
+
+#[test]
+fn metrics_and_probes_are_answered_while_the_loop_of_the_clients_hangs() {
+    let _turn = alone();
+    let broker = TestBroker::start();
+    let mut client = broker.connect();
+    client.assert_alive();
+    let hung = broker.hang();
+    let ask = |port: u16, path: &str| {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).expect("the port accepts");
+        stream.set_read_timeout(Some(Duration::from_secs(9))).expect("a deadline");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("the request is sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it is answered");
+        answer
+    };
+    let (probes, metrics) = broker.control_ports();
+    assert!(ask(metrics, "/metrics").contains("kennet_broker_partitions"));
+    assert!(ask(probes, "/readyz").starts_with("HTTP/1.1 200"));
+    assert!(ask(probes, "/livez").starts_with("HTTP/1.1 503"), "a kubelet starts a broker again that hangs");
+    drop(hung);
+    client.assert_alive();
+    assert!(ask(probes, "/livez").starts_with("HTTP/1.1 200"));
 }

@@ -105,6 +105,14 @@ fn once<T, K: Hash + Eq>(items: &mut Vec<T>, key: impl Fn(&T) -> K) {
     }
 }
 
+/// The same, and what was named more than once: a change that is asked for twice is made not at all, as in Kafka, and answered once.
+fn repeated<T, K: Hash + Eq>(items: &mut Vec<T>, key: impl Fn(&T) -> K) -> HashSet<K> {
+    let mut seen = HashSet::new();
+    let repeated = items.iter().map(&key).filter_map(|name| seen.replace(name)).collect();
+    once(items, key);
+    repeated
+}
+
 /// A log that is being deleted is no failure.
 fn is_offline(reason: &Unavailable) -> bool {
     !matches!(reason, Unavailable::Deleted)
