@@ -18,6 +18,7 @@ use crate::controller::{ChangeError, Controller};
 use crate::fetch_session::FetchSessions;
 use crate::group::{Coordinator, Memory};
 use crate::identity::Identity;
+use crate::memory::Shares;
 use crate::partition::{Partition, Partitions};
 use crate::read_pool::ReadPool;
 use crate::server::ByteBudget;
@@ -30,8 +31,11 @@ pub(crate) struct Broker {
     pub(crate) partitions: Arc<Partitions>,
     pub(crate) sessions: FetchSessions,
     pub(crate) reads: ReadPool,
+    pub(crate) shares: Shares,
     /// Records that were read and are not yet sent.
     pub(crate) answers: ByteBudget,
+    /// Other answers that are long.
+    pub(crate) lists: ByteBudget,
     pub(crate) groups: Arc<Coordinator>,
     /// What compaction has done.
     pub(crate) cleaned: Cleaned,
@@ -68,14 +72,14 @@ impl Session {
 }
 
 impl Broker {
-    /// `memory` in bytes is what the process may use; answers that clients have not taken may have a quarter of it.
+    /// The broker of these parts; `shares` say what each of them may use of the memory.
     pub(crate) fn new(
         config: BrokerConfig,
         identity: Identity,
         controller: Controller,
         partitions: Arc<Partitions>,
         reads: ReadPool,
-        memory: u64,
+        shares: Shares,
         stop: CancellationToken,
     ) -> Self {
         let image = controller.image();
@@ -85,11 +89,13 @@ impl Broker {
             identity,
             controller,
             partitions,
-            sessions: FetchSessions::new(usize::try_from(slots).unwrap_or(0)),
+            sessions: FetchSessions::new(usize::try_from(slots).unwrap_or(0), shares.session_partitions()),
             reads,
-            answers: ByteBudget::new(memory / 4),
-            groups: Arc::new(Coordinator::new(Memory::of(memory))),
             cleaned: Cleaned::default(),
+            shares,
+            answers: ByteBudget::new(shares.fetches),
+            lists: ByteBudget::new(shares.lists),
+            groups: Arc::new(Coordinator::new(Memory::of(shares.groups))),
             producer_ids: Mutex::new(0..0),
             stop,
         }

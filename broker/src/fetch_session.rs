@@ -68,15 +68,15 @@ pub(crate) struct FetchSessions {
     inner: Mutex<Inner>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
     sessions: HashMap<i32, Session>,
+    /// Partitions of all sessions. Each is kept with its name, twice: about half a kilobyte.
+    partitions_max: usize,
 }
 
 /// Partitions of one session; a client with more gets none and sends full requests.
 const SESSION_PARTITIONS_MAX: usize = 20_000;
-/// Partitions of all sessions. Each is kept with its name, twice: about half a kilobyte, so 50 MB in all.
-const PARTITIONS_MAX: usize = 100_000;
 /// Sessions of one connection: clients have one, and a second while they replace it. More only displace the connection's own.
 const CONNECTION_SESSIONS_MAX: usize = 4;
 /// Kafka's `min.incremental.fetch.session.eviction.ms`: a session that is used makes room for nobody for so long.
@@ -85,8 +85,8 @@ const FINAL_EPOCH: i32 = -1;
 const FIRST_VERSION_WITH_IDS: i16 = 13;
 
 impl FetchSessions {
-    pub(crate) fn new(slots: usize) -> Self {
-        Self { slots, inner: Mutex::default() }
+    pub(crate) fn new(slots: usize, partitions_max: usize) -> Self {
+        Self { slots, inner: Mutex::new(Inner { sessions: HashMap::new(), partitions_max }) }
     }
 
     /// Takes a request into its session.
@@ -161,7 +161,7 @@ impl Inner {
             let oldest = self.sessions.iter().filter(|(_, session)| own(session)).min_by_key(used).map(|(id, _)| *id);
             oldest.and_then(|oldest| self.sessions.remove(&oldest));
         }
-        while self.sessions.len() >= slots || self.partitions() + size > PARTITIONS_MAX {
+        while self.sessions.len() >= slots || self.partitions() + size > self.partitions_max {
             let Some(evicted) = self.evictable(size, asking.now) else { return false };
             self.sessions.remove(&evicted);
         }
@@ -184,7 +184,7 @@ impl Inner {
     }
 
     fn go_on(&mut self, request: &FetchRequest, id: i32, asking: Asking) -> Result<Plan, ErrorCode> {
-        let partitions = self.partitions();
+        let (partitions, partitions_max) = (self.partitions(), self.partitions_max);
         let session = self.sessions.get_mut(&id).ok_or(ErrorCode::FetchSessionIdNotFound)?;
         let epoch = request.session_epoch;
         if session.next_epoch != epoch {
@@ -196,7 +196,7 @@ impl Inner {
         }
         session.next_epoch = if epoch == i32::MAX { 1 } else { epoch + 1 };
         session.used = asking.now;
-        let room = PARTITIONS_MAX.saturating_sub(partitions) + session.wanted.len();
+        let room = partitions_max.saturating_sub(partitions) + session.wanted.len();
         if !session.change(request, room.min(SESSION_PARTITIONS_MAX)) {
             // a client that is told so starts again, and is not remembered then
             self.sessions.remove(&id);

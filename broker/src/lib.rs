@@ -13,6 +13,7 @@ mod group;
 mod handler;
 mod identity;
 mod management;
+mod memory;
 mod metadata_log;
 mod metrics;
 mod offline;

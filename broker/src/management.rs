@@ -1,9 +1,11 @@
-//! The operator's endpoint (JSON over mutual TLS), probes and metrics on ports of their own.
+//! The operator's endpoint (JSON over mutual TLS), probes and metrics on ports of their own, on a thread of their own.
 //!
 //! A peer is known by the URI in its certificate, never by being signed; it must be of this cluster. Probes and metrics name no topic and no
 //! group and need no certificate.
 
 mod bootstrap;
+mod control;
+mod http;
 mod ownership;
 mod plain;
 mod routes;
@@ -18,10 +20,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use kennet_contract::BrokerConfig;
 use kennet_contract::management::{BrokerState, Recovery};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use bootstrap::check_bootstrap;
+pub(crate) use control::Control;
 pub(crate) use routes::under_min_isr;
 
 use crate::broker::Broker;
@@ -83,14 +87,19 @@ impl Ready {
 
 /// The ports, bound.
 pub(crate) struct Endpoints {
+    control: Control,
     management: Arc<TcpListener>,
     tls: tls::Tls,
     metrics: TcpListener,
 }
 
 impl Endpoints {
-    /// Binds the three ports; probes are answered from now on.
+    /// Binds the three ports; probes are answered from now on, and tell of the runtime that this is called on.
     pub(crate) fn bind(config: &mut BrokerConfig, ready: &Ready) -> Result<Self, StartError> {
+        let system = |source| StartError::System { what: "start the control thread", source };
+        let clients = Handle::current();
+        let control = Control::start().map_err(system)?;
+        let entered = control.enter();
         let tls = tls::Tls::load(&config.management.certificates, config.cluster_id)?;
         let management = bind(&config.management.bind, config.management.port, "management")?;
         let probes = bind(&config.probes.bind, config.probes.port, "probes")?;
@@ -99,8 +108,9 @@ impl Endpoints {
         config.management.port = port(&management, config.management.port);
         config.probes.port = port(&probes, config.probes.port);
         config.metrics.port = port(&metrics, config.metrics.port);
-        plain::serve_probes(probes, ready.clone());
-        Ok(Self { management: Arc::new(management), tls, metrics })
+        drop(entered);
+        plain::serve_probes(&control, probes, ready.clone(), clients);
+        Ok(Self { control, management: Arc::new(management), tls, metrics })
     }
 
     /// Serves `/status` and `PUT /v1/bootstrap` until the record for this directory comes, or until `stop`.
@@ -118,7 +128,7 @@ impl Endpoints {
         let until = stop.child_token();
         let served = tls::serve(Arc::clone(&self.management), self.tls.clone(), router, until.clone());
         tokio::select! {
-            () = served => return Err(StartError::Stopped),
+            _ = self.control.spawn(served) => return Err(StartError::Stopped),
             () = bootstrapped.cancelled() => {}
         }
         until.cancel();
@@ -135,15 +145,16 @@ impl Endpoints {
         let (router, _) = starting::router(identity.clone(), ready.clone());
         let until = CancellationToken::new();
         let _ended = until.clone().drop_guard();
-        tokio::spawn(tls::serve(Arc::clone(&self.management), self.tls.clone(), router, until));
+        self.control.spawn(tls::serve(Arc::clone(&self.management), self.tls.clone(), router, until));
         recovery.await
     }
 
-    /// Serves everything, until `stop`.
-    pub(crate) fn serve(self, broker: &Arc<Broker>, ready: &Ready, stop: &CancellationToken) {
-        plain::serve_metrics(self.metrics, Arc::clone(broker));
+    /// Serves everything, until `stop`, and probes and metrics for as long as the answer is kept.
+    pub(crate) fn serve(self, broker: &Arc<Broker>, ready: &Ready, stop: &CancellationToken) -> Control {
+        plain::serve_metrics(&self.control, self.metrics, Arc::clone(broker));
         let router = routes::router(Arc::clone(broker), ready.clone(), self.tls.clone());
         let (socket, tls, stop) = (self.management, self.tls, stop.clone());
-        tokio::spawn(async move { tls::serve(socket, tls, router, stop).await });
+        self.control.spawn(tls::serve(socket, tls, router, stop));
+        self.control
     }
 }

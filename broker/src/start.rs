@@ -22,7 +22,8 @@ use crate::broker::Broker;
 use crate::config::LoadedConfig;
 use crate::controller::Controller;
 use crate::identity::Identity;
-use crate::management::{self, Ready};
+use crate::management::{self, Control, Ready};
+use crate::memory::Shares;
 use crate::metadata_log::FileMetadataLog;
 use crate::partition::Partitions;
 use crate::read_pool::ReadPool;
@@ -46,6 +47,8 @@ pub struct Running {
     connections: TaskTracker,
     /// Ends soon after the stop.
     cleaner: JoinHandle<()>,
+    /// Probes are answered until the very end.
+    _control: Control,
 }
 
 /// Runs a broker until SIGTERM or SIGINT.
@@ -84,7 +87,8 @@ pub async fn start(
     std::fs::create_dir_all(&root).map_err(io)?;
     let memory = config.memory_bytes.unwrap_or_else(system::memory_limit);
     let fs: Arc<dyn FileSystem> = Arc::new(RealFileSystem::new(&root));
-    let limits = Limits { memory_bytes_max: usize::try_from(memory / 4).unwrap_or(64 << 20), ..Limits::default() };
+    let shares = Shares::of(memory);
+    let limits = Limits { memory_bytes_max: usize::try_from(shares.tail).unwrap_or(64 << 20), ..Limits::default() };
     // the lock comes first: nothing is read or written in a directory that another process has
     let directory = Arc::new(DataDirectory::open(Arc::clone(&fs), &root, limits)?);
     let identity = Identity::open(fs.as_ref(), &root, config.cluster_id, config.id())?;
@@ -126,20 +130,20 @@ pub async fn start(
         .map_err(refused("start the controller's thread"))?;
     tokio::spawn(Arc::clone(&partitions).complete());
     let listeners = Listeners::bind(&mut config)?;
-    let broker = Broker::new(config.clone(), identity, controller, partitions, reads, memory, stop.clone());
+    let broker = Broker::new(config.clone(), identity, controller, partitions, reads, shares, stop.clone());
     let broker = Arc::new(broker);
     let connections = TaskTracker::new();
-    let (limits, budget) = connection_limits(&config, memory);
+    let (limits, budget) = connection_limits(&config, shares);
     broker.groups.start(&broker);
     serve(&broker, listeners, &limits, &budget, &stop, &connections);
     tokio::spawn(Arc::clone(&broker.groups).keep_time(Arc::clone(&broker), stop.clone()));
     tokio::spawn(retention::run(Arc::clone(&broker), stop.clone()));
     let cleaner = tokio::spawn(cleaner::run(Arc::clone(&broker), memory, stop.clone()));
     let answered = CancellationToken::new();
-    endpoints.serve(&broker, &ready, &answered);
+    let control = endpoints.serve(&broker, &ready, &answered);
     ready.set(BrokerState::Serving);
     announce(&config);
-    Ok(Running { broker, config, directory, ready, stop, answered, connections, cleaner })
+    Ok(Running { broker, config, directory, ready, stop, answered, connections, cleaner, _control: control })
 }
 
 impl Running {
@@ -166,13 +170,12 @@ impl Running {
     }
 }
 
-fn connection_limits(config: &BrokerConfig, memory: u64) -> (Arc<ConnectionLimits>, ByteBudget) {
+fn connection_limits(config: &BrokerConfig, shares: Shares) -> (Arc<ConnectionLimits>, ByteBudget) {
     let none = std::collections::BTreeMap::new();
     let configs = Configs { topic: &none, dynamic_broker: &none, dynamic_cluster: &none, file: &config.kafka };
     let count = |name| usize::try_from(configs.broker_number(name)).unwrap_or(0);
     let limits = ConnectionLimits::new(count("max.connections"), count("max.connections.per.ip"));
-    // requests in flight may take a quarter of the memory
-    (limits, ByteBudget::new(memory / 4))
+    (limits, ByteBudget::new(shares.requests))
 }
 
 fn start_logs(config: &BrokerConfig) {
@@ -207,3 +210,6 @@ fn stop_signal() -> Result<impl Future<Output = ()>, StartError> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,11 +2,14 @@
 
 mod support;
 
+use kennet_protocol::messages::create_partitions::{CreatePartitionsRequest, CreatePartitionsTopic};
+use kennet_protocol::messages::create_topics::{CreatableReplicaAssignment, CreatableTopic, CreateTopicsRequest};
 use kennet_protocol::messages::delete_records::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic};
 use kennet_protocol::messages::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
 use kennet_protocol::messages::describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult,
 };
+use kennet_protocol::messages::incremental_alter_configs::{self, IncrementalAlterConfigsRequest};
 use kennet_protocol::messages::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use kennet_protocol::{ErrorCode, Offset, PartitionIndex, TimestampMs, Uuid};
 use support::TestBroker;
@@ -132,4 +135,64 @@ fn a_topic_that_is_deleted_twice_in_one_request_is_answered_once_and_stays() {
     assert_eq!(codes, [(Some("t"), ErrorCode::InvalidRequest), (Some("u"), ErrorCode::None)]);
     assert_eq!(client.list_offset("t", -1).error_code, ErrorCode::None);
     assert_eq!(client.list_offset("u", -1).error_code, ErrorCode::UnknownTopicOrPartition);
+}
+
+#[test]
+fn what_is_to_be_made_or_changed_twice_in_one_request_is_answered_once_and_stays_as_it_is() {
+    let (_broker, mut client) = broker_with_topic(&[]);
+    let topic = |name: &str| CreatableTopic {
+        name: name.to_owned(),
+        num_partitions: 1,
+        replication_factor: 1,
+        ..CreatableTopic::default()
+    };
+    let topics = vec![topic("a"), topic("b"), topic("a")];
+    let answer = client.call(7, &CreateTopicsRequest { topics, ..CreateTopicsRequest::default() });
+    let codes: Vec<_> = answer.topics.iter().map(|topic| (topic.name.as_str(), topic.error_code)).collect();
+    assert_eq!(codes, [("a", ErrorCode::InvalidRequest), ("b", ErrorCode::None)]);
+
+    let grow = |count| CreatePartitionsTopic { name: "t".to_owned(), count, assignments: None };
+    let request = CreatePartitionsRequest { topics: vec![grow(2), grow(3)], timeout_ms: 1_000, validate_only: false };
+    let answer = client.call(3, &request);
+    assert_eq!((answer.results.len(), answer.results[0].error_code), (1, ErrorCode::InvalidRequest));
+    assert_eq!(client.list_offset("t", -1).error_code, ErrorCode::None);
+
+    let set = |value: &str| incremental_alter_configs::AlterConfigsResource {
+        resource_type: 2,
+        resource_name: "t".to_owned(),
+        configs: vec![incremental_alter_configs::AlterableConfig {
+            name: "retention.ms".to_owned(),
+            config_operation: 0,
+            value: Some(value.to_owned()),
+        }],
+    };
+    let request = IncrementalAlterConfigsRequest { resources: vec![set("1000"), set("2000")], validate_only: false };
+    let answer = client.call(1, &request);
+    assert_eq!((answer.responses.len(), answer.responses[0].error_code), (1, ErrorCode::InvalidRequest));
+    let found = configs(&mut client, 2, "t", Some(&["retention.ms"]));
+    assert_eq!(found[0].value.as_deref(), Some("604800000"));
+}
+
+#[test]
+fn more_replicas_than_brokers_and_assignments_to_nobody_are_refused() {
+    let (_broker, mut client) = broker_with_topic(&[]);
+    for replication_factor in [2, 0, -2, i16::MAX] {
+        let topic =
+            CreatableTopic { name: "x".to_owned(), num_partitions: 1, replication_factor, ..CreatableTopic::default() };
+        let answer = client.call(7, &CreateTopicsRequest { topics: vec![topic], ..CreateTopicsRequest::default() });
+        assert_eq!(answer.topics[0].error_code, ErrorCode::InvalidReplicationFactor, "{replication_factor}");
+    }
+    let assignments = vec![CreatableReplicaAssignment {
+        partition_index: PartitionIndex(0),
+        broker_ids: vec![kennet_protocol::BrokerId(7)],
+    }];
+    let topic = CreatableTopic {
+        name: "x".to_owned(),
+        num_partitions: -1,
+        replication_factor: -1,
+        assignments,
+        ..CreatableTopic::default()
+    };
+    let answer = client.call(7, &CreateTopicsRequest { topics: vec![topic], ..CreateTopicsRequest::default() });
+    assert_eq!(answer.topics[0].error_code, ErrorCode::InvalidReplicaAssignment);
 }

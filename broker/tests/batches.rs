@@ -193,11 +193,12 @@ fn timestamps_are_bounded_where_the_topic_says_so() {
     let (_broker, mut client) = broker_with_topic(&[("message.timestamp.before.max.ms", "60000")]);
     assert_eq!(client.produce("t", batch(&["from 1970"])).error_code, ErrorCode::InvalidTimestamp);
     client.create_topic("u", 1, &[]);
-    for timestamp in [0, 5, i64::MAX] {
+    for timestamp in [-1, 0, 5, i64::MAX, i64::MIN] {
         let mut builder = BatchBuilder::new(TimestampMs(timestamp));
         builder.push(TimestampMs(timestamp), None, Some(b"x"), &[]);
         let answer = client.produce("u", builder.build().expect("a batch"));
-        let far = timestamp == i64::MAX;
+        // -1 is a record without a time
+        let far = timestamp == i64::MAX || timestamp == i64::MIN;
         assert_eq!(answer.error_code, if far { ErrorCode::InvalidTimestamp } else { ErrorCode::None }, "{timestamp}");
         assert_eq!(answer.log_append_time_ms.0, -1, "the producer's time counts");
     }

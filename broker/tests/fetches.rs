@@ -246,3 +246,22 @@ fn deleted_records_stay_deleted_and_the_start_never_goes_back() {
     assert_eq!(client.list_offset("t", -2).offset.0, 3);
     assert_eq!(client.produce("t", batch(&["d"])).base_offset.0, 3);
 }
+
+#[test]
+fn partitions_that_can_not_be_are_unknown_and_of_one_named_twice_the_last_entry_counts() {
+    let (_broker, mut client) = broker_with_topic(&[]);
+    client.produce("t", batch(&["a"]));
+    client.produce("t", batch(&["b"]));
+    for index in [-1, 1, i32::MIN, i32::MAX] {
+        let mut request = fetch_request("t", 0);
+        request.topics[0].partitions[0].partition = PartitionIndex(index);
+        let answer = client.call(12, &request);
+        assert_eq!(answer.responses[0].partitions[0].error_code, ErrorCode::UnknownTopicOrPartition, "{index}");
+    }
+    let mut request = fetch_request("t", 0);
+    let last = FetchPartition { fetch_offset: Offset(1), ..request.topics[0].partitions[0].clone() };
+    request.topics[0].partitions.push(last);
+    let mut answer = client.call(12, &request);
+    assert_eq!(answer.responses[0].partitions.len(), 1);
+    assert_eq!(values(answer.responses[0].partitions.remove(0)), [(1, "b".to_owned())]);
+}

@@ -34,7 +34,7 @@ fn a_large_length_alone_takes_no_memory() {
     let clients: Vec<_> = (0..50)
         .map(|_| {
             let mut client = broker.connect();
-            client.send_bytes(&(60 * 1024 * 1024_i32).to_be_bytes());
+            client.send_bytes(&(30 * 1024 * 1024_i32).to_be_bytes());
             client.send_bytes(&[0; 10]);
             client
         })
@@ -207,6 +207,36 @@ fn text_that_is_not_utf_8_closes_the_connection() {
 }
 
 #[test]
+fn nothing_where_something_has_to_be_closes_the_connection() {
+    let broker = TestBroker::start();
+    // a topic without a name in a version that has no ids, and a null array of topics that may not be one
+    let mut nameless = header(ApiKey::Metadata.code(), 4);
+    nameless.extend_from_slice(&1_i32.to_be_bytes());
+    nameless.extend_from_slice(&[0xff, 0xff, 1]);
+    let mut no_topics = header(ApiKey::DeleteTopics.code(), 5);
+    no_topics.extend_from_slice(&[0, 0, 0, 0, 0, 0]);
+    for (what, frame) in [("a null name", nameless), ("a null array", no_topics)] {
+        let mut client = broker.connect();
+        client.send_frame(&frame);
+        client.assert_closed(what);
+    }
+    broker.connect().assert_alive();
+}
+
+#[test]
+fn the_header_of_an_older_version_closes_the_connection() {
+    let broker = TestBroker::start();
+    // a flexible version behind a header without tagged fields
+    let mut frame = header(ApiKey::Metadata.code(), 9);
+    frame.pop();
+    frame.extend_from_slice(&[2, 0, 0, 0]);
+    let mut client = broker.connect();
+    client.send_frame(&frame);
+    client.assert_closed("no tagged fields");
+    broker.connect().assert_alive();
+}
+
+#[test]
 fn one_address_has_only_so_many_connections() {
     let broker = TestBroker::with(&[("max.connections.per.ip", "3")]);
     let mut clients: Vec<Client> = (0..3).map(|_| broker.connect()).collect();
@@ -219,6 +249,84 @@ fn one_address_has_only_so_many_connections() {
         client.frame().is_some()
     });
     assert!(served, "a place is free again when its connection has ended");
+}
+
+#[test]
+fn configs_of_more_topics_than_fit_into_memory_are_refused_and_told_what_to_do() {
+    let broker = TestBroker::with_memory(16 << 20);
+    let mut client = broker.connect();
+    let mut resources = Vec::new();
+    for number in 0..200 {
+        let name = format!("t{number}");
+        assert_eq!(client.create_topic(&name, 1, &[]).error_code, ErrorCode::None);
+        resources.push(describe_configs::DescribeConfigsResource {
+            resource_type: 2,
+            resource_name: name,
+            ..Default::default()
+        });
+    }
+    let request =
+        describe_configs::DescribeConfigsRequest { resources, include_synonyms: true, include_documentation: true };
+    let results = client.call(4, &request).results;
+    let (first, last) = (&results[0], &results[199]);
+    assert_eq!((first.error_code, first.configs.is_empty()), (ErrorCode::None, false));
+    assert_eq!((last.error_code, last.configs.is_empty()), (ErrorCode::InvalidRequest, true));
+    assert!(last.error_message.as_ref().is_some_and(|message| message.contains("ask for fewer")), "{last:?}");
+}
+
+#[test]
+fn a_request_that_is_larger_than_memory_allows_is_closed_at_once() {
+    let broker = TestBroker::with_memory(64 << 20);
+    let mut client = broker.connect();
+    client.send_bytes(&(9 * 1024 * 1024_i32).to_be_bytes());
+    client.assert_closed("a request of more than an eighth of the memory");
+    broker.connect().assert_alive();
+}
+
+#[test]
+fn requests_without_acks_hold_up_no_answer_and_take_no_place_among_answers() {
+    let broker = TestBroker::start();
+    let mut client = broker.connect();
+    client.create_topic("t", 1, &[]);
+    // more than answers may wait
+    for _ in 0..500 {
+        client.send(9, &produce_request("t", 0, Some(batch(&["a"]))));
+    }
+    client.assert_alive();
+    let answer = client.produce("t", batch(&["last"]));
+    assert_eq!((answer.error_code, answer.base_offset.0), (ErrorCode::None, 500), "they were appended before it");
+}
+
+#[test]
+fn a_request_behind_a_produce_request_sees_what_that_one_appended() {
+    let broker = TestBroker::start();
+    let mut client = broker.connect();
+    client.create_topic("t", 1, &[]);
+    let empty = client.call(1, &describe_log_dirs::DescribeLogDirsRequest::default()).results[0].topics.clone();
+    let first = client.last_sent() + 1;
+    for _ in 0..50 {
+        client.send(9, &produce_request("t", -1, Some(batch(&["a"]))));
+        client.send(1, &describe_log_dirs::DescribeLogDirsRequest { topics: None });
+    }
+    let size = |topics: &[describe_log_dirs::DescribeLogDirsTopic]| {
+        topics.iter().find(|topic| topic.name == "t").map_or(0, |topic| topic.partitions[0].partition_size)
+    };
+    let one = i64::try_from(batch(&["a"]).len()).expect("a small batch");
+    assert_eq!(size(&empty), 0);
+    for number in 0..50 {
+        client.receive::<produce::ProduceRequest>(9, first + 2 * number);
+        let answer = client.receive::<describe_log_dirs::DescribeLogDirsRequest>(1, first + 2 * number + 1);
+        assert_eq!(size(&answer.results[0].topics), one * i64::from(number + 1));
+    }
+}
+
+#[test]
+fn connections_are_limited_in_all_too() {
+    let broker = TestBroker::with(&[("max.connections", "2")]);
+    let mut clients: Vec<Client> = (0..2).map(|_| broker.connect()).collect();
+    clients.iter_mut().for_each(Client::assert_alive);
+    broker.connect().assert_closed("a third connection");
+    clients.iter_mut().for_each(Client::assert_alive);
 }
 
 #[test]

@@ -3,14 +3,19 @@
 
 mod support;
 
+use std::io::{Read, Write};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use kennet_protocol::ApiKey;
 use kennet_protocol::messages::api_versions::ApiVersionsRequest;
+use kennet_protocol::messages::produce::PartitionProduceData;
+use kennet_protocol::messages::{describe_configs, describe_groups, metadata, offset_fetch};
+use kennet_protocol::record::{BatchBuilder, Compression};
+use kennet_protocol::{ApiKey, ErrorCode, TimestampMs, encode_request};
 use support::TestBroker;
 use support::client::{Client, header};
+use support::records::{batch, fetch_request, produce_request};
 
 /// Memory is the process's, so tests take turns: a broker that another one starts would be measured too.
 fn alone() -> MutexGuard<'static, ()> {
@@ -90,21 +95,126 @@ fn metadata_of_empty_names(count: i32) -> Vec<u8> {
 }
 
 #[test]
-fn a_million_empty_elements_take_bounded_memory_and_one_more_is_refused_before_any() {
+fn empty_elements_that_would_take_much_memory_are_refused_before_any() {
     let _turn = alone();
     let broker = TestBroker::start();
     let before = resident_kib();
-    let mut client = broker.connect();
-    client.send_frame(&metadata_of_empty_names(1_000_001));
-    client.assert_closed("more elements than an array may have");
+    // one more than an array may have, and more than memory is for: a thirty-second of 256 MiB
+    for count in [1_000_001, 1_000_000, 300_000] {
+        let mut client = broker.connect();
+        client.send_frame(&metadata_of_empty_names(count));
+        client.assert_closed("more elements than there is memory for");
+    }
     let refused = resident_kib().saturating_sub(before);
-    assert!(refused < 32 * 1024, "a refused array took {refused} KiB");
+    assert!(refused < 32 * 1024, "refused arrays took {refused} KiB");
     let mut client = broker.connect();
-    client.send_frame(&metadata_of_empty_names(1_000_000));
+    client.send_frame(&metadata_of_empty_names(100_000));
     assert!(client.frame().is_some());
     let grown = resident_kib().saturating_sub(before);
-    assert!(grown < 512 * 1024, "a million empty elements took {grown} KiB");
+    assert!(grown < 64 * 1024, "a hundred thousand empty elements took {grown} KiB");
     client.assert_alive();
+}
+
+#[test]
+fn a_request_that_names_the_same_thing_a_hundred_thousand_times_is_answered_once() {
+    let _turn = alone();
+    let broker = TestBroker::start();
+    let mut client = broker.connect();
+    client.create_topic("t", 100, &[]);
+    let before = resident_kib();
+    let topic = metadata::MetadataRequestTopic { name: Some("t".to_owned()), ..Default::default() };
+    let request = metadata::MetadataRequest { topics: Some(vec![topic; 100_000]), ..Default::default() };
+    assert_eq!(client.call(12, &request).topics.len(), 1);
+    let resource = describe_configs::DescribeConfigsResource {
+        resource_type: 2,
+        resource_name: "t".to_owned(),
+        ..Default::default()
+    };
+    let request = describe_configs::DescribeConfigsRequest {
+        resources: vec![resource; 100_000],
+        include_synonyms: true,
+        include_documentation: true,
+    };
+    assert_eq!(client.call(4, &request).results.len(), 1);
+    let request =
+        describe_groups::DescribeGroupsRequest { groups: vec!["g".to_owned(); 100_000], ..Default::default() };
+    assert_eq!(client.call(5, &request).groups.len(), 1);
+    let topic = offset_fetch::OffsetFetchRequestTopics {
+        name: "t".to_owned(),
+        partition_indexes: vec![kennet_protocol::PartitionIndex(0); 100_000],
+    };
+    let group = offset_fetch::OffsetFetchRequestGroup {
+        group_id: "g".to_owned(),
+        topics: Some(vec![topic]),
+        ..Default::default()
+    };
+    let request = offset_fetch::OffsetFetchRequest { groups: vec![group; 2], ..Default::default() };
+    let answer = client.call(8, &request);
+    assert_eq!((answer.groups.len(), answer.groups[0].topics[0].partitions.len()), (1, 1));
+    let grown = resident_kib().saturating_sub(before);
+    assert!(grown < 100 * 1024, "such requests took {grown} KiB");
+}
+
+#[test]
+fn a_broker_of_128_mib_stays_below_it_whatever_clients_send_and_do_not_read() {
+    const MIB: u64 = 1 << 20;
+    let _turn = alone();
+    let broker = TestBroker::with_memory(128 * MIB);
+    let mut client = broker.connect();
+    client.create_topic("t", 4, &[]);
+    let before = resident_kib();
+    let value = "x".repeat(900_000);
+    let large = batch(&[&value]);
+    let produce = produce_request("t", -1, Some(large.clone()));
+    for _ in 0..20 {
+        assert_eq!(client.produce("t", large.clone()).error_code, ErrorCode::None);
+    }
+    let mut fetch = fetch_request("t", 0);
+    fetch.topics[0].partitions[0].partition_max_bytes = i32::MAX;
+    let clients: Vec<Client> = (0..24)
+        .map(|number| {
+            let mut client = broker.connect();
+            client.stream.set_write_timeout(Some(Duration::from_millis(100))).expect("a deadline");
+            // half of them send as fast as they can, the others ask for everything and read nothing
+            for _ in 0..12 {
+                let bytes = match number % 2 {
+                    0 => encode_request(9, 1, None, &produce).expect("it encodes").concat(),
+                    _ => encode_request(12, 1, None, &fetch).expect("it encodes").concat(),
+                };
+                if client.stream.write_all(&bytes).is_err() {
+                    break;
+                }
+            }
+            client
+        })
+        .collect();
+    let grown = resident_kib().saturating_sub(before);
+    assert!(grown < 100 * 1024, "24 clients took {grown} KiB");
+    drop(clients);
+    broker.connect().assert_alive();
+}
+
+#[test]
+fn small_batches_in_large_requests_do_not_keep_the_requests_in_memory() {
+    let _turn = alone();
+    let broker = TestBroker::start();
+    let mut client = broker.connect();
+    client.create_topic("t", 2, &[]);
+    // one partition's batch is small, the other's has a million bytes that are refused
+    let refused = bytes::Bytes::from(vec![0; 1_000_000]);
+    let mut request = produce_request("t", -1, Some(batch(&["small"])));
+    request.topic_data[0]
+        .partition_data
+        .push(PartitionProduceData { index: kennet_protocol::PartitionIndex(1), records: Some(refused) });
+    let before = resident_kib();
+    for number in 0..150 {
+        let answer = client.call(9, &request);
+        let parts = &answer.responses[0].partition_responses;
+        assert_eq!((parts[0].error_code, parts[0].base_offset.0), (ErrorCode::None, number));
+        assert_ne!(parts[1].error_code, ErrorCode::None);
+    }
+    let grown = resident_kib().saturating_sub(before);
+    assert!(grown < 40 * 1024, "150 batches of a hundred bytes took {grown} KiB");
 }
 
 #[test]
@@ -122,7 +232,8 @@ fn idle_connections_take_little_memory() {
     let before = resident_kib();
     let mut idle: Vec<Client> = (0..CONNECTIONS).map(connected).collect();
     let grown = resident_kib().saturating_sub(before);
-    assert!(grown < CONNECTIONS * 32, "{CONNECTIONS} idle connections took {grown} KiB");
+    // the client's half is measured too
+    assert!(grown < CONNECTIONS * 12, "{CONNECTIONS} idle connections took {grown} KiB");
     idle.iter_mut().for_each(|client| {
         client.call(3, &ApiVersionsRequest::default());
     });
@@ -145,4 +256,50 @@ fn both_families_of_addresses_are_listened_to() {
 #[expect(clippy::print_stderr, reason = "a test that can't run says so")]
 fn skipped(why: &str) {
     eprintln!("skipped: {why}");
+}
+
+#[test]
+fn a_batch_that_decompresses_without_end_is_refused_and_takes_no_memory() {
+    let _turn = alone();
+    let broker = TestBroker::start();
+    let mut client = broker.connect();
+    client.create_topic("t", 1, &[("cleanup.policy", "compact"), ("max.message.bytes", "100000")]);
+    let zeros = "\0".repeat(50 << 20);
+    for codec in [Compression::Gzip, Compression::Zstd] {
+        let mut builder = BatchBuilder::new(TimestampMs(5)).compression(codec);
+        builder.push(TimestampMs(5), Some(b"key"), Some(zeros.as_bytes()), &[]);
+        let bomb = builder.build().expect("a batch");
+        assert!(bomb.len() < 100_000, "{codec:?}: {}", bomb.len());
+        let before = resident_kib();
+        let answer = client.produce("t", bomb);
+        assert_eq!(answer.error_code, ErrorCode::InvalidRecord, "{codec:?}: {:?}", answer.error_message);
+        let grown = resident_kib().saturating_sub(before);
+        assert!(grown < 16 * 1024, "{codec:?} took {grown} KiB");
+    }
+    assert_eq!(client.end_offset("t"), 0);
+}
+
+#[test]
+fn metrics_and_probes_are_answered_while_the_loop_of_the_clients_hangs() {
+    let _turn = alone();
+    let broker = TestBroker::start();
+    let mut client = broker.connect();
+    client.assert_alive();
+    let hung = broker.hang();
+    let ask = |port: u16, path: &str| {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).expect("the port accepts");
+        stream.set_read_timeout(Some(Duration::from_secs(9))).expect("a deadline");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("the request is sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it is answered");
+        answer
+    };
+    let (probes, metrics) = broker.control_ports();
+    assert!(ask(metrics, "/metrics").contains("kennet_broker_partitions"));
+    assert!(ask(probes, "/readyz").starts_with("HTTP/1.1 200"));
+    assert!(ask(probes, "/livez").starts_with("HTTP/1.1 503"), "a kubelet starts a broker again that hangs");
+    drop(hung);
+    client.assert_alive();
+    assert!(ask(probes, "/livez").starts_with("HTTP/1.1 200"));
 }

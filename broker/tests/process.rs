@@ -32,13 +32,26 @@ impl Process {
         Self::logging_to(folder, config, Stdio::null())
     }
 
-    fn logging_to(folder: &TempDir, mut config: BrokerConfig, log: Stdio) -> Self {
+    fn logging_to(folder: &TempDir, config: BrokerConfig, log: Stdio) -> Self {
+        Self::run(folder, config, log, |command| command)
+    }
+
+    /// The same, where the system gives it one processor, as a quota of one does.
+    fn on_one_processor(folder: &TempDir, config: BrokerConfig) -> Self {
+        Self::run(folder, config, Stdio::null(), |command| {
+            let mut pinned = Command::new("taskset");
+            pinned.args(["-c", "0"]).arg(command.get_program()).args(command.get_args()).env_remove("POD_NAME");
+            pinned
+        })
+    }
+
+    fn run(folder: &TempDir, mut config: BrokerConfig, log: Stdio, wrap: fn(Command) -> Command) -> Self {
         let port = free_port();
         config.listeners[0].port = port;
         config.listeners[0].advertised_port = port;
         config.probes.port = free_port();
         let probes = SocketAddr::from(([127, 0, 0, 1], config.probes.port));
-        let child = command(folder, &config).stderr(log).spawn().expect("the program starts");
+        let child = wrap(command(folder, &config)).stderr(log).spawn().expect("the program starts");
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let started = Self { child, address, probes };
         assert!((0..500).any(|_| started.accepts()), "the broker serves after 10 seconds");
@@ -52,6 +65,15 @@ impl Process {
             pause(timeout);
         }
         accepted
+    }
+
+    /// The names of its threads.
+    fn threads(&self) -> Vec<String> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("the process is there");
+        let name = |task: std::io::Result<std::fs::DirEntry>| {
+            std::fs::read_to_string(task.ok()?.path().join("comm")).ok().map(|name| name.trim().to_owned())
+        };
+        tasks.filter_map(name).collect()
     }
 
     fn terminate(&self) {
@@ -183,6 +205,21 @@ fn sigterm_answers_who_waits_and_ends_with_success() {
     assert!(client.frame().is_some(), "who waits is answered, not cut off");
     let status = broker.child.wait().expect("it ends");
     assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn one_processor_is_served_by_one_thread_and_probes_by_another_one() {
+    let folder = bootstrapped();
+    let broker = {
+        let config = config(folder.path(), &[]);
+        Process::on_one_processor(&folder, config)
+    };
+    Client::connect(broker.address).assert_alive();
+    let names = broker.threads();
+    assert!(!names.iter().any(|name| name.starts_with("tokio-rt-worker")), "{names:?}");
+    assert_eq!(names.iter().filter(|name| *name == "control").count(), 1, "{names:?}");
+    assert_eq!(names.iter().filter(|name| name.starts_with("read-")).count(), 4, "{names:?}");
+    assert!(broker.probe("/livez").starts_with("HTTP/1.1 200"));
 }
 
 #[test]

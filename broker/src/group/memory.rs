@@ -6,8 +6,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// A group is one record, which has to be read in one go at the next start, and one answer to its leader: half of what a batch may be. It
 /// is a thousand members with thirty kilobytes each.
 pub(crate) const GROUP_BYTES_MAX: usize = super::load::BATCH_BYTES_MAX / 2;
-/// All groups together take at most one part of these: requests, answers and appends may have a quarter each.
-const MEMORY_PARTS: u64 = 8;
 /// What a group, a member or an offset takes beside its texts, roughly: structures, map entries, the allocator's rounding.
 pub(super) const OVERHEAD_BYTES: usize = 256;
 
@@ -19,9 +17,9 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// The groups' part of a broker's memory.
-    pub(crate) fn of(broker_bytes: u64) -> Self {
-        Self::new(usize::try_from(broker_bytes / MEMORY_PARTS).unwrap_or(usize::MAX))
+    /// So much for all groups together.
+    pub(crate) fn of(bytes: u64) -> Self {
+        Self::new(usize::try_from(bytes).unwrap_or(usize::MAX))
     }
 
     pub(super) fn new(bytes_max: usize) -> Self {

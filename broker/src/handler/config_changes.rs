@@ -17,6 +17,11 @@ pub(super) enum Alteration {
     Replace(BTreeMap<String, Option<String>>),
 }
 
+/// The answer for a resource that a request names more than once.
+pub(super) fn twice(name: &str) -> (ErrorCode, String) {
+    (ErrorCode::InvalidRequest, format!("resource '{name}' is there more than once in this request"))
+}
+
 /// Changes one resource's configs, or only checks whether that is possible.
 pub(super) async fn alter(
     broker: &Arc<Broker>,

@@ -11,16 +11,24 @@ use kennet_protocol::messages::create_partitions::{
 
 use crate::broker::{Broker, Session};
 use crate::controller::ChangeError;
+use crate::handler::repeated;
 
 pub(super) async fn handle(
     broker: &Arc<Broker>,
     _: &Session,
-    request: CreatePartitionsRequest,
+    mut request: CreatePartitionsRequest,
     _: i16,
 ) -> CreatePartitionsResponse {
+    let twice = repeated(&mut request.topics, |topic| topic.name.clone());
     let mut results = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
-        results.push(grow(broker, topic, request.validate_only).await);
+        results.push(if twice.contains(&topic.name) {
+            let message = format!("topic '{}' is there more than once in this request", topic.name);
+            let (name, error_code) = (topic.name, ErrorCode::InvalidRequest);
+            CreatePartitionsTopicResult { name, error_code, error_message: Some(message) }
+        } else {
+            grow(broker, topic, request.validate_only).await
+        });
     }
     CreatePartitionsResponse { throttle_time_ms: 0, results }
 }

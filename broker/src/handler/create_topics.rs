@@ -1,6 +1,5 @@
 //! CreateTopics: one decision per topic, each committed before it is answered.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kennet_contract::config_keys::{self, Effect, Source};
@@ -14,6 +13,10 @@ use kennet_protocol::{ErrorCode, Uuid};
 use crate::broker::{Broker, Session};
 use crate::controller::ChangeError;
 use crate::handler::describe_configs::source_number;
+use crate::handler::repeated;
+
+/// An answer lists the configs of so many topics: some kilobytes for each.
+const CONFIGS_OF_TOPICS_MAX: usize = 1_000;
 
 /// A decision that was made, or only tried.
 enum Outcome {
@@ -24,20 +27,19 @@ enum Outcome {
 pub(super) async fn handle(
     broker: &Arc<Broker>,
     _: &Session,
-    request: CreateTopicsRequest,
+    mut request: CreateTopicsRequest,
     _: i16,
 ) -> CreateTopicsResponse {
-    let mut names: BTreeMap<&str, usize> = BTreeMap::new();
+    let twice = repeated(&mut request.topics, |topic| topic.name.clone());
+    let mut topics: Vec<CreatableTopicResult> = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
-        *names.entry(&topic.name).or_default() += 1;
-    }
-    let mut topics = Vec::with_capacity(request.topics.len());
-    for topic in &request.topics {
-        if names.get(topic.name.as_str()).is_some_and(|count| *count > 1) {
+        if twice.contains(&topic.name) {
             let message = format!("topic '{}' is there more than once in this request", topic.name);
             topics.push(failed(&topic.name, ErrorCode::InvalidRequest, message));
         } else {
-            topics.push(create(broker, topic, request.validate_only).await);
+            let mut created = create(broker, topic, request.validate_only).await;
+            created.configs.take_if(|_| topics.len() >= CONFIGS_OF_TOPICS_MAX);
+            topics.push(created);
         }
     }
     CreateTopicsResponse { throttle_time_ms: 0, topics }

@@ -19,7 +19,7 @@ const HIGH_WATERMARK: i64 = -1;
 
 pub(super) async fn handle(
     broker: &Arc<Broker>,
-    _: &Session,
+    session: &Session,
     request: DeleteRecordsRequest,
     _: i16,
 ) -> DeleteRecordsResponse {
@@ -38,7 +38,7 @@ pub(super) async fn handle(
                 None => Err(ErrorCode::UnknownTopicOrPartition),
                 Some(_) if is_internal(&topic.name) => Err(ErrorCode::InvalidTopicException),
                 Some(_) if is_kept => Err(ErrorCode::PolicyViolation),
-                Some(partition) => delete(broker, partition, wanted).await,
+                Some(partition) => delete(broker, session, partition, wanted).await,
             };
             partitions.push(DeleteRecordsPartitionResult {
                 partition_index: wanted.partition_index,
@@ -53,13 +53,14 @@ pub(super) async fn handle(
 
 async fn delete(
     broker: &Broker,
+    session: &Session,
     partition: Arc<Partition>,
     wanted: &DeleteRecordsPartition,
 ) -> Result<Offset, ErrorCode> {
     let high_watermark = partition.high_watermark();
     let offset = if wanted.offset.0 == HIGH_WATERMARK { high_watermark } else { wanted.offset };
     let job = move || partition.log.delete_records(offset, high_watermark, clock::now());
-    match broker.reads.run(job).await {
+    match broker.reads.run_for(session.peer, job).await {
         Err(_) => Err(ErrorCode::RequestTimedOut),
         Ok(result) => result.map_err(|error| code(&error)),
     }

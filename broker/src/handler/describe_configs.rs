@@ -11,6 +11,7 @@ use kennet_protocol::messages::describe_configs::{
 };
 
 use crate::broker::{Broker, Session};
+use crate::handler::once;
 
 /// Kafka's number of a broker's loggers; there are none that can be set this way.
 const BROKER_LOGGER: i8 = 8;
@@ -18,11 +19,22 @@ const BROKER_LOGGER: i8 = 8;
 pub(super) fn handle(
     broker: &Arc<Broker>,
     _: &Session,
-    request: DescribeConfigsRequest,
+    mut request: DescribeConfigsRequest,
     _: i16,
 ) -> DescribeConfigsResponse {
+    once(&mut request.resources, |resource| (resource.resource_type, resource.resource_name.clone()));
+    let bytes_max = broker.lists.bytes();
+    let mut bytes = 0;
     let describe = |resource: &DescribeConfigsResource| {
-        let (error, message, configs) = match describe(broker, &request, resource) {
+        let described = if bytes > bytes_max {
+            let message =
+                format!("the answer has {bytes_max} bytes already: ask for fewer resources, or name the keys");
+            Err((ErrorCode::InvalidRequest, message))
+        } else {
+            describe(broker, &request, resource)
+        };
+        bytes += described.as_ref().map_or(0, |configs| configs.iter().map(row_bytes).sum());
+        let (error, message, configs) = match described {
             Ok(configs) => (ErrorCode::None, None, configs),
             Err((code, message)) => (code, Some(message), Vec::new()),
         };
@@ -35,6 +47,16 @@ pub(super) fn handle(
         }
     };
     DescribeConfigsResponse { throttle_time_ms: 0, results: request.resources.iter().map(describe).collect() }
+}
+
+/// What a row takes of the memory, roughly.
+fn row_bytes(row: &DescribeConfigsResourceResult) -> usize {
+    let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    let synonym = |synonym: &DescribeConfigsSynonym| {
+        size_of::<DescribeConfigsSynonym>() + synonym.name.len() + text(&synonym.value)
+    };
+    let own = row.name.len() + text(&row.value) + text(&row.documentation);
+    size_of::<DescribeConfigsResourceResult>() + own + row.synonyms.iter().map(synonym).sum::<usize>()
 }
 
 fn describe(

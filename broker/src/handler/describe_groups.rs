@@ -9,7 +9,7 @@ use kennet_protocol::messages::describe_groups::{
 
 use crate::broker::{Broker, Session};
 use crate::group::{Group, State};
-use crate::handler::NOT_ASKED;
+use crate::handler::{NOT_ASKED, once};
 
 /// Read, Delete and Describe of a group, as bits of Kafka's operations (KIP-430).
 const GROUP_OPERATIONS: i32 = 0b1_0100_1000;
@@ -17,10 +17,11 @@ const GROUP_OPERATIONS: i32 = 0b1_0100_1000;
 pub(super) async fn handle(
     broker: &Arc<Broker>,
     _: &Session,
-    request: DescribeGroupsRequest,
+    mut request: DescribeGroupsRequest,
     version: i16,
 ) -> DescribeGroupsResponse {
     let operations = if request.include_authorized_operations { GROUP_OPERATIONS } else { NOT_ASKED };
+    once(&mut request.groups, String::clone);
     let mut groups = Vec::with_capacity(request.groups.len());
     for group_id in request.groups {
         let found = match broker.groups.locate(broker, &group_id).await {

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kennet_protocol::ErrorCode;
+use hashbrown::HashSet;
 use kennet_protocol::messages::describe_log_dirs::{
     DescribeLogDirsPartition, DescribeLogDirsRequest, DescribeLogDirsResponse, DescribeLogDirsResult,
     DescribeLogDirsTopic,
 };
+use kennet_protocol::{ErrorCode, PartitionIndex};
 
 use crate::broker::{Broker, Session};
 use crate::partition::Partition;
@@ -19,10 +20,12 @@ pub(super) fn handle(
     _: i16,
 ) -> DescribeLogDirsResponse {
     let directory = broker.partitions.directory();
+    let named: Option<HashSet<(&str, PartitionIndex)>> = request.topics.as_ref().map(|topics| {
+        let named = topics.iter().flat_map(|topic| topic.partitions.iter().map(|index| (&*topic.topic, *index)));
+        named.collect()
+    });
     let wanted = |partition: &Partition| {
-        request.topics.as_ref().is_none_or(|topics| {
-            topics.iter().any(|topic| topic.topic == *partition.topic && topic.partitions.contains(&partition.index))
-        })
+        named.as_ref().is_none_or(|named| named.contains(&(&*partition.topic, partition.index)))
     };
     let mut topics: BTreeMap<Arc<str>, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
     for partition in broker.partitions.all().iter().filter(|partition| wanted(partition)) {

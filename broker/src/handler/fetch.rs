@@ -3,6 +3,7 @@
 //! Whole batches only; the first one of an answer is sent even if it is larger than every limit, so that a consumer gets on. A fetch that waits
 //! is woken by the high watermark, never by a timer. Reads that need the disk go to the read pool.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,7 +58,7 @@ pub(super) async fn handle(broker: &Arc<Broker>, session: &Session, request: Fet
                 partition.watch(&woken);
             }
         }
-        let (round, charge) = read_charged(broker, &partitions, &limits).await;
+        let (round, charge) = read_charged(broker, session.peer, &partitions, &limits).await;
         let enough = round.bytes >= limits.bytes_min || round.has_error || plan.partitions.is_empty();
         if enough || Instant::now() >= deadline || broker.is_stopping() {
             return (respond(broker, &plan, partitions, round), charge);
@@ -72,21 +73,31 @@ pub(super) async fn handle(broker: &Arc<Broker>, session: &Session, request: Fet
 /// Reserves memory for an answer, reads it, and keeps charged what it takes.
 async fn read_charged(
     broker: &Broker,
+    client: IpAddr,
     partitions: &[Wanted],
     limits: &Limits,
 ) -> (Round, Option<OwnedSemaphorePermit>) {
     let wanted: usize = partitions.iter().map(Wanted::bytes_expected).fold(0, usize::saturating_add);
-    let wanted = wanted.max(READ_MIN).min(limits.bytes_max);
-    let (bytes_max, charge) = match broker.answers.try_reserve(wanted) {
-        Some(charge) => (wanted, Some(charge)),
+    let wanted = wanted.min(limits.bytes_max);
+    let reserved = wanted.max(READ_MIN);
+    let (reserved, charge) = match broker.answers.try_reserve(reserved) {
+        Some(charge) => (reserved, Some(charge)),
         None => {
-            let less = wanted.min(READ_UNDER_PRESSURE);
+            let less = reserved.min(READ_UNDER_PRESSURE);
             (less, broker.answers.reserve(less).await)
         }
     };
-    let round = read_round(broker, partitions, bytes_max).await;
-    let charge = charge.map(|charge| broker.answers.shrink(charge, round.bytes));
-    (round, charge)
+    let bytes_max = reserved.min(limits.bytes_max);
+    let round = read_round(broker, client, partitions, bytes_max).await;
+    if round.bytes <= reserved {
+        let charge = charge.map(|charge| broker.answers.shrink(charge, round.bytes));
+        return (round, charge);
+    }
+    // a first batch that is larger than every limit: it is read when there is room for it. Nothing is held while that is waited for.
+    let needed = round.bytes;
+    drop((round, charge));
+    let charge = broker.answers.reserve(needed).await;
+    (read_round(broker, client, partitions, bytes_max).await, charge)
 }
 
 struct Limits {
@@ -99,7 +110,9 @@ impl Limits {
     fn of(broker: &Broker, request: &FetchRequest) -> Self {
         let image = broker.controller.image();
         let broker_max = broker.configs(&image, None).broker_number("fetch.max.bytes");
-        let bytes_max = i64::from(request.max_bytes.max(0)).min(broker_max);
+        // one consumer's answer leaves room for another's
+        let memory = i64::try_from(broker.answers.bytes() / 2).unwrap_or(i64::MAX);
+        let bytes_max = i64::from(request.max_bytes.max(0)).min(broker_max).min(memory);
         let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(WAIT_MAX);
         Self {
             bytes_min: usize::try_from(i64::from(request.min_bytes).min(bytes_max)).unwrap_or(0),
@@ -155,14 +168,14 @@ fn find_partitions(broker: &Broker, plan: &Plan, version: i16) -> Vec<Wanted> {
         .collect()
 }
 
-async fn read_round(broker: &Broker, partitions: &[Wanted], bytes_max: usize) -> Round {
+async fn read_round(broker: &Broker, client: IpAddr, partitions: &[Wanted], bytes_max: usize) -> Round {
     let mut round = Round { answers: Vec::with_capacity(partitions.len()), bytes: 0, has_error: false };
     for wanted in partitions {
         let answer = match &wanted.place {
             Found::Error(error) => error_data(wanted, *error),
             Found::Here(partition) => {
                 let left = bytes_max.saturating_sub(round.bytes);
-                read_partition(broker, partition, wanted, left, round.bytes == 0).await
+                read_partition(broker, client, partition, wanted, left, round.bytes == 0).await
             }
         };
         round.bytes += answer.records.as_ref().map_or(0, Records::len);
@@ -174,6 +187,7 @@ async fn read_round(broker: &Broker, partitions: &[Wanted], bytes_max: usize) ->
 
 async fn read_partition(
     broker: &Broker,
+    client: IpAddr,
     partition: &Arc<Partition>,
     wanted: &Wanted,
     left: usize,
@@ -198,7 +212,19 @@ async fn read_partition(
         return data;
     }
     let bytes_max = usize::try_from(request.partition_max_bytes).unwrap_or(0).min(left);
-    match read(broker, partition, request.fetch_offset, watermark, bytes_max, is_first).await {
+    let log = &partition.log;
+    let from = request.fetch_offset;
+    // tries without waiting for the disk, then on a thread that may
+    let read = match log.read(from, watermark, bytes_max, is_first, Wait::Refused) {
+        Err(ReadError::WouldWait { .. }) => {
+            let log = Arc::clone(log);
+            let job = move || log.read(from, watermark, bytes_max, is_first, Wait::Allowed);
+            // a full pool answers nothing this time; the client asks again
+            broker.reads.run_for(client, job).await.unwrap_or_else(|_| Ok(ReadLog::default()))
+        }
+        other => other,
+    };
+    match read {
         Ok(read) => data.records = Some(Records::from(read.chunks)),
         Err(error) => {
             let code = code(&error);
@@ -209,26 +235,6 @@ async fn read_partition(
         }
     }
     data
-}
-
-/// Tries without waiting for the disk, then on a thread that may.
-async fn read(
-    broker: &Broker,
-    partition: &Arc<Partition>,
-    from: Offset,
-    upper: Offset,
-    bytes_max: usize,
-    is_first: bool,
-) -> Result<ReadLog, ReadError> {
-    match partition.log.read(from, upper, bytes_max, is_first, Wait::Refused) {
-        Err(ReadError::WouldWait { .. }) => {
-            let log = Arc::clone(&partition.log);
-            let job = move || log.read(from, upper, bytes_max, is_first, Wait::Allowed);
-            // a full pool answers nothing this time; the client asks again
-            broker.reads.run(job).await.unwrap_or_else(|_| Ok(ReadLog::default()))
-        }
-        other => other,
-    }
 }
 
 /// A consumer that read an epoch beyond its end has to go back (KIP-320, Fetch 12).

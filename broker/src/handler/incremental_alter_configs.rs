@@ -10,19 +10,24 @@ use kennet_protocol::messages::incremental_alter_configs::{
 };
 
 use crate::broker::{Broker, Session};
-use crate::handler::config_changes::{Alteration, alter};
+use crate::handler::config_changes::{Alteration, alter, twice};
+use crate::handler::repeated;
 
 pub(super) async fn handle(
     broker: &Arc<Broker>,
     _: &Session,
-    request: IncrementalAlterConfigsRequest,
+    mut request: IncrementalAlterConfigsRequest,
     _: i16,
 ) -> IncrementalAlterConfigsResponse {
+    let named_twice =
+        repeated(&mut request.resources, |resource| (resource.resource_type, resource.resource_name.clone()));
     let mut responses = Vec::with_capacity(request.resources.len());
     for resource in request.resources {
         let AlterConfigsResource { resource_type, resource_name, configs } = resource;
+        let is_repeated = named_twice.contains(&(resource_type, resource_name.clone()));
         let changes: Result<Vec<_>, _> = configs.into_iter().map(change).collect();
         let result = match changes {
+            _ if is_repeated => Err(twice(&resource_name)),
             Ok(changes) => {
                 let alteration = Alteration::Incremental(changes);
                 alter(broker, resource_type, &resource_name, alteration, request.validate_only).await

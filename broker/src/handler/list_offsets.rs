@@ -44,7 +44,7 @@ enum LookupError {
 
 pub(super) async fn handle(
     broker: &Arc<Broker>,
-    _: &Session,
+    session: &Session,
     request: ListOffsetsRequest,
     _: i16,
 ) -> ListOffsetsResponse {
@@ -61,7 +61,7 @@ pub(super) async fn handle(
             } else {
                 partition.ok_or(LookupError::Unknown)
             };
-            partitions.push(answer(broker, place, wanted).await);
+            partitions.push(answer(broker, session, place, wanted).await);
         }
         topics.push(ListOffsetsTopicResponse { name: topic.name, partitions });
     }
@@ -80,11 +80,12 @@ fn named_twice(request: &ListOffsetsRequest) -> HashSet<(String, PartitionIndex)
 
 async fn answer(
     broker: &Broker,
+    session: &Session,
     partition: Result<Arc<Partition>, LookupError>,
     wanted: &ListOffsetsPartition,
 ) -> ListOffsetsPartitionResponse {
     let result = match partition {
-        Ok(partition) => look_up(broker, &partition, wanted).await,
+        Ok(partition) => look_up(broker, session, &partition, wanted).await,
         Err(error) => Err(error),
     };
     let none = TimestampOffset { timestamp: TimestampMs::NONE, offset: Offset(-1), leader_epoch: LeaderEpoch::NONE };
@@ -103,6 +104,7 @@ async fn answer(
 
 async fn look_up(
     broker: &Broker,
+    session: &Session,
     partition: &Arc<Partition>,
     wanted: &ListOffsetsPartition,
 ) -> Result<Option<TimestampOffset>, LookupError> {
@@ -121,17 +123,18 @@ async fn look_up(
             at(start, log.epoch_of(start).unwrap_or(LeaderEpoch::NONE))
         }
         LATEST_TIERED => Ok(None),
-        MAX_TIMESTAMP => on_disk(broker, move || log.newest_timestamp(upper)).await,
-        time if time >= 0 => on_disk(broker, move || log.first_at_or_after(TimestampMs(time), upper)).await,
+        MAX_TIMESTAMP => on_disk(broker, session, move || log.newest_timestamp(upper)).await,
+        time if time >= 0 => on_disk(broker, session, move || log.first_at_or_after(TimestampMs(time), upper)).await,
         other => Err(LookupError::Special(other)),
     }
 }
 
 async fn on_disk(
     broker: &Broker,
+    session: &Session,
     job: impl FnOnce() -> Result<Option<TimestampOffset>, ReadError> + Send + 'static,
 ) -> Result<Option<TimestampOffset>, LookupError> {
-    Ok(broker.reads.run(job).await.map_err(|_| LookupError::Busy)??)
+    Ok(broker.reads.run_for(session.peer, job).await.map_err(|_| LookupError::Busy)??)
 }
 
 /// The one place where this API's failures become Kafka's error codes.

@@ -15,15 +15,18 @@ use kennet_protocol::{ErrorCode, PartitionIndex, Uuid};
 
 use crate::broker::{Broker, Session};
 use crate::controller::ChangeError;
-use crate::handler::{CLUSTER_OPERATIONS, NOT_ASKED, Seen, TOPIC_OPERATIONS};
+use crate::handler::{CLUSTER_OPERATIONS, NOT_ASKED, Seen, TOPIC_OPERATIONS, once};
 
 pub(super) async fn handle(
     broker: &Arc<Broker>,
     session: &Session,
-    request: MetadataRequest,
+    mut request: MetadataRequest,
     version: i16,
 ) -> MetadataResponse {
     let mut topics = Vec::new();
+    if let Some(topics) = &mut request.topics {
+        once(topics, |topic| (topic.name.clone(), topic.topic_id));
+    }
     let operations = if request.include_topic_authorized_operations { TOPIC_OPERATIONS } else { NOT_ASKED };
     match wanted(request.topics.as_deref(), version) {
         None => topics.extend(broker.controller.image().topics().map(|topic| describe(broker, topic, operations))),

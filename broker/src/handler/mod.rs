@@ -34,10 +34,12 @@ mod produce;
 mod sync_group;
 
 use std::future::Future;
+use std::hash::Hash;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hashbrown::HashSet;
 use kennet_log::Unavailable;
 use kennet_metadata::{Partition, Topic};
 use kennet_protocol::messages::api_versions::unsupported_version_response;
@@ -52,8 +54,10 @@ use crate::broker::{Broker, Session};
 pub(crate) enum Reply {
     /// Ready, with the memory that is charged for it until it is sent.
     Now(Vec<Bytes>, Option<OwnedSemaphorePermit>),
-    /// When its appends are acknowledged; empty where the client wants no answer (acks=0).
+    /// When its appends are acknowledged.
     Later(Pin<Box<dyn Future<Output = Vec<Bytes>> + Send>>),
+    /// The client wants no answer (acks=0), and none is waited for.
+    Nothing,
     /// The connection ends.
     Close,
 }
@@ -64,6 +68,9 @@ const NOT_ASKED: i32 = i32::MIN;
 const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
 /// For the cluster Create, Alter, Describe, ClusterAction, DescribeConfigs, AlterConfigs, IdempotentWrite.
 const CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
+
+/// A partition in an answer that lists all of them, as it is made and encoded.
+const LISTED_PARTITION_BYTES: usize = 256;
 
 /// A partition as clients may see it. One whose log is offline here has no leader, as Kafka's has none when its log directory is offline:
 /// clients that ask again find it when it is back.
@@ -89,9 +96,36 @@ impl Seen {
     }
 }
 
+/// Keeps the first of what a request names more than once: else a request of a megabyte could ask for the same long answer a hundred
+/// thousand times.
+fn once<T, K: Hash + Eq>(items: &mut Vec<T>, key: impl Fn(&T) -> K) {
+    let mut seen = HashSet::new();
+    if items.len() > 1 {
+        items.retain(|item| seen.insert(key(item)));
+    }
+}
+
+/// The same, and what was named more than once: a change that is asked for twice is made not at all, as in Kafka, and answered once.
+fn repeated<T, K: Hash + Eq>(items: &mut Vec<T>, key: impl Fn(&T) -> K) -> HashSet<K> {
+    let mut seen = HashSet::new();
+    let repeated = items.iter().map(&key).filter_map(|name| seen.replace(name)).collect();
+    once(items, key);
+    repeated
+}
+
 /// A log that is being deleted is no failure.
 fn is_offline(reason: &Unavailable) -> bool {
     !matches!(reason, Unavailable::Deleted)
+}
+
+/// How long an answer may become that lists what there is, whatever its request says; for others 0.
+pub(crate) fn list_bytes(broker: &Broker, header: &RequestHeader) -> usize {
+    match header.api_key {
+        ApiKey::Metadata | ApiKey::DescribeLogDirs => {
+            broker.controller.image().partition_count().saturating_mul(LISTED_PARTITION_BYTES)
+        }
+        _ => 0,
+    }
 }
 
 /// Decodes a request, handles it, encodes the answer.
@@ -153,7 +187,10 @@ async fn answer(
     Ok(match header.api_key {
         ApiKey::ApiVersions => now!(api_versions),
         ApiKey::Metadata => now!(await metadata),
-        ApiKey::Produce => produce::handle(broker, header, decode(body, version)?).await,
+        ApiKey::Produce => {
+            let frame_bytes = body.offset() + body.remaining();
+            produce::handle(broker, header, decode(body, version)?, frame_bytes).await
+        }
         ApiKey::Fetch => {
             let (response, charge) = fetch::handle(broker, session, decode(body, version)?, version).await;
             match encode(header, &response) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use hashbrown::HashSet;
 use kennet_protocol::messages::offset_fetch::{
     OffsetFetchRequest, OffsetFetchResponse, OffsetFetchResponseGroup, OffsetFetchResponsePartition,
     OffsetFetchResponsePartitions, OffsetFetchResponseTopic, OffsetFetchResponseTopics,
@@ -11,6 +12,7 @@ use kennet_protocol::{ErrorCode, LeaderEpoch, Offset, PartitionIndex};
 
 use crate::broker::{Broker, Session};
 use crate::group::Committed;
+use crate::handler::once;
 
 /// Topics and partitions that are asked for; none for all.
 type Wanted = Option<Vec<(String, Vec<PartitionIndex>)>>;
@@ -18,10 +20,11 @@ type Wanted = Option<Vec<(String, Vec<PartitionIndex>)>>;
 pub(super) async fn handle(
     broker: &Arc<Broker>,
     _: &Session,
-    request: OffsetFetchRequest,
+    mut request: OffsetFetchRequest,
     version: i16,
 ) -> OffsetFetchResponse {
     if version >= 8 {
+        once(&mut request.groups, |group| group.group_id.clone());
         let mut groups = Vec::with_capacity(request.groups.len());
         for group in request.groups {
             let wanted = group
@@ -56,11 +59,14 @@ fn answer(
     wanted: Option<&[(String, Vec<PartitionIndex>)]>,
 ) -> Vec<OffsetFetchResponseTopics> {
     let Some(wanted) = wanted else { return all(offsets) };
-    let topic = |(name, partitions): &(String, Vec<PartitionIndex>)| OffsetFetchResponseTopics {
-        name: name.clone(),
-        partitions: partitions.iter().map(|index| row(*index, offsets.get(&(name.clone(), *index)))).collect(),
+    let mut seen = HashSet::new();
+    let mut topic = |(name, partitions): &(String, Vec<PartitionIndex>)| {
+        // metadata is told once, not as often as a request names its partition
+        let partitions = partitions.iter().filter(|index| seen.insert((name.clone(), **index)));
+        let row = |index: &PartitionIndex| row(*index, offsets.get(&(name.clone(), *index)));
+        OffsetFetchResponseTopics { name: name.clone(), partitions: partitions.map(row).collect() }
     };
-    wanted.iter().map(topic).collect()
+    wanted.iter().map(&mut topic).collect()
 }
 
 fn all(offsets: &BTreeMap<(String, PartitionIndex), Committed>) -> Vec<OffsetFetchResponseTopics> {

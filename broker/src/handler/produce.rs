@@ -51,14 +51,28 @@ enum ProduceError {
     Append(#[from] AppendError),
 }
 
-pub(super) async fn handle(broker: &Arc<Broker>, header: &RequestHeader, mut request: ProduceRequest) -> Reply {
+/// What all partitions of a request have in common.
+struct Produced<'a> {
+    request: &'a ProduceRequest,
+    version: i16,
+    /// The allocation that the records lie in.
+    frame_bytes: usize,
+    now: TimestampMs,
+}
+
+/// The records of a request lie in one allocation of `frame_bytes`.
+pub(super) async fn handle(
+    broker: &Arc<Broker>,
+    header: &RequestHeader,
+    mut request: ProduceRequest,
+    frame_bytes: usize,
+) -> Reply {
     keep_last_entries(&mut request);
-    let version = header.api_version;
     let image = broker.controller.image();
-    let now = clock::now();
+    let produced = Produced { request: &request, version: header.api_version, frame_bytes, now: clock::now() };
     let mut topics = Vec::with_capacity(request.topic_data.len());
     for data in &request.topic_data {
-        let parts = append_topic(broker, &image, &request, data, version, now).await;
+        let parts = append_topic(broker, &image, &produced, data).await;
         topics.push((data.name.clone(), data.topic_id, parts));
     }
     if request.acks == 0 {
@@ -67,16 +81,8 @@ pub(super) async fn handle(broker: &Arc<Broker>, header: &RequestHeader, mut req
         if failed {
             return Reply::Close;
         }
-        // no answer, but the request's bytes stay charged until they are on disk
-        let waits: Vec<_> = topics.into_iter().flat_map(|(_, _, parts)| parts).filter_map(|part| part.wait).collect();
-        return Reply::Later(Box::pin(async move {
-            for wait in waits {
-                if let Err(error) = wait.await {
-                    tracing::warn!(%error, "records that were sent without acks are lost");
-                }
-            }
-            Vec::new()
-        }));
+        // what was appended is the log's to charge and to keep; who is not answered holds up no answer behind it
+        return Reply::Nothing;
     }
     let header = RequestHeader::clone(header);
     // the timeout is for replicas (acks=-1) only; with acks=1 Kafka answers when its own append is done, however long that takes
@@ -118,18 +124,12 @@ fn keep_last_entries(request: &mut ProduceRequest) {
 fn answer(header: &RequestHeader, response: &ProduceResponse) -> Vec<Bytes> {
     match encode(header, response) {
         Reply::Now(chunks, _) => chunks,
-        Reply::Later(_) | Reply::Close => Vec::new(),
+        Reply::Later(_) | Reply::Nothing | Reply::Close => Vec::new(),
     }
 }
 
-async fn append_topic(
-    broker: &Broker,
-    image: &Image,
-    request: &ProduceRequest,
-    data: &TopicProduceData,
-    version: i16,
-    now: TimestampMs,
-) -> Vec<Part> {
+async fn append_topic(broker: &Broker, image: &Image, produced: &Produced<'_>, data: &TopicProduceData) -> Vec<Part> {
+    let Produced { request, version, .. } = *produced;
     let topic = broker.topic(image, &data.name, data.topic_id);
     let rules = topic.as_ref().map(|topic| rules_of(broker, image, topic, version));
     let append = |partition: &PartitionProduceData| {
@@ -142,7 +142,7 @@ async fn append_topic(
                 ProduceError::UnknownTopicOrPartition
             });
         };
-        append_partition(broker, image, request.acks, topic, rules, partition, now)
+        append_partition(broker, image, produced, topic, rules, partition)
     };
     let mut parts = Vec::with_capacity(data.partition_data.len());
     for partition in &data.partition_data {
@@ -175,17 +175,16 @@ fn check_request(request: &ProduceRequest) -> Result<(), ProduceError> {
 fn append_partition(
     broker: &Broker,
     image: &Image,
-    acks: i16,
+    produced: &Produced<'_>,
     topic: &Topic,
     rules: &ProduceRules,
     data: &PartitionProduceData,
-    now: TimestampMs,
 ) -> Result<(Appended, AckWait), ProduceError> {
     if is_internal(&topic.name) {
         return Err(ProduceError::Internal(Arc::clone(&topic.name)));
     }
     let partition = broker.partition(topic, data.index).ok_or(ProduceError::UnknownTopicOrPartition)?;
-    if acks == -1 {
+    if produced.request.acks == -1 {
         let needed = broker.configs(image, Some(topic)).topic_number("min.insync.replicas");
         let present = topic.partition(data.index).map_or(0, |partition| partition.isr.len());
         if i64::try_from(present).is_ok_and(|present| present < needed) {
@@ -193,11 +192,12 @@ fn append_partition(
         }
     }
     let records = data.records.as_ref().filter(|records| !records.is_empty()).ok_or(ProduceError::NoRecords)?;
-    let batch = check_produced(records, rules, now)?;
+    let batch = check_produced(records, rules, produced.now)?;
     if batch.header().attributes.is_transactional() {
         return Err(ProduceError::Transactional);
     }
-    Ok(partition.append(&batch, now)?)
+    // the log keeps it longer than the request is charged
+    Ok(partition.append(&batch.part_of(produced.frame_bytes), produced.now)?)
 }
 
 fn rules_of(broker: &Broker, image: &Image, topic: &Topic, version: i16) -> ProduceRules {

@@ -161,6 +161,19 @@ async fn only_a_certificate_that_names_a_peer_of_this_cluster_is_let_in() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_handshake_that_stops_is_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let ours = Authority::new();
+    let (port, _) = endpoint(&ours, folder.path()).await;
+    let started = tokio::time::Instant::now();
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let mut answer = Vec::new();
+    let _ = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut answer).await;
+    assert!(answer.is_empty());
+    assert!(started.elapsed() <= std::time::Duration::from_secs(11), "{:?}", started.elapsed());
+}
+
 #[tokio::test]
 async fn new_certificates_are_used_without_a_restart_and_broken_ones_are_not() {
     let folder = tempfile::tempdir().unwrap();

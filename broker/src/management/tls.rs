@@ -7,9 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::service::TowerToHyperService;
 use kennet_contract::{CertificatePaths, ClusterId, PeerIdentity};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -21,12 +18,11 @@ use tokio_util::sync::CancellationToken;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::management::http::{self, Port};
 use crate::start_error::StartError;
 
 /// A handshake that takes longer is none.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// What is being answered when the server ends may take so long.
-const LAST_ANSWER: Duration = Duration::from_secs(1);
 
 /// The server's side of the endpoint's TLS.
 #[derive(Clone)]
@@ -99,25 +95,20 @@ impl Tls {
 
 /// Accepts connections until `stop`.
 pub(super) async fn serve(socket: Arc<TcpListener>, tls: Tls, router: Router, stop: CancellationToken) {
+    let port = Port::new(socket, "management");
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
-            accepted = socket.accept() => accepted,
+            accepted = port.accept() => accepted,
         };
-        match accepted {
-            Ok((stream, peer)) => {
-                let (tls, router, stop) = (tls.clone(), router.clone(), stop.clone());
-                tokio::spawn(async move {
-                    if let Err(error) = one(stream, &tls, router, stop).await {
-                        tracing::warn!(%peer, error, "a management connection was refused");
-                    }
-                });
+        let Some((stream, peer, place)) = accepted else { return };
+        let (tls, router, stop) = (tls.clone(), router.clone(), stop.clone());
+        tokio::spawn(async move {
+            if let Err(error) = one(stream, &tls, router, stop).await {
+                tracing::warn!(%peer, error, "a management connection was refused");
             }
-            Err(error) => {
-                tracing::warn!(%error, "a management connection could not be accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
+            drop(place);
+        });
     }
 }
 
@@ -130,18 +121,7 @@ async fn one(stream: TcpStream, tls: &Tls, router: Router, stop: CancellationTok
     let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).cloned();
     let peer = tls.authorise(certificate.as_ref())?;
     tracing::debug!(%peer, "management connection");
-    let service = TowerToHyperService::new(router.layer(axum::Extension(peer)));
-    let builder = Builder::new(TokioExecutor::new()).http1_only();
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    // how a connection ends is the client's affair
-    tokio::select! {
-        _ = connection.as_mut() => {}
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            let _ = tokio::time::timeout(LAST_ANSWER, connection).await;
-        }
-    }
+    http::answer(stream, router.layer(axum::Extension(peer)), stop).await;
     Ok(())
 }
 

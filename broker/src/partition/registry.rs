@@ -260,3 +260,57 @@ impl Progress for Partitions {
         tracing::warn!(error = message, "a file of the data directory could not be used");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use futures::FutureExt;
+    use kennet_log::fs::RealFileSystem;
+    use kennet_log::{DataDirectory, Limits, Progress};
+    use kennet_protocol::BrokerId;
+
+    use super::Partitions;
+
+    fn partitions(folder: &Path) -> Arc<Partitions> {
+        let fs = Arc::new(RealFileSystem::new(folder));
+        let limits = Limits { journal_bytes_max: Some(4 << 20), ..Limits::default() };
+        let directory = Arc::new(DataDirectory::open(fs, folder, limits).unwrap());
+        Partitions::new(BrokerId(0), BTreeMap::new(), directory)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_append_waits_for_room_and_is_tried_again_when_there_is_some() {
+        let folder = tempfile::tempdir().unwrap();
+        let partitions = partitions(folder.path());
+        let tries = AtomicUsize::new(0);
+        let append = || match tries.fetch_add(1, Ordering::Relaxed) {
+            0 => Err("busy"),
+            tries => Ok(tries),
+        };
+        let appended = partitions.when_there_is_room(Duration::from_secs(10), append, |error| *error == "busy");
+        tokio::pin!(appended);
+        // who waits here has not been answered, and its connection is not read
+        assert!(appended.as_mut().now_or_never().is_none());
+        assert!(appended.as_mut().now_or_never().is_none(), "without room it is not tried again");
+        assert_eq!(tries.load(Ordering::Relaxed), 1);
+        partitions.room();
+        assert_eq!(appended.await, Ok(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_append_that_finds_no_room_is_refused_when_its_time_is_over_and_other_errors_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let partitions = partitions(folder.path());
+        let started = tokio::time::Instant::now();
+        let wait = Duration::from_secs(10);
+        let busy = partitions.when_there_is_room(wait, || Err::<(), _>("busy"), |error| *error == "busy").await;
+        assert_eq!((busy, started.elapsed()), (Err("busy"), wait));
+        let other = partitions.when_there_is_room(wait, || Err::<(), _>("other"), |error| *error == "busy").await;
+        assert_eq!((other, started.elapsed()), (Err("other"), wait));
+    }
+}

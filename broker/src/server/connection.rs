@@ -26,6 +26,8 @@ use crate::server::write::write_all;
 const ANSWERS: usize = 64;
 /// Bytes of answers that may wait to be sent, beside the one that is being sent and the one that was made last.
 const UNSENT_BYTES: u64 = 1 << 20;
+/// Answers that are longer are charged to the budget of lists; the others are bounded by each connection's own.
+const LIST_BYTES: usize = 16 << 10;
 /// A stopping broker answers who waits, but not for longer.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
@@ -85,7 +87,10 @@ fn report(error: &FrameError, peer: SocketAddr, listener: &str) {
         FrameError::Closed | FrameError::Idle { .. } | FrameError::Stopping | FrameError::Io(_) => {
             tracing::debug!(%peer, listener, %error, "connection ended");
         }
-        FrameError::Length { .. } | FrameError::Foreign { .. } | FrameError::Slow { .. } => {
+        FrameError::Length { .. }
+        | FrameError::Memory { .. }
+        | FrameError::Foreign { .. }
+        | FrameError::Slow { .. } => {
             tracing::warn!(%peer, listener, %error, "connection closed");
         }
     }
@@ -99,6 +104,7 @@ async fn read(
     stop: &CancellationToken,
 ) -> FrameError {
     let unsent = ByteBudget::new(UNSENT_BYTES);
+    let decoded_max = usize::try_from(broker.shares.decoded).unwrap_or(usize::MAX);
     loop {
         let frame = tokio::select! {
             // Requests that arrived with the one that was answered are answered too; those behind them are left to the next broker. Nobody has
@@ -111,7 +117,7 @@ async fn read(
             Ok(frame) => frame,
             Err(error) => return error,
         };
-        let mut decoder = Decoder::new(frame.bytes);
+        let mut decoder = Decoder::new(frame.bytes).within(decoded_max);
         let header = match RequestHeader::decode(&mut decoder) {
             Ok(header) => header,
             Err(error) => {
@@ -119,16 +125,28 @@ async fn read(
                 return FrameError::Closed;
             }
         };
+        let expected = handler::list_bytes(&broker, &header);
+        let list = if expected > LIST_BYTES { broker.lists.reserve(expected).await } else { None };
         // when the broker stops, a handler that waits (a long poll, a rebalance) is woken and answers
         let handled = handler::dispatch(&broker, &session, &header, &mut decoder).await;
         let request = Some(frame.charge);
         let answer = match handled {
             Reply::Now(chunks, charge) => {
-                let room = unsent.reserve(chunks.iter().map(Bytes::len).sum()).await;
+                let length = chunks.iter().map(Bytes::len).sum();
+                let charge = match (charge, list) {
+                    (Some(charge), _) => Some(charge),
+                    (None, Some(list)) if length <= expected => Some(broker.lists.shrink(list, length)),
+                    (None, list) => {
+                        drop(list);
+                        if length > LIST_BYTES { broker.lists.reserve(length).await } else { None }
+                    }
+                };
+                let room = unsent.reserve(length).await;
                 Answer { chunks: Box::pin(std::future::ready(chunks)), _held: [request, charge, room] }
             }
             // an answer to Produce is small, and its request stays charged
             Reply::Later(chunks) => Answer { chunks, _held: [request, None, None] },
+            Reply::Nothing => continue,
             Reply::Close => return FrameError::Closed,
         };
         if answers.send(answer).await.is_err() {

@@ -2,7 +2,9 @@
 //!
 //! The length is bounded and charged to a budget before the body is read, and memory grows only as bytes arrive. A sender that
 //! is slower than 64 KiB/s for 5 seconds, or than what brings its request in within a minute, is closed, so that a few slow ones
-//! can't hold the budget. A request's bytes stay in the buffer until they are all there, so a read that is given up loses none.
+//! can't hold the budget. A request's bytes stay here until they are all there, so a read that is given up loses none.
+//!
+//! Invariant: a frame's bytes are all of their allocation, so who keeps a part of them knows what that keeps.
 
 use std::io;
 use std::time::Duration;
@@ -31,6 +33,8 @@ pub(crate) enum FrameError {
     Io(#[from] io::Error),
     #[error("a request of {length} bytes is not possible: expected 1 to {limit} (socket.request.max.bytes)")]
     Length { length: i32, limit: usize },
+    #[error("a request of {length} bytes is not possible: expected 1 to {limit} (an eighth of the broker's memory)")]
+    Memory { length: i32, limit: usize },
     #[error("the client speaks {protocol} to a Kafka port")]
     Foreign { protocol: &'static str },
     #[error("the client was silent for {} seconds (connections.max.idle.ms)", limit.as_secs())]
@@ -46,15 +50,20 @@ const PACE: Duration = Duration::from_secs(5);
 const PACE_BYTES: usize = 5 * 64 * 1024;
 /// A request has its share of the budget for a minute at most: two requests of 100 MiB at 64 KiB/s would keep all others out for half an hour.
 const STEPS_MAX: usize = 60 / 5;
-/// What a buffer grows by while a body arrives.
+/// What a buffer begins with when a body arrives.
 const GROWTH: usize = 64 * 1024;
+/// What is read before it is known how long a request is. An idle connection keeps so much; a record of a kilobyte comes in one read.
+const READ_AHEAD: usize = 2 * 1024;
 /// The length before each request.
 const PREFIX: usize = 4;
 
 /// Reads frames from one connection.
 pub(crate) struct FrameReader<R> {
     reader: R,
+    /// What was read ahead: the beginning of the next request, or small ones.
     buffer: BytesMut,
+    /// A request that does not fit there while it arrives, without its length, and how long it will be.
+    body: Option<(Vec<u8>, usize)>,
     budget: ByteBudget,
     length_max: usize,
     idle: Option<Duration>,
@@ -64,22 +73,35 @@ pub(crate) struct FrameReader<R> {
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
+    /// No request may be longer than `length_max`, nor than the whole budget.
     pub(crate) fn new(reader: R, budget: ByteBudget, length_max: usize, idle: Option<Duration>) -> Self {
-        Self { reader, buffer: BytesMut::new(), budget, length_max, idle, is_first: true, ended: None }
+        let buffer = BytesMut::new();
+        Self { reader, buffer, body: None, budget, length_max, idle, is_first: true, ended: None }
     }
 
-    /// The next request.
+    /// The next request. When this is given up, the next call goes on where it was.
     pub(crate) async fn next(&mut self) -> Result<Frame, FrameError> {
-        let length = self.read_length().await?;
+        let length = match &self.body {
+            Some((_, length)) => *length,
+            None => self.read_length().await?,
+        };
         let charge = self.budget.reserve(length).await.ok_or(FrameError::Stopping)?;
-        self.read_body(length).await?;
-        Ok(self.take(length, charge))
+        if PREFIX + length <= READ_AHEAD {
+            self.fill(PREFIX + length, length).await?;
+            return Ok(self.take(length, charge));
+        }
+        let bytes = self.read_body(length).await?;
+        Ok(Frame { bytes, charge })
     }
 
     /// The next of the requests that had arrived when this was called first, [`FrameError::Stopping`] behind the last of them. It waits for no
     /// client: beyond what was read, it looks once at what the system has, and takes no more than one step of it.
     pub(crate) async fn next_arrived(&mut self) -> Result<Frame, FrameError> {
         if self.ended.is_none() {
+            if let Some((body, length)) = self.body.take() {
+                self.buffer.extend_from_slice(&i32::try_from(length).unwrap_or(i32::MAX).to_be_bytes());
+                self.buffer.extend_from_slice(&body);
+            }
             let room = self.budget.try_reserve(GROWTH);
             if room.is_some() {
                 self.buffer.reserve(GROWTH);
@@ -99,13 +121,18 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         Ok(self.take(length, charge))
     }
 
+    /// Takes a request out of the buffer, into memory of its own: what was read ahead is not kept with it.
     fn take(&mut self, length: usize, charge: OwnedSemaphorePermit) -> Frame {
         self.buffer.advance(PREFIX);
-        Frame { bytes: self.buffer.split_to(length).freeze(), charge }
+        let bytes = Bytes::copy_from_slice(&self.buffer[..length]);
+        self.buffer.advance(length);
+        Frame { bytes, charge }
     }
 
     async fn read_length(&mut self) -> Result<usize, FrameError> {
         if self.buffer.is_empty() {
+            self.buffer.clear();
+            self.buffer.reserve(READ_AHEAD);
             let read = self.reader.read_buf(&mut self.buffer);
             let read = match self.idle {
                 Some(limit) => timeout(limit, read).await.map_err(|_| FrameError::Idle { limit })?,
@@ -128,26 +155,23 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         {
             return Err(FrameError::Foreign { protocol });
         }
-        let wrong = FrameError::Length { length, limit: self.length_max };
-        usize::try_from(length).ok().filter(|length| (1..=self.length_max).contains(length)).ok_or(wrong)
+        let memory = self.budget.bytes();
+        let wrong = if memory < self.length_max {
+            FrameError::Memory { length, limit: memory }
+        } else {
+            FrameError::Length { length, limit: self.length_max }
+        };
+        let limit = self.length_max.min(memory);
+        usize::try_from(length).ok().filter(|length| (1..=limit).contains(length)).ok_or(wrong)
     }
 
-    async fn read_body(&mut self, length: usize) -> Result<(), FrameError> {
-        let end = PREFIX + length;
-        while self.buffer.len() < end {
-            let step = (self.buffer.len() + pace(length)).min(end);
-            self.fill(step, length).await?;
-        }
-        Ok(())
-    }
-
-    /// Reads until the buffer has `step` of a request's bytes, within the time that the pace allows.
-    async fn fill(&mut self, step: usize, length: usize) -> Result<(), FrameError> {
+    /// Reads until the buffer has `end` bytes, which are no more than it holds.
+    async fn fill(&mut self, end: usize, length: usize) -> Result<(), FrameError> {
+        let Self { reader, buffer, .. } = self;
         let paced = async {
-            while self.buffer.len() < step {
-                let missing = step - self.buffer.len();
-                self.buffer.reserve(missing.min(GROWTH));
-                if self.reader.read_buf(&mut self.buffer).await? == 0 {
+            while buffer.len() < end {
+                buffer.reserve(end - buffer.len());
+                if reader.read_buf(buffer).await? == 0 {
                     return Err(FrameError::Closed);
                 }
             }
@@ -155,6 +179,41 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         };
         let result: Result<_, Elapsed> = timeout(PACE, paced).await;
         result.map_err(|_| FrameError::Slow { length })?
+    }
+
+    /// Reads a request that is longer than the buffer, straight into memory that is as long as the request in the end.
+    async fn read_body(&mut self, length: usize) -> Result<Bytes, FrameError> {
+        let Self { reader, buffer, body, .. } = self;
+        let (bytes, _) = body.get_or_insert_with(|| {
+            buffer.advance(PREFIX);
+            let mut bytes = Vec::with_capacity(length.min(GROWTH));
+            let ahead = buffer.len().min(length);
+            bytes.extend_from_slice(&buffer[..ahead]);
+            buffer.advance(ahead);
+            (bytes, length)
+        });
+        while bytes.len() < length {
+            let step = (bytes.len() + pace(length)).min(length);
+            let paced = async {
+                while bytes.len() < step {
+                    grow(bytes, length);
+                    if reader.read_buf(bytes).await? == 0 {
+                        return Err(FrameError::Closed);
+                    }
+                }
+                Ok(())
+            };
+            let result: Result<_, Elapsed> = timeout(PACE, paced).await;
+            result.map_err(|_| FrameError::Slow { length })??;
+        }
+        Ok(body.take().map(|(bytes, _)| Bytes::from(bytes)).unwrap_or_default())
+    }
+}
+
+/// Makes room in a full buffer: as much again as has arrived, and never beyond `length`.
+fn grow(bytes: &mut Vec<u8>, length: usize) {
+    if bytes.len() == bytes.capacity() {
+        bytes.reserve_exact(bytes.len().max(GROWTH).min(length - bytes.len()));
     }
 }
 
@@ -263,5 +322,74 @@ mod tests {
         assert!(started.elapsed() < Duration::from_secs(70));
         drop(reader);
         sender.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_request_larger_than_all_requests_may_be_together_is_refused_at_once() {
+        let length = (2_i32 << 20).to_be_bytes().to_vec();
+        let mut reader = FrameReader::new(Cursor::new(length), ByteBudget::new(1 << 20), 100 << 20, None);
+        assert!(matches!(reader.next().await, Err(FrameError::Memory { limit: 1_048_576, .. })));
+    }
+
+    /// Frames of these lengths, one after the other.
+    fn frames(lengths: &[usize]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (number, length) in (0_u8..).zip(lengths) {
+            bytes.extend_from_slice(&i32::try_from(*length).unwrap().to_be_bytes());
+            bytes.resize(bytes.len() + length, number);
+        }
+        bytes
+    }
+
+    #[tokio::test]
+    async fn requests_of_all_sizes_come_whole_and_keep_no_memory_but_their_own() {
+        let lengths = [1, 2_000, 2_044, 2_045, 10, 65_536, 3, 65_537, 300_000, 1];
+        for step in [1, 7, 4_096, usize::MAX] {
+            let (mut client, server) = tokio::io::duplex(1 << 20);
+            let bytes = frames(&lengths);
+            let sender = tokio::spawn(async move {
+                use tokio::io::AsyncWriteExt;
+                for part in bytes.chunks(step.min(bytes.len())) {
+                    client.write_all(part).await.unwrap();
+                    tokio::task::yield_now().await;
+                }
+            });
+            let mut reader = FrameReader::new(server, ByteBudget::new(1 << 20), 1 << 20, None);
+            for (number, length) in (0_u8..).zip(lengths) {
+                let frame = reader.next().await.unwrap();
+                assert_eq!(frame.bytes, vec![number; length], "frame {number} in steps of {step}");
+                assert!(frame.bytes.is_unique());
+                assert_eq!(Vec::from(frame.bytes).capacity(), length, "frame {number} in steps of {step}");
+            }
+            assert!(matches!(reader.next().await, Err(FrameError::Closed)));
+            sender.await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_large_request_that_is_given_up_in_the_middle_is_read_on_or_given_when_it_has_arrived() {
+        use tokio::io::AsyncWriteExt;
+        let whole = frames(&[10_000, 20_000, 5]);
+        let (mut client, server) = tokio::io::duplex(1 << 20);
+        let mut reader = FrameReader::new(server, ByteBudget::new(1 << 20), 1 << 20, None);
+        client.write_all(&whole[..5_000]).await.unwrap();
+        assert!(reader.next().now_or_never().is_none());
+        client.write_all(&whole[5_000..15_000]).await.unwrap();
+        assert_eq!(reader.next().await.unwrap().bytes, vec![0; 10_000]);
+        assert!(reader.next().now_or_never().is_none());
+        client.write_all(&whole[15_000..]).await.unwrap();
+        assert_eq!(reader.next_arrived().await.unwrap().bytes, vec![1; 20_000]);
+        assert_eq!(reader.next_arrived().await.unwrap().bytes, vec![2; 5]);
+        assert!(matches!(reader.next_arrived().await, Err(FrameError::Stopping)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_silent_for_as_long_as_is_allowed_is_closed() {
+        let (_client, server) = tokio::io::duplex(64);
+        let limit = Duration::from_secs(600);
+        let started = tokio::time::Instant::now();
+        let mut reader = FrameReader::new(server, ByteBudget::new(1 << 20), 1_000, Some(limit));
+        assert!(matches!(reader.next().await, Err(FrameError::Idle { .. })));
+        assert_eq!(started.elapsed(), limit);
     }
 }

@@ -22,6 +22,11 @@ impl ByteBudget {
         Self { permits: Arc::new(Semaphore::new(permits)), total }
     }
 
+    /// The whole budget.
+    pub(crate) fn bytes(&self) -> usize {
+        usize::try_from(self.total).unwrap_or(usize::MAX).saturating_mul(STEP)
+    }
+
     /// Waits until `bytes` fit; more than the whole budget takes all of it.
     pub(crate) async fn reserve(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.permits).acquire_many_owned(self.steps(bytes)).await.ok()

@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kennet_contract::{BrokerConfig, ListenerConfig};
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -63,6 +65,37 @@ pub(crate) fn serve(
     }
 }
 
+/// Connections that a port takes within each [`WINDOW`], so two thousand a second; those beyond it wait in the system's queue. A storm of
+/// them leaves time for who is connected.
+const ACCEPTED_AT_ONCE: u32 = 200;
+const WINDOW: Duration = Duration::from_millis(100);
+
+/// How fast connections are taken.
+#[derive(Default)]
+struct Pace {
+    window_ends: Option<Instant>,
+    taken: u32,
+}
+
+impl Pace {
+    /// Waits until one more may be taken.
+    async fn next(&mut self) {
+        let now = Instant::now();
+        let mut ends = self.window_ends.filter(|ends| now < *ends);
+        if let Some(end) = ends
+            && self.taken >= ACCEPTED_AT_ONCE
+        {
+            tokio::time::sleep_until(end).await;
+            ends = None;
+        }
+        if ends.is_none() {
+            self.window_ends = Some(Instant::now() + WINDOW);
+            self.taken = 0;
+        }
+        self.taken += 1;
+    }
+}
+
 struct Accept {
     broker: Arc<Broker>,
     listener: Arc<ListenerConfig>,
@@ -74,17 +107,22 @@ struct Accept {
 
 impl Accept {
     async fn run(self, socket: TcpListener) {
+        let mut pace = Pace::default();
         loop {
+            let next = async {
+                pace.next().await;
+                socket.accept().await
+            };
             let accepted = tokio::select! {
                 () = self.stop.cancelled() => return,
-                accepted = socket.accept() => accepted,
+                accepted = next => accepted,
             };
             match accepted {
                 Ok((stream, peer)) => self.take(stream, peer),
                 Err(error) => {
                     // too many open files, most likely: accepting again at once would spin
                     tracing::warn!(listener = self.listener.name, %error, "a connection could not be accepted");
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    tokio::time::sleep(WINDOW).await;
                 }
             }
         }
@@ -112,5 +150,24 @@ impl Accept {
             connection::run(broker, session, stream, peer, budget, stop).await;
             drop(place);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ACCEPTED_AT_ONCE, Pace, WINDOW};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_storm_of_connections_is_taken_at_a_pace_and_a_few_at_once() {
+        let mut pace = Pace::default();
+        let started = tokio::time::Instant::now();
+        for _ in 0..ACCEPTED_AT_ONCE {
+            pace.next().await;
+        }
+        assert!(started.elapsed().is_zero());
+        for _ in 0..4 * ACCEPTED_AT_ONCE {
+            pace.next().await;
+        }
+        assert!(started.elapsed() >= 4 * WINDOW && started.elapsed() < 5 * WINDOW, "{:?}", started.elapsed());
     }
 }

@@ -26,6 +26,8 @@ use tokio_util::sync::CancellationToken;
 
 use client::Client;
 
+/// Threads of a test broker's runtime.
+const WORKERS: usize = 2;
 const CLUSTER: &str = "ABCDEFGHIJKLMNOPQRSTUg";
 
 /// Panics in any thread of this process since it started; a broker must never have one, whatever it is sent.
@@ -50,6 +52,14 @@ impl TestBroker {
         Self::on(tempfile::tempdir().expect("a folder for the data"), kafka)
     }
 
+    /// Starts a broker that may use so much memory.
+    pub fn with_memory(bytes: u64) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the data");
+        let mut config = config(folder.path(), &[]);
+        config.memory_bytes = Some(bytes);
+        Self::of(folder, config)
+    }
+
     /// Starts a broker whose clients connect to this address.
     pub fn listening(bind: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the data");
@@ -67,7 +77,7 @@ impl TestBroker {
     fn of(folder: TempDir, config: BrokerConfig) -> Self {
         count_panics();
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
+            .worker_threads(WORKERS)
             .enable_all()
             .build()
             .expect("a runtime for the broker");
@@ -79,6 +89,29 @@ impl TestBroker {
 
     pub fn connect(&self) -> Client {
         Client::connect(self.address)
+    }
+
+    /// Keeps all threads of the runtime busy until the answer is dropped.
+    pub fn hang(&self) -> std::sync::mpsc::Sender<()> {
+        let (busy, until) = std::sync::mpsc::channel::<()>();
+        let until = std::sync::Arc::new(std::sync::Mutex::new(until));
+        let all = std::sync::Arc::new(std::sync::Barrier::new(WORKERS + 1));
+        for _ in 0..WORKERS {
+            let (until, all) = (std::sync::Arc::clone(&until), std::sync::Arc::clone(&all));
+            self.runtime.spawn(async move {
+                all.wait();
+                // ends with an error when the sender is gone
+                let _ = until.lock().expect("nobody panics").recv();
+            });
+        }
+        all.wait();
+        busy
+    }
+
+    /// The ports of probes and metrics.
+    pub fn control_ports(&self) -> (u16, u16) {
+        let config = &self.running.as_ref().expect("the broker runs").config;
+        (config.probes.port, config.metrics.port)
     }
 
     /// The folder with the broker's data.

@@ -208,7 +208,7 @@ impl DataDirectory {
         self.shared.fs().space(self.shared.root())
     }
 
-    /// Bytes in memory that are not in segments.
+    /// Memory that batches keep which are not in segments.
     #[must_use]
     pub fn pending_bytes(&self) -> usize {
         self.shared.tail_bytes()

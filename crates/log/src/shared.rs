@@ -57,7 +57,7 @@ pub(crate) enum Drive {
 /// Limits of a data directory.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Bytes of batches that may be in memory until they are in segments; the filler starts at half of it.
+    /// Memory that batches may keep until they are in segments; the filler starts at half of it.
     pub memory_bytes_max: usize,
     /// Bytes of the journal; `None` is 5 % of the volume, within bounds.
     pub journal_bytes_max: Option<u64>,

@@ -20,6 +20,18 @@ pub(crate) struct TailBatch {
     pub(crate) entry: u64,
     /// Whether a new segment begins with it.
     pub(crate) starts_segment: bool,
+    /// Bytes of memory that it keeps, beside [`BATCH_OVERHEAD`].
+    pub(crate) held: usize,
+}
+
+/// What a batch takes of the memory beside its bytes, roughly: here, in the journal's queue, and of the allocator.
+pub(crate) const BATCH_OVERHEAD: usize = 256;
+
+impl TailBatch {
+    /// What is charged for it.
+    fn charge(&self) -> usize {
+        self.held + BATCH_OVERHEAD
+    }
 }
 
 /// A producer as of the end of the segments.
@@ -35,6 +47,8 @@ struct Written {
 pub(crate) struct Tail {
     batches: VecDeque<TailBatch>,
     bytes: usize,
+    /// Memory that the batches keep.
+    held: usize,
     written: HashMap<ProducerId, Written>,
 }
 
@@ -46,15 +60,7 @@ pub(crate) struct TailRead {
     pub(crate) last_epoch: LeaderEpoch,
 }
 
-/// What a batch takes in memory beside its bytes: headers here and in the pending entry, the payload's handle.
-const OVERHEAD_BYTES: usize = 256;
-
 impl Tail {
-    /// What a batch counts for while it is here.
-    pub(crate) fn cost(batch: &StampedBatch) -> usize {
-        batch.length() + OVERHEAD_BYTES
-    }
-
     /// Adds a batch; `before` is what is known of its producer without it.
     pub(crate) fn push(&mut self, batch: TailBatch, before: Option<&Producer>) {
         let id = batch.batch.header.producer_id;
@@ -63,17 +69,13 @@ impl Tail {
                 self.written.entry(id).or_insert_with(|| Written { producer: before.cloned(), batches_in_tail: 0 });
             written.batches_in_tail += 1;
         }
-        self.bytes += Self::cost(&batch.batch);
+        self.bytes += batch.batch.length();
+        self.held += batch.charge();
         self.batches.push_back(batch);
     }
 
     pub(crate) fn front(&self) -> Option<&TailBatch> {
         self.batches.front()
-    }
-
-    /// What all batches count for.
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
     }
 
     /// Whether a segment begins in it behind another batch.
@@ -83,7 +85,12 @@ impl Tail {
 
     /// What they will take in segments.
     pub(crate) fn segment_bytes(&self) -> usize {
-        self.bytes - self.batches.len() * OVERHEAD_BYTES
+        self.bytes
+    }
+
+    /// Memory that its batches keep.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.held
     }
 
     /// The headers of all batches.
@@ -102,12 +109,14 @@ impl Tail {
         self.batches.iter().take_while(|batch| batch.entry <= durable_entry).cloned().collect()
     }
 
-    /// Takes the oldest batches out, which are in segments now; returns the bytes that are free, and the producers as of the new end.
+    /// Takes the oldest batches out, which are in segments now; returns the memory that is free, and the producers as of the new end.
     pub(crate) fn release(&mut self, count: usize) -> (usize, Producers) {
         let mut freed = 0;
         let mut changed = Producers::default();
-        for TailBatch { batch, .. } in self.batches.drain(..count) {
-            freed += Self::cost(&batch);
+        for taken in self.batches.drain(..count) {
+            freed += taken.charge();
+            let batch = taken.batch;
+            self.bytes -= batch.length();
             let id = batch.header.producer_id;
             let Some(written) = self.written.get_mut(&id) else { continue };
             let mut as_of = Producers::default();
@@ -123,11 +132,11 @@ impl Tail {
                 self.written.remove(&id);
             }
         }
-        self.bytes -= freed;
+        self.held -= freed;
         (freed, changed)
     }
 
-    /// Takes out the batches that end at or before `offset`, because they are deleted; returns the bytes that are free, and the producers
+    /// Takes out the batches that end at or before `offset`, because they are deleted; returns the memory that is free, and the producers
     /// that they imply all the same.
     pub(crate) fn delete_below(&mut self, offset: Offset, durable_entry: u64) -> (usize, Producers) {
         let gone = |batch: &&TailBatch| batch.batch.header.next_offset() <= offset && batch.entry <= durable_entry;
@@ -145,7 +154,8 @@ impl Tail {
     pub(crate) fn clear(&mut self) -> usize {
         self.batches.clear();
         self.written.clear();
-        std::mem::take(&mut self.bytes)
+        self.bytes = 0;
+        std::mem::take(&mut self.held)
     }
 }
 

@@ -303,3 +303,34 @@ fn a_segment_is_closed_when_its_first_record_is_old() {
     settle(&directory);
     assert_eq!(log.summary().segments, 2);
 }
+
+#[test]
+fn memory_is_charged_by_what_a_batch_keeps_until_it_is_in_a_segment() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = open(folder.path());
+    let log = log_of(&directory, small_segments());
+    let batch = batch_at(&[&"x".repeat(600)], NOW);
+    let length = batch.bytes().len();
+    log.append(&batch.clone().part_of(length * 2), EPOCH, NOW).unwrap();
+    let with_its_request = directory.pending_bytes();
+    assert!((length * 2..length * 3).contains(&with_its_request), "{with_its_request} for {length}");
+    log.append(&batch.part_of(100_000), EPOCH, NOW).unwrap();
+    let of_its_own = directory.pending_bytes() - with_its_request;
+    assert!((length..length * 2).contains(&of_its_own), "{of_its_own} for {length}");
+    settle(&directory);
+    assert_eq!(directory.pending_bytes(), 0);
+}
+
+#[test]
+fn a_read_keeps_no_memory_for_a_batch_that_it_cut_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = open(folder.path());
+    let log = log_of(&directory, LogConfig::default());
+    append(&log, &["small"]);
+    append(&log, &[&"x".repeat(50_000)]);
+    settle(&directory);
+    let mut read = log.read(Offset(0), Offset(2), 20_000, true, Wait::Allowed).unwrap();
+    assert_eq!((read.next_offset, read.chunks.len()), (Offset(1), 1));
+    let kept = Vec::from(read.chunks.remove(0));
+    assert!(kept.capacity() < 1_000, "{} bytes are kept for {}", kept.capacity(), kept.len());
+}

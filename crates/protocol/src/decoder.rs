@@ -22,6 +22,8 @@ pub struct Decoder {
     /// Where the body, or the tagged field that is being read, ends.
     end: usize,
     field: &'static str,
+    /// Memory that arrays may still take.
+    room: usize,
 }
 
 impl Decoder {
@@ -29,7 +31,14 @@ impl Decoder {
     #[must_use]
     pub fn new(bytes: Bytes) -> Self {
         let end = bytes.len();
-        Self { bytes, at: 0, end, field: "" }
+        Self { bytes, at: 0, end, field: "", room: usize::MAX }
+    }
+
+    /// The same, for a body whose arrays may take so much memory: an element of one byte can become a hundred.
+    #[must_use]
+    pub fn within(mut self, memory_bytes_max: usize) -> Self {
+        self.room = memory_bytes_max;
+        self
     }
 
     /// Bytes that have not been read.
@@ -240,6 +249,11 @@ impl Decoder {
         if needed > self.remaining() {
             return Err(self.truncated("array", needed));
         }
+        let memory = count.saturating_mul(size_of::<T>());
+        if memory > self.room {
+            return Err(self.error(DecodeProblem::TooMuchMemory { needed: memory, max: self.room }));
+        }
+        self.room -= memory;
         let mut elements = Vec::with_capacity(count.min(ARRAY_CAPACITY_FIRST));
         for read in 0..count {
             if read == elements.capacity() {
@@ -310,6 +324,16 @@ mod tests {
         assert!(matches!(error.problem, DecodeProblem::TooManyElements { .. }), "{error}");
         let error = Vec::<i64>::read(&mut decoder(&[0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1]), form).unwrap_err();
         assert!(matches!(error.problem, DecodeProblem::Truncated { needed: 16, remaining: 8, .. }), "{error}");
+    }
+
+    #[test]
+    fn arrays_that_would_take_too_much_memory_together_are_refused_before_they_are_made() {
+        let form = Form { version: 0, flexible: false };
+        let two = [0, 0, 0, 2, 0, 0, 0, 0];
+        let mut input = decoder(&[two, two].concat()).within(2 * 2 * size_of::<String>() - 1);
+        assert_eq!(Vec::<String>::read(&mut input, form).unwrap().len(), 2);
+        let error = Vec::<String>::read(&mut input, form).unwrap_err();
+        assert!(matches!(error.problem, DecodeProblem::TooMuchMemory { .. }), "{error}");
     }
 
     #[test]

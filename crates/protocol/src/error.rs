@@ -42,6 +42,9 @@ pub enum DecodeProblem {
     /// An array beyond the limit.
     #[error("array has {count} elements, at most {max} are allowed")]
     TooManyElements { count: usize, max: usize },
+    /// Arrays that would take more memory than a request may.
+    #[error("array would take {needed} bytes of memory, {max} are left for this request")]
+    TooMuchMemory { needed: usize, max: usize },
     /// A tagged section beyond the limit.
     #[error("struct has {count} tagged fields, at most {max} are allowed")]
     TooManyTaggedFields { count: usize, max: usize },

@@ -12,7 +12,7 @@ use crate::journal::entry::{Entry, LogNumber};
 use crate::partition::{PartitionLog, PlannedSegment, State};
 use crate::producers::Verdict;
 use crate::scan::to_u64;
-use crate::tail::{Tail, TailBatch};
+use crate::tail::{BATCH_OVERHEAD, TailBatch};
 
 /// Where a batch went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl PartitionLog {
                 }
             }
         }
-        self.shared.check_room(batch.bytes().len(), now)?;
+        self.shared.check_room(batch.bytes().len(), batch.held_bytes() + BATCH_OVERHEAD, now)?;
         let log_append_time = state.config.log_append_time.then_some(now);
         let stamp = Stamp { base_offset: state.next_offset, leader_epoch, log_append_time };
         let stamped = batch.stamp(stamp);
@@ -65,8 +65,8 @@ impl PartitionLog {
         let number = self.number(&mut state);
         let append = Entry::Append { number, batch: stamped.clone() };
         let entry = self.push(&mut state, append, header.next_offset());
-        self.shared.add_tail_bytes(Tail::cost(&stamped));
-        state.note_append(stamped, entry, now);
+        self.shared.add_tail_bytes(batch.held_bytes() + BATCH_OVERHEAD);
+        state.note_append(stamped, batch.held_bytes(), entry, now);
         drop(state);
         Ok(Appended {
             base_offset: header.base_offset,
@@ -135,14 +135,15 @@ impl State {
         lag.map_or(self.config.segment_age, |lag| lag.min(self.config.segment_age))
     }
 
-    pub(super) fn note_append(&mut self, stamped: StampedBatch, entry: u64, now: TimestampMs) {
+    /// Takes note of a batch that keeps `held` bytes of memory.
+    pub(super) fn note_append(&mut self, stamped: StampedBatch, held: usize, entry: u64, now: TimestampMs) {
         let header = stamped.header;
         let starts_segment = self.plan.as_ref().is_none_or(|plan| plan.bytes == 0);
         if let Some(plan) = &mut self.plan {
             plan.note(&header, to_u64(stamped.length()), self.config.index_interval_bytes);
         }
         let before = self.producers.get(header.producer_id);
-        self.tail.push(TailBatch { batch: stamped, entry, starts_segment }, before);
+        self.tail.push(TailBatch { batch: stamped, entry, starts_segment, held }, before);
         self.epochs.note(header.partition_leader_epoch, header.base_offset);
         self.producers.note(&header, now);
         self.next_offset = header.next_offset();

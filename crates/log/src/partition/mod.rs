@@ -217,9 +217,9 @@ impl PartitionLog {
         }
     }
 
-    /// Bytes that are in memory until they are in segments.
+    /// Memory that is kept until its batches are in segments.
     pub(crate) fn tail_bytes(&self) -> usize {
-        self.lock().tail.bytes()
+        self.lock().tail.held_bytes()
     }
 
     /// Its number, if it has one.

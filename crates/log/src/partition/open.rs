@@ -101,7 +101,7 @@ impl PartitionLog {
             }
         }
         state.unsynced = first_entry;
-        shared.add_tail_bytes(state.tail.bytes());
+        shared.add_tail_bytes(state.tail.held_bytes());
         let log = Self::with(Arc::clone(&shared), id, &topic, state, log_start);
         log.gaps_below.store(compaction.gaps_below.0, std::sync::atomic::Ordering::Release);
         let log = Arc::new(log);
@@ -166,7 +166,8 @@ impl State {
                 if self.roll_before(&header, length, now) {
                     self.plan = Some(PlannedSegment::new(header.base_offset, now));
                 }
-                self.note_append(batch, number, header.max_timestamp);
+                let held = batch.length();
+                self.note_append(batch, held, number, header.max_timestamp);
             }
             Entry::LogStart { offset, .. } => {
                 self.control_entry = number;

@@ -166,11 +166,12 @@ impl PartitionLog {
         let bytes = read_bytes(file.as_ref(), position, first.max(bytes_max).min(left), wait)?;
         let reaches_end = bytes.len() == left;
         let whole = self.check(segment, position, &bytes, upper, read)?;
+        let is_all = whole == bytes.len();
         if whole > 0 {
             read.bytes += whole;
-            read.chunks.push(bytes.slice(..whole));
+            read.chunks.push(front_of(bytes, whole));
         }
-        Ok(reaches_end && whole == bytes.len())
+        Ok(reaches_end && is_all)
     }
 
     /// Checks the batches at the front of `bytes`; returns how many bytes of whole batches below `upper` there are.
@@ -235,6 +236,15 @@ fn read_bytes(file: &dyn File, position: u64, length: usize, wait: Wait) -> io::
     let read = read_exact(file, &mut bytes, position, wait)?;
     bytes.truncate(read);
     Ok(bytes.into())
+}
+
+/// The first `length` bytes. What is read behind the last whole batch is mostly little; where it is not, it is not kept in memory.
+fn front_of(bytes: Bytes, length: usize) -> Bytes {
+    if length < bytes.len() - bytes.len() / 8 {
+        Bytes::copy_from_slice(&bytes[..length])
+    } else {
+        bytes.slice(..length)
+    }
 }
 
 /// A read that would have to wait is no fault of the disk.

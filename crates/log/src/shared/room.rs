@@ -49,8 +49,8 @@ impl Shared {
         self.journal_used.load(Ordering::Relaxed) > (self.capacity_to_come() - self.journal.slot_bytes) / 2
     }
 
-    /// Whether an append of so many bytes may be taken now.
-    pub(crate) fn check_room(&self, length: usize, now: TimestampMs) -> Result<(), AppendError> {
+    /// Whether an append of so many bytes, which keeps so much memory, may be taken now.
+    pub(crate) fn check_room(&self, length: usize, held: usize, now: TimestampMs) -> Result<(), AppendError> {
         if self.is_full.load(Ordering::Acquire) {
             let due = now.0.saturating_sub(self.probed_at.load(Ordering::Relaxed)) >= FULL_PROBE_MS;
             if due {
@@ -70,7 +70,7 @@ impl Shared {
         }
         let tail = self.tail_bytes();
         let taken = self.journal_used.load(Ordering::Relaxed) + self.blocks_of(pending);
-        if (tail > 0 && tail + length > self.limits.memory_bytes_max) || taken > room {
+        if (tail > 0 && tail + held > self.limits.memory_bytes_max) || taken > room {
             self.room_wanted.fetch_max(alone, Ordering::Relaxed);
             // whatever is used: it is too much for this one
             self.is_urgent.store(true, Ordering::Relaxed);

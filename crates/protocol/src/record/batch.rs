@@ -50,6 +50,8 @@ pub enum BatchError {
 pub struct Batch {
     header: BatchHeader,
     bytes: Bytes,
+    /// Bytes of the allocation that `bytes` keeps.
+    held: usize,
 }
 
 /// What a leader writes into a batch when it appends it.
@@ -83,7 +85,27 @@ impl Batch {
         if found != header.crc {
             return Err(BatchError::Checksum { base_offset: header.base_offset, stated: header.crc, found });
         }
-        Ok(Self { header, bytes: bytes.slice(..length) })
+        Ok(Self { header, bytes: bytes.slice(..length), held: length })
+    }
+
+    /// The batch as part of an allocation of so many bytes, which may hold other things too. One that is smaller than half of it gets memory
+    /// of its own, so that who keeps the batch keeps at most twice its bytes.
+    #[must_use]
+    pub fn part_of(mut self, allocation: usize) -> Self {
+        let length = self.bytes.len();
+        if length < allocation / 2 {
+            self.bytes = Bytes::copy_from_slice(&self.bytes);
+            self.held = length;
+        } else {
+            self.held = allocation.max(length);
+        }
+        self
+    }
+
+    /// Bytes of memory that are kept for as long as the batch or its payload is.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.held
     }
 
     /// The header as it stands in the bytes.
@@ -133,7 +155,7 @@ impl StampedBatch {
         let mut bytes = BytesMut::with_capacity(self.length());
         bytes.extend_from_slice(&self.header.to_bytes());
         bytes.extend_from_slice(&self.payload);
-        Batch { header: self.header, bytes: bytes.freeze() }
+        Batch { header: self.header, held: bytes.len(), bytes: bytes.freeze() }
     }
 
     /// Length of header and payload.
@@ -248,6 +270,20 @@ mod tests {
         assert_eq!(stored.header().base_offset, Offset(42));
         assert_eq!(stored.header().partition_leader_epoch, LeaderEpoch(7));
         assert_eq!(stored.header().crc, sent.header().crc);
+    }
+
+    #[test]
+    fn a_small_part_of_an_allocation_is_copied_and_a_large_one_kept_by_reference() {
+        let mut request = batch(&["a value"]).to_vec();
+        let length = request.len();
+        request.resize(2 * length + 1, 0);
+        let request = Bytes::from(request);
+        let small = Batch::parse(&request).unwrap().part_of(2 * length + 2);
+        assert_eq!((small.held_bytes(), small.bytes()), (length, &request.slice(..length)));
+        assert_ne!(small.payload().as_ptr(), request[61..].as_ptr(), "the request's memory is free");
+        let large = Batch::parse(&request).unwrap().part_of(2 * length + 1);
+        assert_eq!(large.held_bytes(), 2 * length + 1, "all of what is kept is charged");
+        assert_eq!(large.payload().as_ptr(), request[61..].as_ptr());
     }
 
     #[test]
