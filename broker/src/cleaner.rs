@@ -22,8 +22,6 @@ use crate::partition::Partition;
 const REST_MS: i64 = 10 * 60 * 1_000;
 /// A round that is early waits when that is at least so long.
 const SLEEP_MS_MIN: i64 = 5;
-/// Keys may take this part of the broker's memory; buffers and what waits for the disk have the rest.
-const MEMORY_PART: u64 = 8;
 
 /// What the cleaner has done since the start.
 #[derive(Debug, Default)]
@@ -51,10 +49,10 @@ enum Looked {
 type Current = Arc<Mutex<Option<LogId>>>;
 
 /// Runs until `stop`.
-pub(crate) async fn run(broker: Arc<Broker>, memory: u64, stop: CancellationToken) {
+pub(crate) async fn run(broker: Arc<Broker>, stop: CancellationToken) {
     let mut resting: HashMap<LogId, i64> = HashMap::new();
     loop {
-        let (backoff, means) = settings(&broker, memory);
+        let (backoff, means) = settings(&broker);
         resting.retain(|_, until| *until > clock::monotonic_ms());
         let current = Current::default();
         let looked = look(&broker, &stop, means, resting.keys().cloned().collect(), Arc::clone(&current)).await;
@@ -84,11 +82,11 @@ pub(crate) async fn run(broker: Arc<Broker>, memory: u64, stop: CancellationToke
     }
 }
 
-fn settings(broker: &Broker, memory: u64) -> (Duration, Means) {
+fn settings(broker: &Broker) -> (Duration, Means) {
     let image = broker.controller.image();
     let configs = broker.configs(&image, None);
     let number = |name| u64::try_from(configs.broker_number(name)).unwrap_or(0);
-    let map_bytes = number("log.cleaner.dedupe.buffer.size").min(memory / MEMORY_PART);
+    let map_bytes = number("log.cleaner.dedupe.buffer.size").min(broker.shares.compaction);
     let means = Means {
         map_bytes: usize::try_from(map_bytes).unwrap_or(usize::MAX),
         bytes_per_second: whole(configs.broker_text("log.cleaner.io.max.bytes.per.second").trim()),

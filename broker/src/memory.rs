@@ -27,6 +27,8 @@ pub(crate) struct Shares {
     pub(crate) sessions: u64,
     /// What one request may become by being decoded; part of what is left.
     pub(crate) decoded: u64,
+    /// The newest offsets of keys while a log is compacted; part of what is left.
+    pub(crate) compaction: u64,
 }
 
 impl Shares {
@@ -40,6 +42,7 @@ impl Shares {
             groups: memory / 8,
             sessions: (memory / 16).min(SESSION_PARTITIONS_MAX * SESSION_PARTITION_BYTES),
             decoded: (memory / 32).max(DECODED_MIN),
+            compaction: memory / 64,
         }
     }
 
@@ -63,10 +66,10 @@ mod tests {
     const CONNECTION: u64 = 10 << 10;
 
     fn needed(memory: u64, partitions: u64, connections: u64) -> u64 {
-        let Shares { requests, fetches, lists, tail, groups, sessions, decoded: _ } = Shares::of(memory);
+        let Shares { requests, fetches, lists, tail, groups, sessions, compaction, decoded: _ } = Shares::of(memory);
         let budgets = requests + fetches + lists + tail + groups + sessions;
         assert!(budgets <= memory / 4 * 3, "{budgets} of {memory}");
-        budgets + PROGRAM + JOURNAL + partitions * PARTITION + connections * CONNECTION
+        budgets + compaction + PROGRAM + JOURNAL + partitions * PARTITION + connections * CONNECTION
     }
 
     #[test]

@@ -33,6 +33,10 @@ use crate::{cleaner, retention, system};
 
 /// Open connections get so long to take their last answers.
 const DRAIN: Duration = Duration::from_secs(10);
+/// Connections get this part of the files that may be open, at most: a log that can't open its files is a failed data directory.
+const CONNECTIONS_PART: u64 = 2;
+/// And segments this part, twice: those that are kept open, and those that are being filled.
+const SEGMENT_FILES_PART: u64 = 8;
 
 /// A broker that has started.
 pub struct Running {
@@ -88,7 +92,11 @@ pub async fn start(
     let memory = config.memory_bytes.unwrap_or_else(system::memory_limit);
     let fs: Arc<dyn FileSystem> = Arc::new(RealFileSystem::new(&root));
     let shares = Shares::of(memory);
-    let limits = Limits { memory_bytes_max: usize::try_from(shares.tail).unwrap_or(64 << 20), ..Limits::default() };
+    let limits = Limits {
+        memory_bytes_max: usize::try_from(shares.tail).unwrap_or(64 << 20),
+        open_files_max: Limits::default().open_files_max.min(system::file_limit() / SEGMENT_FILES_PART),
+        ..Limits::default()
+    };
     // the lock comes first: nothing is read or written in a directory that another process has
     let directory = Arc::new(DataDirectory::open(Arc::clone(&fs), &root, limits)?);
     let identity = Identity::open(fs.as_ref(), &root, config.cluster_id, config.id())?;
@@ -138,7 +146,7 @@ pub async fn start(
     serve(&broker, listeners, &limits, &budget, &stop, &connections);
     tokio::spawn(Arc::clone(&broker.groups).keep_time(Arc::clone(&broker), stop.clone()));
     tokio::spawn(retention::run(Arc::clone(&broker), stop.clone()));
-    let cleaner = tokio::spawn(cleaner::run(Arc::clone(&broker), memory, stop.clone()));
+    let cleaner = tokio::spawn(cleaner::run(Arc::clone(&broker), stop.clone()));
     let answered = CancellationToken::new();
     let control = endpoints.serve(&broker, &ready, &answered);
     ready.set(BrokerState::Serving);
@@ -174,7 +182,8 @@ fn connection_limits(config: &BrokerConfig, shares: Shares) -> (Arc<ConnectionLi
     let none = std::collections::BTreeMap::new();
     let configs = Configs { topic: &none, dynamic_broker: &none, dynamic_cluster: &none, file: &config.kafka };
     let count = |name| usize::try_from(configs.broker_number(name)).unwrap_or(0);
-    let limits = ConnectionLimits::new(count("max.connections"), count("max.connections.per.ip"));
+    let connections_max = usize::try_from(system::file_limit() / CONNECTIONS_PART).unwrap_or(usize::MAX);
+    let limits = ConnectionLimits::new(count("max.connections").min(connections_max), count("max.connections.per.ip"));
     (limits, ByteBudget::new(shares.requests))
 }
 

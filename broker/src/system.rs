@@ -51,6 +51,11 @@ pub(crate) fn raise_file_limit() {
     }
 }
 
+/// How many files this process may have open.
+pub(crate) fn file_limit() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use rustix::process::{Resource, getrlimit, setrlimit};

@@ -32,7 +32,7 @@ pub(crate) enum Pass {
 }
 
 /// So many logs are filled before they are synced: each has up to three files open until then.
-const LOGS_AT_ONCE: usize = 256;
+const LOGS_AT_ONCE: usize = 64;
 
 /// What is in segments and synced, and in no checkpoint yet: the volume was full. It goes first in the next pass.
 #[derive(Default)]
