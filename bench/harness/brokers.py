@@ -7,7 +7,8 @@ import struct
 import subprocess
 import time
 
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 UP_SECONDS = 60
 START_SECONDS = 180
@@ -114,8 +115,17 @@ class Broker:
         while time.monotonic() < end:
             seen = admin.list_topics(timeout=30).topics
             if all(name in seen and sum(p.leader >= 0 for p in seen[name].partitions.values()) == count for name, count in topics.items()):
-                return
+                break
             time.sleep(0.1)
+        # metadata names a leader a moment before Kafka's leader takes requests (NOT_LEADER_OR_FOLLOWER)
+        asked = {TopicPartition(name, number): OffsetSpec.latest() for name, count in topics.items() for number in range(count)}
+        while time.monotonic() < end:
+            try:
+                for future in admin.list_offsets(asked, request_timeout=30).values():
+                    future.result(60)
+                return
+            except KafkaException:
+                time.sleep(0.2)
         raise Failed(f"{self.name}: topics have no leaders after 60 s")
 
     def delete(self, topics):
