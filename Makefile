@@ -1,6 +1,6 @@
 # The commands of the README. Each is one line; what is longer lives in xtask or tests/.
 .DEFAULT_GOAL := help
-.PHONY: help build check test demo demo-kubernetes images cache cache-clear
+.PHONY: help build check test bench demo demo-kubernetes images cache cache-clear
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -13,6 +13,9 @@ check: ## what a change must pass before it is worth testing: format, lints, tid
 
 test: ## everything: unit tests, clients, tools, chart, Kubernetes
 	cargo xtask test
+
+bench: ## beside Apache Kafka on this machine, about an hour; QUICK=1 about 8 minutes
+	bench/run
 
 demo: ## a broker here, this repository's history through it, read back and compared
 	bash tests/demo/demo

@@ -30,6 +30,7 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
         &["kennet-api", "kennet-model", "kennet-contract", "kennet-client", "kennet-process"],
     ),
     ("cli", "kennet", &["kennet-api", "kennet-model", "kennet-contract", "kennet-client"]),
+    ("bench/load", "kennet-bench-load", &["kennet-protocol"]),
 ];
 
 /// One sentence for each arrow that is not in the table, and for each crate that the table does not know.
