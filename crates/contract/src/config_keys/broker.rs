@@ -131,7 +131,7 @@ pub const BROKER_KEYS: &[ConfigKey] = &[
         name: "log.cleaner.dedupe.buffer.size",
         kind: Kind::Long(1048576, i64::MAX),
         default: "134217728",
-        doc: "Memory for keys while a log is compacted; an eighth of the broker's memory at most.",
+        doc: "Memory for keys while a log is compacted; 1/64 of the broker's memory at most.",
         effect: Effect::Effective,
         broker_keys: &[],
     },
