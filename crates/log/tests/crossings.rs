@@ -319,6 +319,23 @@ fn a_large_batch_is_taken_however_little_memory_is_used() {
     panic!("{last:?}");
 }
 #[test]
+fn records_of_the_broker_itself_find_room_where_those_of_clients_wait() {
+    let d = disk();
+    let limits = Limits { memory_bytes_max: 20_000, ..Limits::default() };
+    let dir = manual(Arc::new(d.clone()), 1 << 20, limits).unwrap();
+    let (clients, own) = (log_of(&dir, LogConfig::default()), {
+        let id = LogId { topic_id: Uuid::from_u128(77), partition: PartitionIndex(0) };
+        dir.open_log(&id, "own", LogConfig { uses_reserve: true, ..LogConfig::default() }, NOW)
+    });
+    let large = "x".repeat(2000);
+    let refused = (0..20).find_map(|_| clients.append(&batch_at(&[&large], NOW), EPOCH, NOW).err());
+    assert!(matches!(refused, Some(AppendError::Busy { .. })), "{refused:?}");
+    own.append(&batch_at(&["small"], NOW), EPOCH, NOW).unwrap();
+    // the reserve is bounded too
+    let refused = (0..20).find_map(|_| own.append(&batch_at(&[&large], NOW), EPOCH, NOW).err());
+    assert!(matches!(refused, Some(AppendError::Busy { .. })), "{refused:?}");
+}
+#[test]
 fn a_large_batch_is_taken_however_little_of_the_journal_is_used() {
     let d = disk();
     let dir = manual(Arc::new(d.clone()), 256 << 10, Limits::default()).unwrap();
