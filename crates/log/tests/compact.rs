@@ -263,3 +263,19 @@ fn a_full_volume_ends_the_round_and_nothing_else() {
     compact_at(&log, NOW);
     assert_eq!(records(&log).len(), 15);
 }
+
+#[test]
+fn a_reader_whose_end_is_older_than_compaction_finds_nothing_and_no_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = open(folder.path());
+    let log = log_of(&directory, compacted());
+    fill(&log);
+    settle(&directory);
+    compact_at(&log, NOW);
+    let first = log.read(Offset(0), log.durable_end(), 1, true, Wait::Allowed).unwrap();
+    assert!(Batch::parse(&first.chunks[0]).unwrap().header().base_offset >= Offset(3), "the first ones are gone");
+    // a fetch that had to wait for its turn: when it came, the log ended at 3
+    let read = log.read(Offset(0), Offset(3), 1_000, true, Wait::Allowed).unwrap();
+    assert_eq!((read.bytes, read.next_offset), (0, Offset(3)));
+    assert_eq!(log.unavailable(), None);
+}
