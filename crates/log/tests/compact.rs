@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{EPOCH, LogConfig, NOW, copy_of, files, log_of, open, settle};
-use kennet_log::fs::sim::SimulatedDisk;
+use kennet_log::fs::sim::{SimulatedDisk, Trouble};
 use kennet_log::fs::{FileSystem, RealFileSystem, Wait};
 use kennet_log::{Compacted, CompactionError, DataDirectory, Limits, PartitionLog, Rules, verify};
 use kennet_protocol::record::{Batch, BatchBuilder, Batches};
@@ -278,4 +278,40 @@ fn a_reader_whose_end_is_older_than_compaction_finds_nothing_and_no_damage() {
     let read = log.read(Offset(0), Offset(3), 1_000, true, Wait::Allowed).unwrap();
     assert_eq!((read.bytes, read.next_offset), (0, Offset(3)));
     assert_eq!(log.unavailable(), None);
+}
+
+#[test]
+fn a_power_cut_in_a_swap_leaves_no_index_of_what_was_replaced() {
+    let root = Path::new("/data");
+    let after = |offset: i64| TimestampMs(NOW.0 + offset);
+    // each seed loses other changes of the directory
+    for (seed, cut) in (0..8).flat_map(|seed| (1..30).map(move |cut| (seed, cut))) {
+        let disk = SimulatedDisk::new(seed);
+        disk.create_directory(root).unwrap();
+        disk.sync_directory(Path::new("/")).unwrap();
+        let limits = Limits { journal_bytes_max: Some(64 << 10), ..Limits::default() };
+        let reopen = || DataDirectory::open_manual(Arc::new(disk.clone()), root, limits, Rules::default()).unwrap();
+        let directory = reopen();
+        let log = log_of(&directory, compacted());
+        for offset in 0..60 {
+            let key = if offset % 5 == 0 { format!("once {offset}") } else { format!("key {}", offset % 3) };
+            put_at(&log, &key, Some("x"), after(offset));
+        }
+        settle(&directory);
+        compact_at(&log, NOW);
+        (60..70).for_each(|offset| put_at(&log, "key 0", Some("x"), after(offset)));
+        settle(&directory);
+        disk.plan(disk.calls() + cut, Trouble::PowerOff);
+        let _ = log.compact(log.durable_end(), NOW, MAP_BYTES, &mut |_| ControlFlow::Continue(()));
+        drop((log, directory));
+        disk.restart();
+        let directory = reopen();
+        let log = log_of(&directory, compacted());
+        let found = records(&log);
+        for offset in 0..70 {
+            let expected = found.iter().map(|(found, ..)| *found).find(|found| *found >= offset);
+            let first = log.first_at_or_after(after(offset), log.durable_end()).unwrap();
+            assert_eq!(first.map(|first| first.offset.0), expected, "seed {seed}, power cut at call {cut}");
+        }
+    }
 }
