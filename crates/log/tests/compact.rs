@@ -4,6 +4,7 @@
 mod common;
 
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -314,4 +315,17 @@ fn a_power_cut_in_a_swap_leaves_no_index_of_what_was_replaced() {
             assert_eq!(first.map(|first| first.offset.0), expected, "seed {seed}, power cut at call {cut}");
         }
     }
+}
+
+#[test]
+fn a_round_that_panics_does_not_end_compaction_of_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = open(folder.path());
+    let log = log_of(&directory, compacted());
+    fill(&log);
+    settle(&directory);
+    let panics = || log.compact(log.durable_end(), NOW, MAP_BYTES, &mut |_| panic!("in the middle of a round"));
+    assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());
+    compact_at(&log, NOW);
+    assert_eq!(offsets_of(&log, "key 3"), [48]);
 }

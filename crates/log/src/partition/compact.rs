@@ -9,8 +9,8 @@
 
 use std::io;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, TryLockError};
 use std::time::Duration;
 
 use hashbrown::HashMap;
@@ -94,7 +94,12 @@ impl PartitionLog {
         map_bytes: usize,
         pace: Pace<'_>,
     ) -> Result<Option<Compacted>, CompactionError> {
-        let Ok(_turn) = self.compacting.try_lock() else { return Ok(None) };
+        let _turn = match self.compacting.try_lock() {
+            Ok(turn) => turn,
+            // what a round that panicked had not come to an end with counts for nothing
+            Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(None),
+        };
         let Some(range) = self.range(high_watermark, now)? else { return Ok(None) };
         let mut done = Compacted::default();
         let newest = self.newest_offsets(&range, map_bytes, &mut done, pace)?;
