@@ -329,3 +329,24 @@ fn a_round_that_panics_does_not_end_compaction_of_the_log() {
     compact_at(&log, NOW);
     assert_eq!(offsets_of(&log, "key 3"), [48]);
 }
+
+#[test]
+fn a_round_ends_when_the_topic_is_not_to_be_compacted_any_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = open(folder.path());
+    let log = log_of(&directory, compacted());
+    fill(&log);
+    settle(&directory);
+    let before = records(&log);
+    let mut pace = |_| {
+        log.set_config(LogConfig { compaction_enabled: false, ..compacted() });
+        ControlFlow::Continue(())
+    };
+    let result = log.compact(log.durable_end(), NOW, MAP_BYTES, &mut pace);
+    assert!(matches!(result, Err(CompactionError::Changed)), "{result:?}");
+    assert_eq!(records(&log), before);
+    assert_eq!(files(folder.path(), "cleaned"), Vec::<std::path::PathBuf>::new());
+    log.set_config(compacted());
+    compact_at(&log, NOW);
+    assert_eq!(offsets_of(&log, "key 3"), [48]);
+}

@@ -460,7 +460,8 @@ impl PartitionLog {
             let present = state.segments.get(at..at + group.len());
             present.is_some_and(|present| present.iter().zip(group).all(|(a, b)| Arc::ptr_eq(a, &b.segment)))
         };
-        let Some(at) = found.filter(|at| is_there(*at)) else {
+        // a topic that is not to be compacted any more keeps what it has, as in Kafka
+        let Some(at) = found.filter(|at| is_there(*at) && state.config.compaction_enabled) else {
             drop(state);
             self.discard(base);
             return Err(CompactionError::Changed);
