@@ -350,3 +350,20 @@ fn a_round_ends_when_the_topic_is_not_to_be_compacted_any_more() {
     compact_at(&log, NOW);
     assert_eq!(offsets_of(&log, "key 3"), [48]);
 }
+
+#[test]
+fn all_that_a_round_reads_is_paced() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = open(folder.path());
+    let log = log_of(&directory, compacted());
+    fill(&log);
+    settle(&directory);
+    let mut paced = 0;
+    let done = log.compact(log.durable_end(), NOW, MAP_BYTES, &mut |bytes| {
+        paced += bytes;
+        ControlFlow::Continue(())
+    });
+    let done = done.unwrap().unwrap();
+    // to count records, to note keys, to leave out what is hidden; and what is written
+    assert!(paced >= 3 * done.bytes_before + done.bytes_after, "{paced}, {done:?}");
+}

@@ -27,7 +27,7 @@ use crate::fs::{Wait, is_full};
 use crate::layout;
 use crate::partition::open::replace;
 use crate::partition::{PartitionLog, State};
-use crate::scan::{BatchScan, HeaderScan, to_u64};
+use crate::scan::{BatchScan, HEADER_WINDOW, HeaderScan, to_u64};
 use crate::segment::Segment;
 
 /// Compaction leaves so much room on the volume.
@@ -179,16 +179,18 @@ impl PartitionLog {
     }
 
     /// How many records a segment's headers say it has, as far as they can be read.
-    fn records_in(&self, segment: &Segment) -> usize {
-        let Ok(file) = segment.file(self.shared.fs(), self.shared.open_files()) else { return 0 };
+    fn records_in(&self, segment: &Segment, pace: Pace<'_>) -> Result<usize, CompactionError> {
+        let Ok(file) = segment.file(self.shared.fs(), self.shared.open_files()) else { return Ok(0) };
         let mut scan = HeaderScan::new(file.as_ref(), segment.written(), Wait::Allowed);
         let (mut position, mut records) = (0, 0_usize);
         while let Ok(Some(header)) = scan.at(position) {
             records = records.saturating_add(usize::try_from(header.record_count).unwrap_or(0));
             let Some(length) = header.total_length() else { break };
             position += to_u64(length);
+            // of a small batch all is read, of a large one what surrounds its header
+            pace_on(pace, length.min(HEADER_WINDOW))?;
         }
-        records
+        Ok(records)
     }
 
     /// What a segment said, unless that is only because it is the log's no more.
@@ -220,7 +222,10 @@ impl PartitionLog {
         pace: Pace<'_>,
     ) -> Result<NewestOffsets, CompactionError> {
         let first = range.segments.partition_point(|sealed| sealed.end <= range.from);
-        let records = range.segments[first..].iter().map(|sealed| self.records_in(&sealed.segment)).sum();
+        let mut records = 0_usize;
+        for sealed in &range.segments[first..] {
+            records = records.saturating_add(self.records_in(&sealed.segment, pace)?);
+        }
         'again: loop {
             let mut newest = NewestOffsets::new(range.from, map_bytes, records);
             for at in first..range.segments.len() {
