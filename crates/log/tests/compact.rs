@@ -367,3 +367,23 @@ fn all_that_a_round_reads_is_paced() {
     // to count records, to note keys, to leave out what is hidden; and what is written
     assert!(paced >= 3 * done.bytes_before + done.bytes_after, "{paced}, {done:?}");
 }
+
+#[test]
+fn a_segment_whose_times_cannot_be_read_is_set_aside_and_the_rest_is_compacted() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = open(folder.path());
+    fill(&log_of(&directory, compacted()));
+    settle(&directory);
+    drop(directory);
+    // it opens, and each read of it is an error, as where a disk is bad
+    let second = files(folder.path(), "log").remove(1);
+    std::fs::remove_file(&second).unwrap();
+    std::fs::create_dir(&second).unwrap();
+    let directory = open(folder.path());
+    let log = log_of(&directory, LogConfig { compaction_lag_max: Some(Duration::from_secs(60)), ..compacted() });
+    let after = TimestampMs(NOW.0 + 61_000);
+    assert!(log.cleanable(log.durable_end(), after).unwrap().unwrap().is_due);
+    let done = compact_at(&log, after);
+    assert!(done.bytes_after < done.bytes_before / 2, "{done:?}");
+    assert_eq!(log.summary().set_aside, 1);
+}

@@ -146,17 +146,23 @@ impl PartitionLog {
         let youngest = now.0.saturating_sub(millis(config.compaction_lag_min));
         let mut oldest = None;
         for at in first_dirty..segments.len() {
-            let segment = &segments[at].segment;
-            let is_young = !config.compaction_lag_min.is_zero()
-                && self.unless_changed(segment, self.newest_in(segment))?.is_some_and(|newest| newest.0 > youngest);
-            if is_young {
+            let sealed = &segments[at];
+            if self.is_set_aside(sealed) {
+                continue;
+            }
+            let (first, newest) = match self.unless_changed(&sealed.segment, self.times_of(&sealed.segment, &config)) {
+                // one bad segment must not keep all others from being compacted
+                Err(CompactionError::Io(error)) => {
+                    self.set_aside(sealed, &error.to_string(), &mut Compacted::default());
+                    continue;
+                }
+                times => times?,
+            };
+            if newest.is_some_and(|newest| newest.0 > youngest) {
                 segments.truncate(at);
                 break;
             }
-            if config.compaction_lag_max.is_some() {
-                let first = self.unless_changed(segment, self.oldest_in(segment))?;
-                oldest = oldest.min(first).or(oldest).or(first);
-            }
+            oldest = oldest.min(first).or(oldest).or(first);
         }
         let bytes = |sealed: &[Sealed]| sealed.iter().map(|sealed| sealed.segment.written()).sum();
         let first_dirty = first_dirty.min(segments.len());
@@ -169,6 +175,17 @@ impl PartitionLog {
             .zip(oldest)
             .is_some_and(|(lag, oldest): (_, TimestampMs)| now.0.saturating_sub(oldest.0) > millis(lag));
         Ok(Some(Range { config, segments, from, dirty_bytes, clean_bytes, is_overdue }))
+    }
+
+    /// The first timestamp of a segment and its newest, each if a lag is set for which it counts.
+    fn times_of(
+        &self,
+        segment: &Segment,
+        config: &LogConfig,
+    ) -> io::Result<(Option<TimestampMs>, Option<TimestampMs>)> {
+        let newest = if config.compaction_lag_min.is_zero() { None } else { self.newest_in(segment)? };
+        let first = if config.compaction_lag_max.is_none() { None } else { self.oldest_in(segment)? };
+        Ok((first, newest))
     }
 
     /// The first batch's timestamp, if it has one.
