@@ -250,7 +250,7 @@ impl Recovery {
         match self.logs.get_mut(&number) {
             // what the checkpoint has is in segments; everything later is applied, in order
             Some(log) if entry_number > log.checkpoint.through || !self.skips => {
-                log.entries.push((entry_number, entry))
+                log.entries.push((entry_number, entry));
             }
             Some(_) => {}
             None if number.0 < self.known_below => {}
