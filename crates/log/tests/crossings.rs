@@ -277,6 +277,48 @@ fn who_was_refused_because_of_what_is_pending_is_told_when_that_is_durable() {
     dir.fill_as_needed();
     log.append(&batch_at(&[&value], NOW), EPOCH, NOW).unwrap();
 }
+/// The start of an entry whose end was never written holds no slot: its number is given again, to an entry that may need that very room.
+#[test]
+fn what_is_left_of_an_entry_that_never_ended_leaves_its_room_to_the_next_one() {
+    let big = "x".repeat(100_000);
+    let mut cuts = 0;
+    for cut in 1..12 {
+        let d = disk();
+        let dir = manual(Arc::new(d.clone()), 256 << 10, Limits::default()).unwrap();
+        let log = log_of(&dir, LogConfig::default());
+        append_numbers(&log, 0..3);
+        settle(&dir);
+        for _ in 0..20 {
+            if log.append(&batch_at(&[&big], NOW), EPOCH, NOW).is_ok() {
+                break;
+            }
+            dir.flush();
+            dir.fill_as_needed();
+        }
+        d.plan(d.calls() + cut, Trouble::PowerOff);
+        dir.flush();
+        cuts += u32::from(d.is_off());
+        d.power_off();
+        dir.close();
+        drop((dir, log));
+        d.restart();
+        let dir = manual(Arc::new(d.clone()), 256 << 10, Limits::default()).unwrap();
+        let log = log_of(&dir, LogConfig::default());
+        for number in 0..4 {
+            let mut refused = None;
+            for _ in 0..20 {
+                refused = log.append(&batch_at(&[&big], NOW), EPOCH, NOW).err();
+                if refused.is_none() {
+                    break;
+                }
+                dir.flush();
+                dir.fill_as_needed();
+            }
+            assert!(refused.is_none(), "cut at call {cut}, batch {number}: {refused:?}");
+        }
+    }
+    assert!(cuts > 2, "the power was cut in {cuts} writes only");
+}
 #[test]
 fn records_of_the_broker_itself_find_room_where_those_of_clients_wait() {
     let d = disk();
