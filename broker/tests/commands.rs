@@ -122,6 +122,16 @@ fn file_of(folder: &Path, extension: &str) -> std::path::PathBuf {
 }
 
 #[test]
+fn a_file_that_is_not_there_is_said_to_be_missing() {
+    for name in ["nofile", "nofile.log", "nofile.index"] {
+        let done = run(&["dump".as_ref(), name.as_ref()]);
+        let said = text(&done.stderr);
+        assert_eq!(done.status.code(), Some(1), "{said}");
+        assert!(said.contains(&format!("cannot dump {name}: No such file or directory")), "{said}");
+    }
+}
+
+#[test]
 fn entries_of_indexes_are_shown_and_those_that_can_not_be_right_are_told() {
     let broker = TestBroker::start();
     let mut client = broker.connect();
@@ -139,7 +149,7 @@ fn entries_of_indexes_are_shown_and_those_that_can_not_be_right_are_told() {
     assert_eq!((code, error.as_str()), (Some(0), ""));
     let lines: Vec<_> = said.lines().collect();
     assert!(lines[0].starts_with("entry offset=1 position=400"), "{said}");
-    assert_eq!(lines[1], "1 entries are whole", "{said}");
+    assert_eq!(lines[1], "1 entry is whole", "{said}");
     let (code, said, _) = dump(&file_of(folder.path(), "timeindex"));
     assert!(said.starts_with("entry timestamp="), "{said}");
     assert_eq!((code, said.contains(" offset=")), (Some(0), true), "{said}");
