@@ -7,6 +7,7 @@ mod clock;
 mod closed_output;
 mod command_line;
 mod consume;
+mod deleted;
 mod dev;
 mod error;
 mod groups;
