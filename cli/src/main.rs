@@ -48,6 +48,7 @@ fn main() -> ExitCode {
     runtime.shutdown_background();
     match outcome {
         Ok(()) | Err(CliError::Interrupted | CliError::BrokenPipe) => ExitCode::SUCCESS,
+        Err(CliError::Terminated) => ExitCode::from(error::TERMINATED),
         Err(error) => report(&error),
     }
 }
