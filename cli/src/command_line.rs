@@ -212,15 +212,17 @@ pub(crate) enum Groups {
 
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("target").required(true))]
+#[command(group = clap::ArgGroup::new("whose").args(["groups", "all_groups", "from_file"]).required(true).multiple(true))]
+#[command(group = clap::ArgGroup::new("scope").args(["topics", "all_topics", "from_file"]).required(true).multiple(true))]
 pub(crate) struct ResetOffsets {
     /// The group; may be repeated
-    #[arg(long = "group", short, required_unless_present_any = ["all_groups", "from_file"])]
+    #[arg(long = "group", short)]
     pub(crate) groups: Vec<String>,
     /// Every group that has something to move; those with members stay, and are told at the end
     #[arg(long, conflicts_with = "groups")]
     pub(crate) all_groups: bool,
     /// A topic, or some of its partitions as topic:0,1; may be repeated
-    #[arg(long = "topic", short, required_unless_present_any = ["all_topics", "from_file"])]
+    #[arg(long = "topic", short)]
     pub(crate) topics: Vec<String>,
     /// Everything that the group has committed an offset for
     #[arg(long, conflicts_with = "topics")]

@@ -68,7 +68,7 @@ async fn run(arguments: Arguments) -> Result<(), CliError> {
         Command::ResetApply(options) => reset_apply::run(&connect(connection).await?, &options, clock::now).await,
         Command::Completions { shell } => {
             let mut text = Vec::new();
-            clap_complete::generate(shell, &mut invocation::command(), "kennet", &mut text);
+            clap_complete::generate(shell, &mut invocation::visible(), "kennet", &mut text);
             output::write_bytes(&text)
         }
     }
