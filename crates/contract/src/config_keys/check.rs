@@ -38,7 +38,7 @@ pub enum KeyError {
     },
     /// Compaction would have to touch a record and to leave it alone. In the words of Kafka, for whoever looks for them.
     #[error(
-        "conflict topic config setting min.compaction.lag.ms ({min_ms}) > max.compaction.lag.ms ({max_ms}): expected at most as much"
+        "conflict topic config setting min.compaction.lag.ms ({min_ms}) > max.compaction.lag.ms ({max_ms}): lower the first or raise the second"
     )]
     CompactionLags {
         /// Compact no record earlier.
