@@ -74,7 +74,8 @@ pub enum OfflineError {
     },
     /// The index is not whole.
     #[error(
-        "{path} is damaged behind {entries} entries: {what}; a broker makes an index anew that makes no sense: verify the data directory if its segment may be damaged too"
+        "{path} is damaged behind {entries} {}: {what}; a broker makes an index anew that makes no sense: verify the data directory if its segment may be damaged too",
+        if *entries == 1 { "entry" } else { "entries" }
     )]
     DamagedIndex {
         /// The file.

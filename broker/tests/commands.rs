@@ -166,7 +166,7 @@ fn entries_of_indexes_are_shown_and_those_that_can_not_be_right_are_told() {
     let cut = other(|bytes| bytes.truncate(5));
     assert!(cut.contains("damaged behind 0 entries: entry 0 is cut off: it has 5 of 8 bytes"), "{cut}");
     let twice = other(|bytes| bytes.extend_from_within(..));
-    assert!(twice.contains("damaged behind 1 entries") && twice.contains("does not rise"), "{twice}");
+    assert!(twice.contains("damaged behind 1 entry:") && twice.contains("does not rise"), "{twice}");
     let astray = other(|bytes| bytes[7] ^= 1);
     assert!(astray.contains("points at no batch"), "{astray}");
 }
