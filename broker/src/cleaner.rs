@@ -192,6 +192,11 @@ fn note(broker: &Broker, partition: &Partition, done: Compacted, took_ms: i64) {
     let Compacted { segments_replaced, segments_made, bytes_before, bytes_after, set_aside, .. } = done;
     broker.cleaned.rounds.fetch_add(1, Ordering::Relaxed);
     broker.cleaned.removed_bytes.fetch_add(bytes_before.saturating_sub(bytes_after), Ordering::Relaxed);
+    // a round over a log that has nothing twice is no news
+    if segments_replaced == 0 {
+        tracing::debug!(topic = &*partition.topic, partition = partition.index.0, took_ms, "a log was clean already");
+        return;
+    }
     tracing::info!(
         topic = &*partition.topic,
         partition = partition.index.0,

@@ -74,7 +74,8 @@ pub enum OfflineError {
     },
     /// The index is not whole.
     #[error(
-        "{path} is damaged behind {entries} entries: {what}; a broker makes an index anew that makes no sense: verify the data directory if its segment may be damaged too"
+        "{path} is damaged behind {entries} {}: {what}; a broker makes an index anew that makes no sense: verify the data directory if its segment may be damaged too",
+        if *entries == 1 { "entry" } else { "entries" }
     )]
     DamagedIndex {
         /// The file.
@@ -127,7 +128,7 @@ pub fn verify_directory(directory: &Path, out: &mut impl Write) -> Result<(), Of
     let fs: Arc<dyn FileSystem> = Arc::new(RealFileSystem::new(directory));
     // what is whole in one format may be wrong in another
     Identity::read(fs.as_ref(), directory).map_err(OfflineError::Identity)?;
-    let (mut partitions, mut damaged) = (0, 0);
+    let (mut partitions, mut damaged) = (0_usize, 0);
     let mut said = Ok(());
     let shared = verify(&fs, directory, |report| {
         partitions += 1;
@@ -144,9 +145,13 @@ pub fn verify_directory(directory: &Path, out: &mut impl Write) -> Result<(), Of
     }
     if said.is_ok() {
         // whoever reads may have gone; the exit code tells
-        let _ = writeln!(out, "{partitions} partitions are whole");
+        let _ = writeln!(out, "{}", whole(partitions as u64, "partition", "partitions"));
     }
     Ok(())
+}
+
+fn whole(count: u64, one: &str, many: &str) -> String {
+    if count == 1 { format!("1 {one} is whole") } else { format!("{count} {many} are whole") }
 }
 
 fn write_report(report: &PartitionReport, out: &mut impl Write) -> io::Result<()> {
@@ -177,6 +182,8 @@ fn write_report(report: &PartitionReport, out: &mut impl Write) -> io::Result<()
 /// # Errors
 /// When the file can't be read, is not whole, or is none of these.
 pub fn dump_file(file: &Path, with_records: bool, out: &mut impl Write) -> Result<(), OfflineError> {
+    // before its name is looked at: a name that is misspelt says nothing about a file
+    std::fs::metadata(file).map_err(|source| OfflineError::Dump { path: file.to_owned(), source })?;
     match file.extension().and_then(|extension| extension.to_str()) {
         Some("log") => dump_segment(file, with_records, out),
         Some("index") => dump_entries(file, IndexKind::Offsets, out),
@@ -191,7 +198,7 @@ fn dump_entries(file: &Path, kind: IndexKind, out: &mut impl Write) -> Result<()
     match dumped {
         Ok(DumpedIndex { entries, damage: None }) => {
             // so that an index without entries, which a small segment has, is told from one that was not read
-            let _ = writeln!(out, "{entries} entries are whole");
+            let _ = writeln!(out, "{}", whole(entries, "entry", "entries"));
             Ok(())
         }
         Ok(DumpedIndex { entries, damage: Some(what) }) => {

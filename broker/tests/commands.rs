@@ -122,6 +122,16 @@ fn file_of(folder: &Path, extension: &str) -> std::path::PathBuf {
 }
 
 #[test]
+fn a_file_that_is_not_there_is_said_to_be_missing() {
+    for name in ["nofile", "nofile.log", "nofile.index"] {
+        let done = run(&["dump".as_ref(), name.as_ref()]);
+        let said = text(&done.stderr);
+        assert_eq!(done.status.code(), Some(1), "{said}");
+        assert!(said.contains(&format!("cannot dump {name}: No such file or directory")), "{said}");
+    }
+}
+
+#[test]
 fn entries_of_indexes_are_shown_and_those_that_can_not_be_right_are_told() {
     let broker = TestBroker::start();
     let mut client = broker.connect();
@@ -139,7 +149,7 @@ fn entries_of_indexes_are_shown_and_those_that_can_not_be_right_are_told() {
     assert_eq!((code, error.as_str()), (Some(0), ""));
     let lines: Vec<_> = said.lines().collect();
     assert!(lines[0].starts_with("entry offset=1 position=400"), "{said}");
-    assert_eq!(lines[1], "1 entries are whole", "{said}");
+    assert_eq!(lines[1], "1 entry is whole", "{said}");
     let (code, said, _) = dump(&file_of(folder.path(), "timeindex"));
     assert!(said.starts_with("entry timestamp="), "{said}");
     assert_eq!((code, said.contains(" offset=")), (Some(0), true), "{said}");
@@ -156,7 +166,7 @@ fn entries_of_indexes_are_shown_and_those_that_can_not_be_right_are_told() {
     let cut = other(|bytes| bytes.truncate(5));
     assert!(cut.contains("damaged behind 0 entries: entry 0 is cut off: it has 5 of 8 bytes"), "{cut}");
     let twice = other(|bytes| bytes.extend_from_within(..));
-    assert!(twice.contains("damaged behind 1 entries") && twice.contains("does not rise"), "{twice}");
+    assert!(twice.contains("damaged behind 1 entry:") && twice.contains("does not rise"), "{twice}");
     let astray = other(|bytes| bytes[7] ^= 1);
     assert!(astray.contains("points at no batch"), "{astray}");
 }

@@ -28,7 +28,16 @@ fn refusal(object: &str, code: ErrorCode, message: Option<&str>) -> Option<Strin
             format!("{object} has members: end its consumers first, kennet groups describe shows them")
         }
         ErrorCode::InvalidConfig => {
-            format!("{object}: {}: docs/configuration.md lists the keys and their values", message?)
+            let message = message?;
+            let page = "docs/configuration.md";
+            match message.contains(page) {
+                true => format!("{object}: {message}"),
+                false => format!("{object}: {message}: {page} lists the keys and their values"),
+            }
+        }
+        ErrorCode::InvalidTopicException => {
+            let name = "the name is invalid: expected 1 to 249 letters, digits, '.', '_' and '-'";
+            format!("{object}: {}", message.unwrap_or(name))
         }
         _ => return None,
     })
@@ -65,8 +74,25 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_no_topic_can_have_is_told_with_those_that_it_can() {
+        let said = refused("topic 'b/ad'", ErrorCode::InvalidTopicException, None);
+        assert!(said.starts_with("topic 'b/ad': the name is invalid: expected") && said.contains("letters"), "{said}");
+        let said = refused("topic 'b/ad'", ErrorCode::InvalidTopicException, Some("topic name 'b/ad' has a slash"));
+        assert_eq!(said, "topic 'b/ad': topic name 'b/ad' has a slash");
+    }
+
+    #[test]
+    fn the_page_of_configs_is_named_once() {
+        for message in ["there is no config 'x': expected a key that docs/configuration.md lists", "expected a number"]
+        {
+            let said = refused("topic 't'", ErrorCode::InvalidConfig, Some(message));
+            assert_eq!(said.matches("docs/configuration.md").count(), 1, "{said}");
+        }
+    }
+
+    #[test]
     fn a_code_without_advice_is_told_as_it_is() {
-        let said = refused("topic 't'", ErrorCode::InvalidTopicException, Some("'a b' has a space"));
-        assert!(said.contains("SomeApi") && said.contains("has a space"), "{said}");
+        let said = refused("topic 't'", ErrorCode::PolicyViolation, Some("it is too much"));
+        assert!(said.contains("SomeApi") && said.contains("too much"), "{said}");
     }
 }

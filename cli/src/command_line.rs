@@ -171,7 +171,7 @@ pub(crate) struct Consume {
     #[arg(long, group = "start")]
     pub(crate) from_beginning: bool,
     /// Start at this offset; with --group where it has not committed an offset
-    #[arg(long, group = "start", requires = "share", value_parser = clap::value_parser!(i64).range(0..))]
+    #[arg(long, group = "start", requires = "share", allow_negative_numbers = true, value_parser = offset)]
     pub(crate) offset: Option<i64>,
     /// Start at the first record of this time or later; with --group where it has not committed an offset
     #[arg(long, group = "start", value_name = "TIME")]
@@ -180,7 +180,7 @@ pub(crate) struct Consume {
     #[arg(long)]
     pub(crate) to_end: bool,
     /// Stop after so many records
-    #[arg(long, short, value_name = "COUNT")]
+    #[arg(long, short, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) max: Option<u64>,
     /// Read as a member of this group, and commit what was read
     #[arg(long, short, group = "share")]
@@ -212,15 +212,17 @@ pub(crate) enum Groups {
 
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("target").required(true))]
+#[command(group = clap::ArgGroup::new("whose").args(["groups", "all_groups", "from_file"]).required(true).multiple(true))]
+#[command(group = clap::ArgGroup::new("scope").args(["topics", "all_topics", "from_file"]).required(true).multiple(true))]
 pub(crate) struct ResetOffsets {
     /// The group; may be repeated
-    #[arg(long = "group", short, required_unless_present_any = ["all_groups", "from_file"])]
+    #[arg(long = "group", short)]
     pub(crate) groups: Vec<String>,
     /// Every group that has something to move; those with members stay, and are told at the end
     #[arg(long, conflicts_with = "groups")]
     pub(crate) all_groups: bool,
     /// A topic, or some of its partitions as topic:0,1; may be repeated
-    #[arg(long = "topic", short, required_unless_present_any = ["all_topics", "from_file"])]
+    #[arg(long = "topic", short)]
     pub(crate) topics: Vec<String>,
     /// Everything that the group has committed an offset for
     #[arg(long, conflicts_with = "topics")]
@@ -309,6 +311,13 @@ fn base_port(text: &str) -> Result<BasePort, String> {
     Ok(BasePort(Some(port)))
 }
 
+fn offset(text: &str) -> Result<i64, String> {
+    text.parse()
+        .ok()
+        .filter(|offset| *offset >= 0)
+        .ok_or_else(|| "expected a whole number from 0; --from-beginning starts at the oldest record".to_owned())
+}
+
 fn compression(text: &str) -> Result<kennet_client::Compression, String> {
     kennet_client::Compression::from_name(text)
         .ok_or_else(|| format!("'{text}' is no codec: expected none, gzip, snappy, lz4 or zstd"))
@@ -317,6 +326,22 @@ fn compression(text: &str) -> Result<kennet_client::Compression, String> {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+
+    #[test]
+    fn reading_no_record_at_all_is_refused() {
+        let read = |words: &str| super::Arguments::try_parse_from(words.split(' '));
+        assert!(read("kennet consume t --max 0 --from-beginning").unwrap_err().to_string().contains("--max"));
+        assert!(read("kennet consume t --max 1 --from-beginning").is_ok());
+    }
+
+    #[test]
+    fn an_offset_below_zero_is_told_what_would_be_right() {
+        for offset in ["--offset -1", "--offset=-1", "--offset latest"] {
+            let words = format!("kennet consume t -p 0 {offset}");
+            let said = super::Arguments::try_parse_from(words.split(' ')).unwrap_err().to_string();
+            assert!(said.contains("'--offset <OFFSET>'") && said.contains("--from-beginning"), "{said}");
+        }
+    }
 
     #[test]
     fn a_start_goes_with_a_group_and_a_choice_of_partitions_does_not() {

@@ -5,14 +5,16 @@ use std::io::{BufWriter, Write};
 use std::time::Duration;
 
 use kennet_client::{
-    Client, Consumer, ConsumerOptions, ErrorCode, FetchedRecord, GroupConsumer, GroupOptions, Offset, Start,
-    TimestampMs, TopicPartition,
+    Client, ClientError, Consumer, ConsumerOptions, ErrorCode, FetchedRecord, GroupConsumer, GroupOptions, Offset,
+    Start, TimestampMs, TopicPartition,
 };
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::closed_output::closed;
 use crate::command_line::Consume;
-use crate::error::CliError;
-use crate::output::{Output, note};
+use crate::error::{CliError, TERMINATED};
+use crate::output::{Output, counted, note};
 use crate::progress::Progress;
 use crate::record_json::RecordLine;
 
@@ -22,18 +24,32 @@ const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(client: Client, output: &Output, options: Consume) -> Result<(), CliError> {
     let mut printer = Printer::new(*output, &options);
+    // listens from here to the end: a signal during a wait is kept until somebody asks
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::spawn(end_anyway(signal(SignalKind::terminate())?));
     let outcome = match &options.group {
-        None => while_wanted(read_partitions(client, &options, &mut printer)).await,
-        Some(group) => read_in_group(client, group, &options, &mut printer).await,
+        None => while_wanted(&mut terminate, read_partitions(client, &options, &mut printer)).await,
+        Some(group) => read_in_group(client, group, &options, &mut printer, &mut terminate).await,
     };
     printer.out.flush()?;
     outcome
 }
 
-/// Until the work is done, Ctrl-C, or nobody is left to print for.
-async fn while_wanted(work: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
+/// SIGTERM ends the program also while it waits for a reader of its output who reads nothing.
+async fn end_anyway(mut terminate: Signal) {
+    terminate.recv().await;
+    tokio::time::sleep(LEAVE_LIMIT + Duration::from_secs(1)).await;
+    std::process::exit(TERMINATED.into());
+}
+
+/// Until the work is done, Ctrl-C, SIGTERM, or nobody is left to print for.
+async fn while_wanted(
+    terminate: &mut Signal,
+    work: impl Future<Output = Result<(), CliError>>,
+) -> Result<(), CliError> {
     tokio::select! {
         biased;
+        _ = terminate.recv() => Err(CliError::Terminated),
         interrupt = tokio::signal::ctrl_c() => Err(interrupt.map_or_else(CliError::from, |()| CliError::Interrupted)),
         () = closed(std::io::stdout()) => Err(CliError::BrokenPipe),
         outcome = work => outcome,
@@ -41,10 +57,7 @@ async fn while_wanted(work: impl Future<Output = Result<(), CliError>>) -> Resul
 }
 
 async fn read_partitions(client: Client, options: &Consume, printer: &mut Printer) -> Result<(), CliError> {
-    let mut wanted: Vec<i32> = options.partitions.clone();
-    if wanted.is_empty() {
-        wanted = indexes(&client, options).await?;
-    }
+    let wanted = indexes(&client, options).await?;
     check_offset(&client, options, &wanted).await?;
     let start = start(options);
     let starts: BTreeMap<TopicPartition, Start> =
@@ -75,9 +88,18 @@ fn start(options: &Consume) -> Start {
     }
 }
 
+/// The partitions that are wanted. One that nobody leads is told at once: what is waited for it may be long.
 async fn indexes(client: &Client, options: &Consume) -> Result<Vec<i32>, CliError> {
     let topic = client.topic(&options.topic).await?;
-    Ok(topic.partitions.iter().map(|partition| partition.index.0).collect())
+    let is_wanted = |index: i32| options.partitions.is_empty() || options.partitions.contains(&index);
+    for one in topic.partitions.iter().filter(|one| one.leader.is_none() && is_wanted(one.index.0)) {
+        let why = ClientError::NoLeader { partition: TopicPartition::new(&options.topic, one.index.0) };
+        note(&format!("{why}; waiting for one"));
+    }
+    if options.partitions.is_empty() {
+        return Ok(topic.partitions.iter().map(|partition| partition.index.0).collect());
+    }
+    Ok(options.partitions.clone())
 }
 
 /// An offset where a partition has nothing is a mistake: before an end that has passed nothing would be read without a word.
@@ -119,7 +141,13 @@ async fn offsets(
     Ok(found.into_iter().map(|(partition, end)| (partition, end.offset)).collect())
 }
 
-async fn read_in_group(client: Client, group: &str, options: &Consume, printer: &mut Printer) -> Result<(), CliError> {
+async fn read_in_group(
+    client: Client,
+    group: &str,
+    options: &Consume,
+    printer: &mut Printer,
+    terminate: &mut Signal,
+) -> Result<(), CliError> {
     let mut ends_now = None;
     let look_up = async {
         let wanted = indexes(&client, options).await?;
@@ -128,7 +156,7 @@ async fn read_in_group(client: Client, group: &str, options: &Consume, printer: 
         }
         check_start(&client, group, options, &wanted).await
     };
-    while_wanted(look_up).await?;
+    while_wanted(terminate, look_up).await?;
     let settings = GroupOptions {
         group: group.to_owned(),
         topics: vec![options.topic.clone()],
@@ -140,8 +168,8 @@ async fn read_in_group(client: Client, group: &str, options: &Consume, printer: 
     if let Some(ends) = ends_now {
         consumer.stop_at(ends);
     }
-    // an interrupt ends the reading only: the member still leaves, so that the others need not wait for its session to end
-    let outcome = while_wanted(read_as_member(&mut consumer, printer)).await;
+    // a signal ends the reading only: the member still leaves, so that the others need not wait for its session to end
+    let outcome = while_wanted(terminate, read_as_member(&mut consumer, printer)).await;
     // leaving is a courtesy: after a failure, or without an answer soon, the session ends by itself
     let left = tokio::time::timeout(LEAVE_LIMIT, consumer.leave()).await;
     outcome?;
@@ -158,8 +186,9 @@ async fn check_start(client: &Client, group: &str, options: &Consume, wanted: &[
     let begun = committed.keys().filter(|partition| partition.topic == options.topic).count();
     if begun > 0 {
         note(&format!(
-            "group '{group}' has committed offsets in {begun} partitions of {} and reads on from there: \
+            "group '{group}' has committed offsets in {} of {} and reads on from there: \
              kennet groups reset-offsets moves it",
+            counted(begun, "partition"),
             options.topic
         ));
     }

@@ -7,6 +7,9 @@ use kennet_contract::ExitCode;
 
 use crate::advice;
 
+/// The exit code that shells give whoever SIGTERM ends: 128 and the signal's number.
+pub(crate) const TERMINATED: u8 = 128 + 15;
+
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
@@ -47,6 +50,9 @@ pub(crate) enum CliError {
     /// Ctrl-C.
     #[error("interrupted")]
     Interrupted,
+    /// SIGTERM.
+    #[error("terminated")]
+    Terminated,
 }
 
 impl CliError {

@@ -26,6 +26,13 @@ pub(crate) fn command() -> Command {
     UNCONNECTED.into_iter().fold(command, |command, name| command.mut_subcommand(name, |one| one.args(&arguments)))
 }
 
+/// What completions offer: nothing that help hides, which their generator would not pass over.
+pub(crate) fn visible() -> Command {
+    let all = command();
+    let shown = all.get_subcommands().filter(|one| !one.is_hide_set()).cloned();
+    Command::new("kennet").version(env!("CARGO_PKG_VERSION")).args(all.get_arguments().cloned()).subcommands(shown)
+}
+
 /// The arguments of this process.
 pub(crate) fn read() -> Result<Arguments, clap::Error> {
     parse(std::env::args_os().collect())
@@ -107,7 +114,7 @@ fn mistake(problem: &clap::Error) -> String {
 mod tests {
     use std::ffi::OsString;
 
-    use super::{command, mistake, parse, wants_json};
+    use super::{command, mistake, parse, visible, wants_json};
 
     fn words(line: &str) -> Vec<OsString> {
         line.split(' ').map(OsString::from).collect()
@@ -120,6 +127,37 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_hidden_is_not_shown() {
+        assert!(!parse(words("kennet --help")).unwrap_err().to_string().contains("reset-apply"));
+        for shell in [clap_complete::Shell::Bash, clap_complete::Shell::Zsh, clap_complete::Shell::Fish] {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut visible(), "kennet", &mut text);
+            let text = String::from_utf8(text).unwrap();
+            assert!(!text.contains("reset-apply"), "{shell}");
+            assert!(["reset-offsets", "bootstrap", "version"].iter().all(|word| text.contains(word)), "{shell}");
+        }
+    }
+
+    #[test]
+    fn a_reset_without_topics_names_all_ways_to_give_them() {
+        let said = |line: &str| parse(words(line)).unwrap_err().to_string();
+        let topics = said("kennet groups reset-offsets --group g --to-earliest");
+        assert!(topics.contains("--topic") && topics.contains("--all-topics"), "{topics}");
+        let groups = said("kennet groups reset-offsets --all-topics --to-earliest");
+        assert!(groups.contains("--group") && groups.contains("--all-groups"), "{groups}");
+        for line in [
+            "--group g --topic t --topic u --to-latest",
+            "--all-groups --all-topics --to-latest",
+            "--group g --from-file f",
+        ] {
+            assert!(parse(words(&format!("kennet groups reset-offsets {line}"))).is_ok(), "{line}");
+        }
+        for line in ["--group g --topic t --all-topics --to-latest", "--group g --topic t --from-file f"] {
+            assert!(parse(words(&format!("kennet groups reset-offsets {line}"))).is_err(), "{line}");
+        }
     }
 
     #[test]

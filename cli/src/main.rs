@@ -7,6 +7,7 @@ mod clock;
 mod closed_output;
 mod command_line;
 mod consume;
+mod deleted;
 mod dev;
 mod error;
 mod groups;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
     runtime.shutdown_background();
     match outcome {
         Ok(()) | Err(CliError::Interrupted | CliError::BrokenPipe) => ExitCode::SUCCESS,
+        Err(CliError::Terminated) => ExitCode::from(error::TERMINATED),
         Err(error) => report(&error),
     }
 }
@@ -66,7 +68,7 @@ async fn run(arguments: Arguments) -> Result<(), CliError> {
         Command::ResetApply(options) => reset_apply::run(&connect(connection).await?, &options, clock::now).await,
         Command::Completions { shell } => {
             let mut text = Vec::new();
-            clap_complete::generate(shell, &mut invocation::command(), "kennet", &mut text);
+            clap_complete::generate(shell, &mut invocation::visible(), "kennet", &mut text);
             output::write_bytes(&text)
         }
     }

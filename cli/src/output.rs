@@ -60,6 +60,12 @@ impl Output {
     }
 }
 
+/// So many of something, in words.
+pub(crate) fn counted<N: std::fmt::Display + PartialEq + From<u8>>(count: N, what: &str) -> String {
+    let plural = if count == N::from(1) { "" } else { "s" };
+    format!("{count} {what}{plural}")
+}
+
 /// Writes to stdout, all of it, now.
 pub(crate) fn write_bytes(bytes: &[u8]) -> Result<(), CliError> {
     let mut stdout = std::io::stdout().lock();
@@ -70,4 +76,14 @@ pub(crate) fn write_bytes(bytes: &[u8]) -> Result<(), CliError> {
 /// A note for people that is not the command's result. Without a reader (`2>&1 | head`) it is nobody's, and the command goes on.
 pub(crate) fn note(text: &str) {
     drop(writeln!(std::io::stderr().lock(), "{text}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::counted;
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!([0, 1, 2].map(|count| counted(count, "record")), ["0 records", "1 record", "2 records"]);
+    }
 }

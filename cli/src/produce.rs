@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::clock;
 use crate::command_line::Produce;
 use crate::error::CliError;
-use crate::output::Output;
+use crate::output::{Output, counted};
 use crate::progress::Progress;
 use crate::record_json::RecordLine;
 
@@ -36,7 +36,8 @@ pub(crate) async fn run(client: Client, output: &Output, options: Produce) -> Re
         biased;
         () = interrupted_twice => {
             let left = lines.waiting.len();
-            return Err(CliError::Failed(format!("stopped while {left} records were not acknowledged yet")));
+            let left = counted(left, "record");
+            return Err(CliError::Failed(format!("stopped with {left} not acknowledged yet")));
         }
         outcome = lines.write(client, stopped) => outcome?,
     }
@@ -45,7 +46,7 @@ pub(crate) async fn run(client: Client, output: &Output, options: Produce) -> Re
     if output.is_json() {
         return output.say("", &json!({"topic": options.topic, "records": written}));
     }
-    crate::output::note(&format!("{written} records written to {}", options.topic));
+    crate::output::note(&format!("{} written to {}", counted(written, "record"), options.topic));
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::command_line::ResetApply;
 use crate::error::CliError;
 use crate::groups::admin::{ClientAdmin, commits};
-use crate::output::write_bytes;
+use crate::output::{counted, write_bytes};
 
 pub(crate) async fn run(client: &Client, options: &ResetApply, now: impl Fn() -> Timestamp) -> Result<(), CliError> {
     let path = options.plan.display();
@@ -46,7 +46,7 @@ pub(crate) async fn run(client: &Client, options: &ResetApply, now: impl Fn() ->
 
 async fn commit(client: &Client, plan: &Plan, offsets: &BTreeMap<Partition, i64>) -> Result<(), CliError> {
     match client.commit_offsets(&plan.group, &commits(offsets)).await {
-        Ok(()) => outcome("Applied", &format!("{} partitions committed", offsets.len())),
+        Ok(()) => outcome("Applied", &format!("{} committed", counted(offsets.len(), "partition"))),
         Err(error) if has_members(error.code()) => {
             outcome("GroupNotEmpty", "the group has members: stop them first")?;
             Err(error.into())

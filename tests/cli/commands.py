@@ -71,6 +71,8 @@ def refusals():
     kennet.refused(1, "line 1", "produce", "still", "--json", stdin=b"{nonsense\n")
     kennet.refused(2, "--partitions", "topics", "create", "x", "--partitions", "0")
     kennet.refused(2, "--to-earliest", "groups", "reset-offsets", "--group", "g", "--all-topics")
+    kennet.refused(2, "--max", "consume", "still", "--from-beginning", "--max", "0")
+    kennet.refused(1, "min.compaction.lag.ms (10) > max.compaction.lag.ms (5)", "topics", "create", "x", "-c", "min.compaction.lag.ms=10", "-c", "max.compaction.lag.ms=5")
     kennet.refused(2, "nothing to change", "topics", "alter", "still")
     kennet.refused(1, "127.0.0.1:1", "topics", "list", "--bootstrap", "127.0.0.1:1", "--timeout", "2s")
 
@@ -381,10 +383,38 @@ def members():
 def itself():
     assert kennet.run("--version").startswith(b"kennet "), "no version"
     for shell in ("bash", "zsh", "fish"):
-        assert b"reset-offsets" in kennet.run("completions", shell), shell
+        script = kennet.run("completions", shell)
+        assert b"reset-offsets" in script and b"reset-apply" not in script, shell
     plugin = os.path.join(folder.name, "kubectl-kennet")
     os.symlink(os.path.abspath(program), plugin)
     assert b"kubectl kennet" in Kennet(plugin).run("--help"), "the plugin calls itself by another name"
+
+
+def terminated():
+    """SIGTERM, which is how pods and services are ended, lets a member leave as Ctrl-C does."""
+    one = kennet.start("consume", "hours", "--group", "ended")
+    state = lambda: {row["group"]: row["state"] for row in kennet.json("groups", "list")}.get("ended")
+    try:
+        until(30, lambda: state() == "Stable", "a stable group")
+        one.terminate()
+        equal((one.wait(timeout=30), one.stderr.read()), (143, b""))
+        # before the session of 30 s ends
+        until(10, lambda: state() == "Empty", "it has left")
+    finally:
+        one.kill()
+
+
+def deletions():
+    """One that is refused keeps nobody else from being deleted, and what was done is told."""
+    for name in ("d1", "d2"):
+        kennet.run("topics", "create", name)
+    code, out, err = kennet.end("topics", "delete", "d1", "none-such", "d2", "--output", "json")
+    answer = json.loads(out)
+    equal((code, answer["deleted"], [one["name"] for one in answer["failed"]]), (1, ["d1", "d2"], ["none-such"]))
+    assert "topic 'none-such' does not exist" in json.loads(err)["error"], err
+    code, out, err = kennet.end("groups", "delete", "ended", "none-such")
+    equal((code, out), (1, b"Deleted ended.\n"))
+    assert "group 'none-such' does not exist" in err, err
 
 
 def ends():
@@ -413,6 +443,8 @@ step("offsets out to a file and back", files)
 step("all groups are reset, with an outcome for each", all_groups)
 step("a plan is applied once", plans)
 step("two members share; a group with members is left alone", members)
+step("a member that is terminated leaves", terminated)
+step("of several, those that can be are deleted", deletions)
 step("version, completions, kubectl's plugin", itself)
 step("groups are deleted", ends)
 folder.cleanup()

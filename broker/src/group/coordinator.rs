@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use kennet_contract::config_keys::Configs;
+use kennet_contract::config_keys::{CompactionLags, Configs};
 use kennet_metadata::decisions::create_topics::{self, NewTopic, TopicDefaults};
 use kennet_metadata::{Image, OFFSETS_TOPIC};
 use kennet_protocol::{ErrorCode, PartitionIndex, Uuid};
@@ -209,7 +209,7 @@ async fn create_topic(broker: &Arc<Broker>, image: &Image) -> Result<(), ErrorCo
         ],
         ..NewTopic::default()
     };
-    let defaults = TopicDefaults { partitions, replication_factor: 1 };
+    let defaults = TopicDefaults { partitions, replication_factor: 1, compaction_lags: CompactionLags::DEFAULT };
     let id = Uuid::new_v4();
     let made = broker
         .controller

@@ -50,16 +50,18 @@ fn decide(
     alteration: &Alteration,
     file: &BTreeMap<String, String>,
 ) -> Result<Vec<Record>, AlterConfigsError> {
+    // what a resource has of its own is the decision's to look up
+    let none = BTreeMap::new();
+    let configs = Configs { topic: &none, dynamic_broker: &none, dynamic_cluster: image.cluster_configs(), file };
+    let lags = configs.compaction_lags();
     match alteration {
-        Alteration::Replace(configs) => alter_configs::replace(image, kind, name, configs),
+        Alteration::Replace(configs) => alter_configs::replace(image, kind, name, configs, lags),
         Alteration::Incremental(changes) => {
-            let none = BTreeMap::new();
-            let topic = image.topic(name).map_or(&none, |topic| &topic.configs);
-            let configs = Configs { topic, dynamic_broker: &none, dynamic_cluster: image.cluster_configs(), file };
-            alter_configs::incremental(image, kind, name, changes, |key| match kind {
+            let effective = |key: &str| match kind {
                 ResourceType::Topic => configs.topic_text(key),
                 ResourceType::Broker => configs.broker_text(key),
-            })
+            };
+            alter_configs::incremental(image, kind, name, changes, effective, lags)
         }
     }
 }

@@ -88,6 +88,7 @@ pub(crate) fn topic_defaults(broker: &Broker, image: &Image) -> TopicDefaults {
     TopicDefaults {
         partitions: i32::try_from(configs.broker_number("num.partitions")).unwrap_or(1),
         replication_factor: i16::try_from(configs.broker_number("default.replication.factor")).unwrap_or(1),
+        compaction_lags: configs.compaction_lags(),
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use kennet_metadata::decisions::create_topics::{self, CreateTopicError, NewTopic, TopicDefaults};
+use kennet_metadata::decisions::create_topics::{self, CreateTopicError, NewTopic};
 use kennet_metadata::{Image, Topic, is_internal};
 use kennet_protocol::messages::metadata::{
     MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker, MetadataResponsePartition,
@@ -15,6 +15,7 @@ use kennet_protocol::{ErrorCode, PartitionIndex, Uuid};
 
 use crate::broker::{Broker, Session};
 use crate::controller::ChangeError;
+use crate::handler::create_topics::topic_defaults;
 use crate::handler::{CLUSTER_OPERATIONS, NOT_ASKED, Seen, TOPIC_OPERATIONS, once};
 
 pub(super) async fn handle(
@@ -94,11 +95,7 @@ fn find<'a>(image: &'a Image, wanted: &MetadataRequestTopic) -> Option<&'a Arc<T
 }
 
 async fn auto_create(broker: &Arc<Broker>, image: &Image, name: &str) -> Result<(), ErrorCode> {
-    let configs = broker.configs(image, None);
-    let defaults = TopicDefaults {
-        partitions: i32::try_from(configs.broker_number("num.partitions")).unwrap_or(1),
-        replication_factor: i16::try_from(configs.broker_number("default.replication.factor")).unwrap_or(1),
-    };
+    let defaults = topic_defaults(broker, image);
     let topic = NewTopic { name: name.to_owned(), ..NewTopic::default() };
     let id = Uuid::new_v4();
     let made = broker

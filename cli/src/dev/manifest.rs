@@ -9,6 +9,7 @@ use kennet_api::names::{GROUP, VERSION};
 use kennet_api::{KafkaClusterSpec, TopicSpec};
 use kennet_model::cluster::{ValidatedCluster, validate as validate_cluster};
 use kennet_model::topic::{ValidatedTopic, validate as validate_topic};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -87,15 +88,28 @@ fn is_ours(version: &str, kind: &str) -> Result<bool, String> {
     Ok(ours)
 }
 
-fn spec<T: DeserializeOwned + Serialize>(document: &Value, kind: &str, name: &str) -> Result<T, String> {
+fn spec<T: DeserializeOwned + Serialize + JsonSchema>(document: &Value, kind: &str, name: &str) -> Result<T, String> {
     let given = document.get("spec").unwrap_or(&Value::Null);
+    let no_such = |field: &str| format!("{kind} '{name}': spec{field}: there is no such field: correct or remove it");
     let wrong = |error: serde_json::Error| format!("{kind} '{name}': spec: {error}");
-    let spec = T::deserialize(given).map_err(wrong)?;
+    let spec = T::deserialize(given).map_err(|error| match misspelt::<T>(given) {
+        // that a field is missing is then only what follows from it
+        Some(field) => no_such(&field),
+        None => wrong(error),
+    })?;
     let read = serde_json::to_value(&spec).map_err(wrong)?;
     match unknown_field(given, &read) {
         None => Ok(spec),
-        Some(field) => Err(format!("{kind} '{name}': spec{field}: there is no such field: correct or remove it")),
+        Some(field) => Err(no_such(&field)),
     }
+}
+
+/// The first field of a spec that its kind does not have, whatever else is wrong with it.
+fn misspelt<T: JsonSchema>(given: &Value) -> Option<String> {
+    let schema = schemars::schema_for!(T);
+    let known = schema.get("properties")?.as_object()?;
+    let unknown = given.as_object()?.keys().find(|key| !known.contains_key(*key))?;
+    Some(format!(".{unknown}"))
 }
 
 /// The first field that was given and not read, which an API server would have refused. The kind's own types pass over such a field, because
@@ -150,7 +164,9 @@ mod tests {
         let error = parse(&QUICKSTART.replace("partitions: 6", "partitions: 0")).unwrap_err();
         assert!(error.contains("Topic 'events'") && error.contains("spec.partitions"), "{error}");
         let error = parse(&QUICKSTART.replace("brokers: 1", "broker: 1")).unwrap_err();
-        assert!(error.contains("KafkaCluster 'quickstart'"), "{error}");
+        assert!(error.contains("KafkaCluster 'quickstart': spec.broker: there is no such field"), "{error}");
+        let error = parse(&QUICKSTART.replace("brokers: 1", "")).unwrap_err();
+        assert!(error.contains("missing field `brokers`"), "{error}");
         let error = parse(&QUICKSTART.replace("size: 1Gi", "size: 1Gi\n    clas: fast")).unwrap_err();
         assert!(error.contains("spec.storage.clas"), "{error}");
     }

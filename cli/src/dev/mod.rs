@@ -20,7 +20,7 @@ use crate::command_line::Dev;
 use crate::dev::state::State;
 use crate::error::CliError;
 use crate::management::Management;
-use crate::output::Output;
+use crate::output::{Output, note};
 use crate::progress::Progress;
 
 /// Where clusters live, below the current directory.
@@ -40,14 +40,21 @@ async fn status(output: &Output, only: Option<&str>) -> Result<(), CliError> {
     let mut rows = Vec::new();
     let mut all: Vec<Value> = Vec::new();
     for state in State::load_all(Path::new(HOME), only)? {
-        let running = state.supervisor.is_some_and(|process| process.is_alive());
+        let running = state.is_running();
         let said = match running {
             true => reachable(&state).await.map(|status| format!("{:?}", status.state)),
             false => Ok("Stopped".to_owned()),
         };
         let word = said.unwrap_or_else(|_| "Unreachable".to_owned());
-        let bootstrap = if running { state.bootstrap() } else { "-".to_owned() };
-        rows.push(vec![state.cluster.clone(), word.clone(), bootstrap.clone(), state.folder.display().to_string()]);
+        if state.is_abandoned() {
+            note(&format!(
+                "cluster '{0}' has lost its kennet dev up, and the broker serves on: kennet dev down {0} stops it",
+                state.cluster
+            ));
+        }
+        let bootstrap = running.then(|| state.bootstrap());
+        let shown = bootstrap.clone().unwrap_or_else(|| "-".to_owned());
+        rows.push(vec![state.cluster.clone(), word.clone(), shown, state.folder.display().to_string()]);
         all.push(json!({
             "cluster": state.cluster, "state": word, "running": running, "bootstrap": bootstrap,
             "folder": state.folder, "clusterId": state.cluster_id,
@@ -65,7 +72,7 @@ pub(crate) fn management_of(bootstrap: &[String]) -> Result<Option<Management>, 
     let local = |address: &str| address.replacen("localhost:", "127.0.0.1:", 1);
     let wanted: Vec<String> = bootstrap.iter().map(|address| local(address)).collect();
     let states = State::load_all(Path::new(HOME), None)?;
-    let running = states.iter().filter(|state| state.supervisor.is_some_and(|process| process.is_alive()));
+    let running = states.iter().filter(|state| state.is_running());
     let mut found = running.filter(|state| wanted.contains(&state.bootstrap()));
     found.next().map(State::management).transpose()
 }

@@ -117,6 +117,16 @@ impl State {
         std::fs::rename(&new, &path).map_err(failed)
     }
 
+    /// Whether its broker serves or will. A broker outlives a supervisor that was killed.
+    pub(super) fn is_running(&self) -> bool {
+        [self.supervisor, self.broker].into_iter().flatten().any(Process::is_alive)
+    }
+
+    /// Whether its broker is there and nobody to end it with.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.is_running() && !self.supervisor.is_some_and(Process::is_alive)
+    }
+
     /// Where clients connect.
     pub(super) fn bootstrap(&self) -> String {
         format!("127.0.0.1:{}", self.base_port)
@@ -138,6 +148,29 @@ mod tests {
         let me = Process::of(std::process::id()).unwrap();
         assert!(me.is_alive());
         assert!(!Process { started: me.started + 1, ..me }.is_alive());
+    }
+
+    #[test]
+    fn a_broker_without_its_supervisor_still_runs() {
+        let me = Process::of(std::process::id()).unwrap();
+        let gone = Process { started: me.started + 1, ..me };
+        for (supervisor, broker, running, abandoned) in [
+            (Some(me), Some(me), true, false),
+            (Some(me), None, true, false),
+            (Some(gone), Some(me), true, true),
+            (Some(gone), Some(gone), false, false),
+            (None, None, false, false),
+        ] {
+            let state = State {
+                cluster: "c".to_owned(),
+                cluster_id: kennet_contract::ClusterId::from_bytes([7; 16]),
+                base_port: 29090,
+                supervisor,
+                broker,
+                folder: "c".into(),
+            };
+            assert_eq!((state.is_running(), state.is_abandoned()), (running, abandoned), "{state:?}");
+        }
     }
 
     #[test]

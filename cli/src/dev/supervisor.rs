@@ -33,7 +33,10 @@ const STOP_LIMIT: Duration = Duration::from_secs(30);
 pub(super) async fn up(output: &Output, file: &Path, base: Option<u16>) -> Result<(), CliError> {
     let manifest = manifest::read(file)?;
     if manifest.cluster.brokers == 0 {
-        return Err(CliError::Config(format!("{}: spec.brokers is 0: nothing to start", file.display())));
+        return Err(CliError::Config(format!(
+            "{}: spec.brokers is 0, so there is nothing to start: give it 1; kennet dev down stops what is up",
+            file.display()
+        )));
     }
     // from here on signals end the broker too
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -62,7 +65,7 @@ fn prepare(manifest: &Manifest, base: Option<u16>) -> Result<State, CliError> {
     let folder = home.join(name);
     let before = State::load(&home, name)?;
     if let Some(state) = &before
-        && [state.supervisor, state.broker].into_iter().flatten().any(Process::is_alive)
+        && state.is_running()
     {
         let why = format!("cluster '{name}' is up already at {}: stop it with kennet dev down", state.bootstrap());
         return Err(CliError::Failed(why));

@@ -4,6 +4,7 @@ use kennet_client::{Client, ConfigResource, ErrorCode, NewTopic};
 use kennet_model::topic::ValidatedTopic;
 
 use crate::error::CliError;
+use crate::output::counted;
 
 /// What was done, in words; nothing when all was as it should be.
 pub(super) async fn apply(client: &Client, topic: &ValidatedTopic) -> Result<Option<String>, CliError> {
@@ -15,7 +16,7 @@ pub(super) async fn apply(client: &Client, topic: &ValidatedTopic) -> Result<Opt
         validate_only: false,
     };
     match client.create_topic(&new).await {
-        Ok(created) => Ok(Some(format!("created with {} partitions", created.partitions))),
+        Ok(created) => Ok(Some(format!("created with {}", counted(created.partitions, "partition")))),
         Err(error) if error.code() == Some(ErrorCode::TopicAlreadyExists) => align(client, topic).await,
         Err(error) => Err(error.into()),
     }
@@ -29,6 +30,7 @@ async fn align(client: &Client, topic: &ValidatedTopic) -> Result<Option<String>
         client.create_partitions(&topic.name, wanted, false).await?;
         done.push(format!("grown from {count} to {wanted} partitions"));
     }
+    done.extend(topic.partitions.and_then(|wanted| more_than(wanted, count)));
     let resource = ConfigResource::Topic(topic.name.clone());
     let entries = client.describe_configs(&resource).await?;
     let is_set =
@@ -41,7 +43,25 @@ async fn align(client: &Client, topic: &ValidatedTopic) -> Result<Option<String>
         .collect();
     if !changes.is_empty() {
         client.alter_configs(&resource, &changes, false).await?;
-        done.push(format!("{} configs set", changes.len()));
+        done.push(format!("{} set", counted(changes.len(), "config")));
     }
     Ok((!done.is_empty()).then(|| done.join(", ")))
+}
+
+/// For a file that wants fewer partitions than there are: records would be lost, so Kafka has no way to take any away.
+fn more_than(wanted: i32, count: i32) -> Option<String> {
+    (wanted < count).then(|| format!("stays at {count} partitions instead of {wanted}: they can't become fewer"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::more_than;
+
+    #[test]
+    fn a_topic_that_would_have_to_shrink_is_told() {
+        assert_eq!(more_than(6, 6), None);
+        assert_eq!(more_than(7, 6), None);
+        let said = more_than(3, 6).unwrap();
+        assert!(said.contains("stays at 6 partitions instead of 3"), "{said}");
+    }
 }

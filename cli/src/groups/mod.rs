@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::advice;
 use crate::command_line::Groups;
+use crate::deleted;
 use crate::error::CliError;
 use crate::output::{Output, note};
 use crate::topics::OFFSETS_PATIENCE;
@@ -19,10 +20,7 @@ pub(crate) async fn run(client: &Client, output: &Output, command: Groups) -> Re
         Groups::List => list(client, output).await,
         Groups::Describe { groups } => describe(client, output, &groups).await,
         Groups::Delete { groups } => {
-            for group in &groups {
-                client.delete_group(group).await?;
-            }
-            output.say(&format!("Deleted {}.", groups.join(", ")), &json!({"deleted": groups}))
+            deleted::each(output, "group", &groups, async |group| client.delete_group(group).await).await
         }
         Groups::ResetOffsets(options) => reset::run(client, output, *options).await,
     }

@@ -76,10 +76,8 @@ fn partition(
         |outcome: Option<&Result<ListedOffset, ClientError>>| outcome?.as_ref().ok().map(|found| found.offset.0);
     let show = |number: Option<i64>| number.map_or("-".to_owned(), |number| number.to_string());
     let problem = [end, start].into_iter().flatten().find_map(|outcome| outcome.as_ref().err());
-    let problem = problem.map(ToString::to_string).or_else(|| {
-        let index = one.index;
-        leader.is_none().then(|| format!("{topic}-{index} has no leader: the log of the broker that has it says why"))
-    });
+    let no_leader = || ClientError::NoLeader { partition: TopicPartition::new(topic, one.index.0) }.to_string();
+    let problem = problem.map(ToString::to_string).or_else(|| leader.is_none().then(no_leader));
     if let Some(why) = &problem {
         note(why);
     }

@@ -8,8 +8,9 @@ use kennet_contract::ClusterId;
 use serde_json::{Value, json};
 
 use crate::command_line::Topics;
+use crate::deleted;
 use crate::error::CliError;
-use crate::output::Output;
+use crate::output::{Output, counted};
 
 pub(crate) use crate::topics::describe::OFFSETS_PATIENCE;
 
@@ -28,10 +29,7 @@ pub(crate) async fn run(client: &Client, output: &Output, command: Topics) -> Re
             alter(client, output, &name, partitions, &changes, dry_run).await
         }
         Topics::Delete { names } => {
-            for name in &names {
-                client.delete_topic(name).await?;
-            }
-            output.say(&format!("Deleted {}.", names.join(", ")), &json!({"deleted": names}))
+            deleted::each(output, "topic", &names, async |name| client.delete_topic(name).await).await
         }
     }
 }
@@ -39,7 +37,7 @@ pub(crate) async fn run(client: &Client, output: &Output, command: Topics) -> Re
 async fn create(client: &Client, output: &Output, topic: &NewTopic) -> Result<(), CliError> {
     let created = client.create_topic(topic).await?;
     let (name, partitions) = (&topic.name, created.partitions);
-    let words = if partitions == 1 { "1 partition".to_owned() } else { format!("{partitions} partitions") };
+    let words = counted(partitions, "partition");
     let verb = if topic.validate_only { "Could create" } else { "Created" };
     let json = json!({
         "topic": name, "topicId": id(created.id), "partitions": partitions,

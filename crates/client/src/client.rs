@@ -204,12 +204,7 @@ impl Client {
             partition: partition.partition.0,
             count: topic.partitions.len(),
         })?;
-        let leader = known.leader.ok_or_else(|| ClientError::Refused {
-            api: "Metadata",
-            object: format!("partition {partition}"),
-            code: ErrorCode::LeaderNotAvailable,
-            message: None,
-        })?;
+        let leader = known.leader.ok_or_else(|| ClientError::NoLeader { partition: partition.clone() })?;
         Ok((leader, known.leader_epoch))
     }
 

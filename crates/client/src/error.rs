@@ -9,6 +9,8 @@ use std::time::Duration;
 use kennet_protocol::record::{BatchError, BuildError, RecordError};
 use kennet_protocol::{DecodeError, EncodeError, ErrorCode, Offset};
 
+use crate::TopicPartition;
+
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -97,6 +99,12 @@ pub enum ClientError {
         /// How many there are.
         count: usize,
     },
+    /// Nobody leads the partition: an election goes on, or the broker that has it found its log damaged.
+    #[error("{partition} has no leader: the log of the broker that has it says why")]
+    NoLeader {
+        /// The partition.
+        partition: TopicPartition,
+    },
     /// The position lies outside of the log.
     #[error("offset {offset} of {topic}-{partition} does not exist (any more, or yet)")]
     OffsetOutOfRange {
@@ -156,6 +164,7 @@ impl ClientError {
         match self {
             Self::Connect { .. } | Self::NoBroker { .. } | Self::Disconnected { .. } | Self::TimedOut { .. } => true,
             Self::Refused { code, .. } => code.is_retriable(),
+            Self::NoLeader { .. } => ErrorCode::LeaderNotAvailable.is_retriable(),
             Self::Shared { retriable, .. } => *retriable,
             _ => false,
         }
@@ -166,6 +175,7 @@ impl ClientError {
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Refused { code, .. } => Some(*code),
+            Self::NoLeader { .. } => Some(ErrorCode::LeaderNotAvailable),
             Self::Shared { code, .. } => *code,
             _ => None,
         }

@@ -189,7 +189,9 @@ pub enum ConfigError {
 fn remedy(error: &KeyError) -> &'static str {
     match error {
         KeyError::Unknown { .. } => "correct the name or remove the line",
-        KeyError::Value { .. } => "correct the value, or remove the line to have the default",
+        KeyError::Value { .. } | KeyError::CompactionLags { .. } => {
+            "correct the value, or remove the line to have the default"
+        }
         KeyError::Fixed { .. } | KeyError::NoList { .. } => "remove the line",
     }
 }

@@ -1,5 +1,7 @@
 //! Whether a value may be given to a key.
 
+use std::collections::BTreeMap;
+
 use crate::config_keys::{ConfigKey, Effect, Kind, Scope, find, keys};
 use crate::nearest::nearest;
 
@@ -34,12 +36,51 @@ pub enum KeyError {
         /// Why.
         reason: &'static str,
     },
+    /// Compaction would have to touch a record and to leave it alone. In the words of Kafka, for whoever looks for them.
+    #[error(
+        "conflict topic config setting min.compaction.lag.ms ({min_ms}) > max.compaction.lag.ms ({max_ms}): lower the first or raise the second"
+    )]
+    CompactionLags {
+        /// Compact no record earlier.
+        min_ms: i64,
+        /// Compact it at the latest.
+        max_ms: i64,
+    },
     /// APPEND or SUBTRACT on a key that is no list.
     #[error("config '{name}' is not a list, so nothing can be appended or subtracted")]
     NoList {
         /// The key.
         name: &'static str,
     },
+}
+
+/// Between which ages of a record compaction meets it: `min.compaction.lag.ms` and `max.compaction.lag.ms`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompactionLags {
+    /// Not earlier.
+    pub min_ms: i64,
+    /// At the latest.
+    pub max_ms: i64,
+}
+
+impl CompactionLags {
+    /// Kafka's defaults.
+    pub const DEFAULT: Self = Self { min_ms: 0, max_ms: i64::MAX };
+
+    /// Whether a topic with these configs, and the lags of `self` where it has none of its own, can be compacted at all. A topic that sets
+    /// neither is not to blame for its defaults.
+    ///
+    /// # Errors
+    /// The two that conflict.
+    pub fn check<V: AsRef<str>>(self, own: &BTreeMap<String, V>) -> Result<(), KeyError> {
+        let number = |key: &str| own.get(key).and_then(|text| text.as_ref().trim().parse::<i64>().ok());
+        let (own_min, own_max) = (number("min.compaction.lag.ms"), number("max.compaction.lag.ms"));
+        let (min_ms, max_ms) = (own_min.unwrap_or(self.min_ms), own_max.unwrap_or(self.max_ms));
+        if own_min.or(own_max).is_some() && min_ms > max_ms {
+            return Err(KeyError::CompactionLags { min_ms, max_ms });
+        }
+        Ok(())
+    }
 }
 
 /// Values are small; a longer one is a mistake.
@@ -159,7 +200,9 @@ fn same(kind: Kind, left: &str, right: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{KeyError, append, check, subtract};
+    use std::collections::BTreeMap;
+
+    use super::{CompactionLags, KeyError, append, check, subtract};
     use crate::config_keys::Scope;
 
     #[test]
@@ -195,6 +238,24 @@ mod tests {
         assert!(error.to_string().ends_with("perhaps 'log.retention.ms'"), "{error}");
         let error = check(Scope::Topic, "surprise", "1").unwrap_err();
         assert!(error.to_string().ends_with("docs/configuration.md lists"), "{error}");
+    }
+
+    #[test]
+    fn a_record_can_not_be_compacted_before_it_may_be() {
+        let check = |lags: CompactionLags, own: &[(&str, &str)]| {
+            lags.check(&own.iter().map(|(key, value)| ((*key).to_owned(), *value)).collect::<BTreeMap<_, _>>())
+        };
+        let (min, max) = ("min.compaction.lag.ms", "max.compaction.lag.ms");
+        let error = check(CompactionLags::DEFAULT, &[(min, "10"), (max, "5")]).unwrap_err();
+        let kafkas = "conflict topic config setting min.compaction.lag.ms (10) > max.compaction.lag.ms (5)";
+        assert!(error.to_string().starts_with(kafkas), "{error}");
+        for own in [&[(min, "5"), (max, "5")][..], &[(min, "10")], &[(max, "5")], &[]] {
+            assert_eq!(check(CompactionLags::DEFAULT, own), Ok(()), "{own:?}");
+        }
+        let inherited = CompactionLags { min_ms: 7, max_ms: 9 };
+        assert_eq!(check(inherited, &[(max, "5")]), Err(KeyError::CompactionLags { min_ms: 7, max_ms: 5 }));
+        assert_eq!(check(inherited, &[(min, "10")]), Err(KeyError::CompactionLags { min_ms: 10, max_ms: 9 }));
+        assert_eq!(check(CompactionLags { min_ms: 9, max_ms: 7 }, &[("retention.ms", "1")]), Ok(()));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::config_keys::{ConfigKey, Scope, find};
+use crate::config_keys::{CompactionLags, ConfigKey, Scope, find};
 
 /// Where a value comes from (DescribeConfigs `config_source`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +102,15 @@ impl Configs<'_> {
         let text = self.topic_text(name);
         let default = || find(Scope::Topic, name).and_then(|key| key.default.parse().ok()).unwrap_or_default();
         text.trim().parse().unwrap_or_else(|_| default())
+    }
+
+    /// A topic's lags of compaction.
+    #[must_use]
+    pub fn compaction_lags(&self) -> CompactionLags {
+        CompactionLags {
+            min_ms: self.topic_number("min.compaction.lag.ms"),
+            max_ms: self.topic_number("max.compaction.lag.ms"),
+        }
     }
 
     /// A broker's value that counts.

@@ -9,7 +9,7 @@ mod effective;
 mod topic;
 
 pub use broker::BROKER_KEYS;
-pub use check::{KeyError, append, check, known, subtract};
+pub use check::{CompactionLags, KeyError, append, check, known, subtract};
 pub use effective::{Configs, Source, Value};
 pub use topic::TOPIC_KEYS;
 

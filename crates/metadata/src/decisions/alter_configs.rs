@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kennet_contract::config_keys::{self, KeyError, Scope};
+use kennet_contract::config_keys::{self, CompactionLags, KeyError, Scope};
 use kennet_protocol::BrokerId;
 
 use crate::image::Image;
@@ -70,7 +70,7 @@ pub enum AlterConfigsError {
     },
 }
 
-/// Decides on changes key by key. `effective` tells a key's value where the resource has none of its own.
+/// Decides on changes key by key. `effective` tells a key's value where the resource has none of its own, `lags` those of a topic.
 ///
 /// # Errors
 /// The first change that is not possible; none is made then.
@@ -80,6 +80,7 @@ pub fn incremental(
     resource: &str,
     changes: &[Change],
     effective: impl Fn(&str) -> String,
+    lags: CompactionLags,
 ) -> Result<Vec<Record>, AlterConfigsError> {
     let present = present(image, kind, resource)?;
     let mut records = Vec::new();
@@ -97,10 +98,11 @@ pub fn incremental(
         };
         records.push(checked(kind, resource, &change.name, value)?);
     }
+    check_lags(kind, lags, present, &records)?;
     Ok(records)
 }
 
-/// Decides to give a resource exactly these configs and no others.
+/// Decides to give a resource exactly these configs and no others. `lags` are a topic's where it has none of its own.
 ///
 /// # Errors
 /// The first config that is not possible; nothing is changed then.
@@ -109,15 +111,39 @@ pub fn replace(
     kind: ResourceType,
     resource: &str,
     configs: &BTreeMap<String, Option<String>>,
+    lags: CompactionLags,
 ) -> Result<Vec<Record>, AlterConfigsError> {
     let mut records = Vec::new();
     for (name, value) in configs {
         let value = value.clone().ok_or_else(|| AlterConfigsError::NoValue { name: name.clone() })?;
         records.push(checked(kind, resource, name, Some(value))?);
     }
-    let gone = present(image, kind, resource)?.keys().filter(|name| !configs.contains_key(*name));
+    let present = present(image, kind, resource)?;
+    let gone = present.keys().filter(|name| !configs.contains_key(*name));
     records.extend(gone.map(|name| record(kind, resource, name, None)));
+    check_lags(kind, lags, present, &records)?;
     Ok(records)
+}
+
+/// Whether a topic's lags of compaction go together once the records are applied.
+fn check_lags(
+    kind: ResourceType,
+    lags: CompactionLags,
+    present: &BTreeMap<String, String>,
+    records: &[Record],
+) -> Result<(), AlterConfigsError> {
+    if kind != ResourceType::Topic {
+        return Ok(());
+    }
+    let mut own: BTreeMap<String, &str> = present.iter().map(|(name, value)| (name.clone(), value.as_str())).collect();
+    for record in records {
+        let Record::Config(config) = record else { continue };
+        match &config.value {
+            Some(value) => drop(own.insert(config.name.clone(), value)),
+            None => drop(own.remove(&config.name)),
+        }
+    }
+    Ok(lags.check(&own)?)
 }
 
 fn present<'a>(
@@ -171,7 +197,9 @@ fn scope(kind: ResourceType) -> Scope {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::{AlterConfigsError, Change, Operation, incremental, replace};
+    use kennet_contract::config_keys::CompactionLags;
+
+    use super::{AlterConfigsError, Change, KeyError, Operation, incremental, replace};
     use crate::decisions::create_topics::tests::{apply, image};
     use crate::image::Image;
     use crate::record::ResourceType;
@@ -181,7 +209,8 @@ mod tests {
     }
 
     fn alter(image: &mut Image, changes: &[Change]) -> Result<(), AlterConfigsError> {
-        let records = incremental(image, ResourceType::Topic, "a", changes, |_| "delete".to_owned())?;
+        let records =
+            incremental(image, ResourceType::Topic, "a", changes, |_| "delete".to_owned(), CompactionLags::DEFAULT)?;
         apply(image, &records);
         Ok(())
     }
@@ -215,11 +244,31 @@ mod tests {
     }
 
     #[test]
+    fn lags_of_compaction_must_go_together_once_all_is_changed() {
+        let mut image = image();
+        let (min, max) = ("min.compaction.lag.ms", "max.compaction.lag.ms");
+        let refused = |outcome| matches!(outcome, Err(AlterConfigsError::Key(KeyError::CompactionLags { .. })));
+        let both = [change(min, Operation::Set, "10"), change(max, Operation::Set, "5")];
+        assert!(refused(alter(&mut image, &both)));
+        alter(&mut image, &[change(min, Operation::Set, "10")]).unwrap();
+        assert!(refused(alter(&mut image, &both[1..])));
+        let replaced = |image: &Image, list: &[(&str, &str)], lags| {
+            let own = list.iter().map(|(name, ms)| ((*name).to_owned(), Some((*ms).to_owned()))).collect();
+            replace(image, ResourceType::Topic, "a", &own, lags).map(drop)
+        };
+        // what is not named goes, and with it what it would conflict with
+        assert!(replaced(&image, &[(max, "5")], CompactionLags::DEFAULT).is_ok());
+        assert!(refused(replaced(&image, &[(min, "10"), (max, "5")], CompactionLags::DEFAULT)));
+        assert!(refused(replaced(&image, &[(max, "5")], CompactionLags { min_ms: 6, ..CompactionLags::DEFAULT })));
+        alter(&mut image, &[change(min, Operation::Delete, ""), change(max, Operation::Set, "5")]).unwrap();
+    }
+
+    #[test]
     fn replacing_unsets_what_is_not_named() {
         let mut image = image();
         alter(&mut image, &[change("retention.ms", Operation::Set, "5")]).unwrap();
         let wanted = BTreeMap::from([("segment.bytes".to_owned(), Some("2000".to_owned()))]);
-        let records = replace(&image, ResourceType::Topic, "a", &wanted).unwrap();
+        let records = replace(&image, ResourceType::Topic, "a", &wanted, CompactionLags::DEFAULT).unwrap();
         apply(&mut image, &records);
         let expected = BTreeMap::from([("segment.bytes".to_owned(), "2000".to_owned())]);
         assert_eq!(image.topic("a").unwrap().configs, expected);
@@ -228,7 +277,9 @@ mod tests {
     #[test]
     fn brokers_are_named_by_id_or_all_at_once() {
         let changes = [change("num.partitions", Operation::Set, "7")];
-        let decide = |name: &str| incremental(&image(), ResourceType::Broker, name, &changes, |_| String::new());
+        let decide = |name: &str| {
+            incremental(&image(), ResourceType::Broker, name, &changes, |_| String::new(), CompactionLags::DEFAULT)
+        };
         assert!(decide("").is_ok());
         assert!(decide("0").is_ok());
         for name in ["5", "x"] {

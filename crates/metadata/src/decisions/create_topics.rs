@@ -1,6 +1,6 @@
 //! Creating a topic: its name, its counts or its assignment, its configs (Kafka's ReplicationControlManager).
 
-use kennet_contract::config_keys::{self, KeyError, Scope};
+use kennet_contract::config_keys::{self, CompactionLags, KeyError, Scope};
 use kennet_protocol::{BrokerId, LeaderEpoch, PartitionIndex, Uuid};
 
 use crate::image::{Image, Partition};
@@ -34,6 +34,8 @@ pub struct TopicDefaults {
     pub partitions: i32,
     /// `default.replication.factor`
     pub replication_factor: i16,
+    /// `log.cleaner.min.compaction.lag.ms` and `log.cleaner.max.compaction.lag.ms`
+    pub compaction_lags: CompactionLags,
 }
 
 /// Why a topic is not made.
@@ -69,7 +71,7 @@ pub enum CreateTopicError {
         found: usize,
     },
     /// More replicas than brokers, or none.
-    #[error("replication factor {found} is not possible: there are {brokers} brokers")]
+    #[error("replication factor {found} is not possible: {}", there_are(*brokers))]
     ReplicationFactor {
         /// What was asked for.
         found: i16,
@@ -94,6 +96,10 @@ pub enum CreateTopicError {
         /// The key.
         name: String,
     },
+}
+
+fn there_are(brokers: usize) -> String {
+    if brokers == 1 { "there is 1 broker".to_owned() } else { format!("there are {brokers} brokers") }
 }
 
 /// Decides to make a topic with this id.
@@ -128,6 +134,8 @@ pub fn decide(
     for (name, value) in &wanted.configs {
         records.push(config_record(&wanted.name, name, value.as_deref())?);
     }
+    let own = wanted.configs.iter().filter_map(|(name, value)| Some((name.clone(), value.as_deref()?)));
+    defaults.compaction_lags.check(&own.collect())?;
     Ok(records)
 }
 
@@ -218,12 +226,15 @@ pub(crate) fn check_replicas(image: &Image, brokers: &[BrokerId]) -> Result<(), 
 pub(crate) mod tests {
     use kennet_protocol::{BrokerId, PartitionIndex, Uuid};
 
+    use kennet_contract::config_keys::CompactionLags;
+
     use super::{CreateTopicError, NewTopic, TopicDefaults, decide};
     use crate::decisions::register_broker;
     use crate::image::Image;
     use crate::record::Record;
 
-    pub(crate) const DEFAULTS: TopicDefaults = TopicDefaults { partitions: 3, replication_factor: 1 };
+    pub(crate) const DEFAULTS: TopicDefaults =
+        TopicDefaults { partitions: 3, replication_factor: 1, compaction_lags: CompactionLags::DEFAULT };
 
     pub(crate) fn apply(image: &mut Image, records: &[Record]) {
         for record in records {
@@ -275,7 +286,9 @@ pub(crate) mod tests {
         }
         for factor in [0, 2] {
             let wanted = NewTopic { replication_factor: Some(factor), ..topic("b") };
-            assert_eq!(error(&wanted), CreateTopicError::ReplicationFactor { found: factor, brokers: 1 });
+            let error = error(&wanted);
+            assert_eq!(error, CreateTopicError::ReplicationFactor { found: factor, brokers: 1 });
+            assert!(error.to_string().ends_with("not possible: there is 1 broker"), "{error}");
         }
     }
 
@@ -299,6 +312,20 @@ pub(crate) mod tests {
     fn a_wrong_config_refuses_the_whole_topic() {
         let wanted = NewTopic { configs: vec![("retention.ms".to_owned(), Some("soon".to_owned()))], ..topic("b") };
         assert!(matches!(error(&wanted), CreateTopicError::Config(_)));
+    }
+
+    #[test]
+    fn lags_of_compaction_that_conflict_are_refused_also_with_a_default() {
+        let lags = |list: &[(&str, &str)]| NewTopic {
+            configs: list.iter().map(|(name, ms)| ((*name).to_owned(), Some((*ms).to_owned()))).collect(),
+            ..topic("b")
+        };
+        let (min, max) = (("min.compaction.lag.ms", "10"), ("max.compaction.lag.ms", "5"));
+        assert!(matches!(error(&lags(&[min, max])), CreateTopicError::Config(_)));
+        let decide = |wanted, defaults| decide(&image(), &wanted, defaults, Uuid::from_u128(11));
+        assert!(decide(lags(&[max]), DEFAULTS).is_ok());
+        let compaction_lags = CompactionLags { min_ms: 6, max_ms: i64::MAX };
+        assert!(decide(lags(&[max]), TopicDefaults { compaction_lags, ..DEFAULTS }).is_err());
     }
 
     #[test]

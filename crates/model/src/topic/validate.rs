@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kennet_api::{Adoption, Drift, OnDelete, TopicSpec};
-use kennet_contract::config_keys::{self, Scope};
+use kennet_contract::config_keys::{self, CompactionLags, Scope};
 
 use crate::problem::{Problem, Problems};
 
@@ -43,6 +43,12 @@ pub fn validate(object_name: &str, spec: &TopicSpec) -> Result<ValidatedTopic, P
         if let Err(error) = config_keys::check(Scope::Topic, key, value) {
             problems.push(Problem::new(&format!("spec.config[{key}]"), value, &error.to_string()));
         }
+    }
+    // with the cluster's defaults it is the broker's to check
+    if let Err(error) = CompactionLags::DEFAULT.check(&spec.config) {
+        let key = "min.compaction.lag.ms";
+        let value = spec.config.get(key).map_or("", String::as_str);
+        problems.push(Problem::new(&format!("spec.config[{key}]"), value, &error.to_string()));
     }
     for (field, count) in [("spec.partitions", spec.partitions), ("spec.replicationFactor", spec.replication_factor)] {
         if let Some(count) = count.filter(|count| *count < 1) {
@@ -92,6 +98,14 @@ mod tests {
             config: {retention.ms: soon, nonsense: a}}";
         let problems = validate("t", &serde_saphyr::from_str(text).unwrap()).unwrap_err();
         insta::assert_snapshot!(problems.to_string().replace("; ", "\n"));
+    }
+
+    #[test]
+    fn lags_of_compaction_must_go_together() {
+        let text = "{clusterRef: {name: a}, config: {min.compaction.lag.ms: \"10\", max.compaction.lag.ms: \"5\"}}";
+        let problems = validate("t", &serde_saphyr::from_str(text).unwrap()).unwrap_err().to_string();
+        let kafkas = "min.compaction.lag.ms (10) > max.compaction.lag.ms (5)";
+        assert!(problems.contains("spec.config[min.compaction.lag.ms]") && problems.contains(kafkas), "{problems}");
     }
 
     #[test]
