@@ -5,6 +5,7 @@ mod support;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use kennet_contract::BrokerConfig;
 use kennet_protocol::{ErrorCode, encode_request};
@@ -53,9 +54,15 @@ impl Process {
         let probes = SocketAddr::from(([127, 0, 0, 1], config.probes.port));
         let child = wrap(command(folder, &config)).stderr(log).spawn().expect("the program starts");
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let started = Self { child, address, probes };
-        assert!((0..500).any(|_| started.accepts()), "the broker serves after 10 seconds");
-        started
+        let mut started = Self { child, address, probes };
+        for _ in 0..1500 {
+            if started.accepts() {
+                return started;
+            }
+            let ended = started.child.try_wait().expect("it is a child");
+            assert!(ended.is_none(), "the broker ended at its start: {ended:?}");
+        }
+        panic!("the broker does not serve after 30 seconds");
     }
 
     fn accepts(&self) -> bool {
@@ -110,9 +117,14 @@ fn pause(time: std::time::Duration) {
     std::thread::sleep(time);
 }
 
+/// A port that nobody has, and that no connection gets by itself: those come from 32768 on. Each is given out once.
 fn free_port() -> u16 {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    socket.local_addr().expect("an address").port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 10_000).expect("it is small");
+    (0..10_000)
+        .map(|_| 20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000)
+        .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("a free port")
 }
 
 fn command(folder: &TempDir, config: &BrokerConfig) -> Command {

@@ -20,10 +20,13 @@ import org.apache.kafka.common.utils.Exit;
  *
  * <p>Argument: a file of steps, a line each: {@code name | pattern | class arguments...}. The pattern must be found in what the tool prints.
  * {@code < FILE} at the end is its input, {@code > FILE} takes its output. A class after {@code alone} gets a virtual machine of its own, for
- * tools that print when theirs ends. Prints {@code ok name} or {@code not name: why}.
+ * tools that print when theirs ends. What stands after {@code until} is repeated until it is as it should be. Prints {@code ok name} or
+ * {@code not name: why}.
  */
 public class Tools {
     static final long STEP_MILLIS = 60_000;
+    /** What a broker does in its own time is waited for so long: a cleaner may rest for 15 s before it looks again. */
+    static final long UNTIL_MILLIS = 120_000;
     static final PrintStream REPORT = System.out;
 
     /** What the running tool asked for first: tools that catch everything call exit again for our own exception. */
@@ -48,13 +51,27 @@ public class Tools {
         for (String line : Files.readAllLines(Path.of(arguments[0]))) {
             if (!line.isBlank()) {
                 String[] parts = line.split(" \\| ", 3);
-                String problem = step(parts[1].trim(), parts[2].trim());
+                String problem = steps(parts[1].trim(), parts[2].trim());
                 REPORT.println(problem == null ? "ok " + parts[0].trim() : "not " + parts[0].trim() + ": " + problem);
                 REPORT.flush();
             }
         }
         // threads of tools that did not end would keep this program alive
         Runtime.getRuntime().halt(0);
+    }
+
+    static String steps(String pattern, String command) throws Exception {
+        if (!command.startsWith("until ")) {
+            return step(pattern, command);
+        }
+        long end = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(UNTIL_MILLIS);
+        while (true) {
+            String problem = step(pattern, command.substring("until ".length()));
+            if (problem == null || System.nanoTime() - end > 0) {
+                return problem;
+            }
+            Thread.sleep(1_000);
+        }
     }
 
     static String step(String pattern, String command) throws Exception {

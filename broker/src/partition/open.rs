@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use kennet_contract::config_keys::Configs;
 use kennet_log::LogConfig;
+use kennet_metadata::is_internal;
 
 /// The settings of a topic's logs, from all layers of configs.
-pub(crate) fn log_config(configs: &Configs<'_>) -> LogConfig {
+pub(crate) fn log_config(topic: &str, configs: &Configs<'_>) -> LogConfig {
     let bytes = |name| u64::try_from(configs.topic_number(name)).unwrap_or(0);
     let limit = |name| u64::try_from(configs.topic_number(name)).ok();
     let has_policy = |policy| configs.topic_text("cleanup.policy").split(',').any(|word: &str| word.trim() == policy);
@@ -32,6 +33,7 @@ pub(crate) fn log_config(configs: &Configs<'_>) -> LogConfig {
         producer_id_expiration: Duration::from_millis(
             u64::try_from(configs.broker_number("producer.id.expiration.ms")).unwrap_or(0),
         ),
+        uses_reserve: is_internal(topic),
     }
 }
 
@@ -50,12 +52,8 @@ mod tests {
     fn of(pairs: &[(&str, &str)]) -> LogConfig {
         let topic: BTreeMap<_, _> =
             pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        log_config(&Configs {
-            topic: &topic,
-            dynamic_broker: &NO_CONFIGS,
-            dynamic_cluster: &NO_CONFIGS,
-            file: &NO_CONFIGS,
-        })
+        let none = &NO_CONFIGS;
+        log_config("t", &Configs { topic: &topic, dynamic_broker: none, dynamic_cluster: none, file: none })
     }
 
     #[test]

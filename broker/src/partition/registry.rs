@@ -78,7 +78,7 @@ impl Partitions {
     /// for the disk, so it must not run on the runtime.
     pub(crate) fn open_all(&self, image: &Image, opened: impl Fn()) {
         for topic in image.topics() {
-            let config = log_config(&self.configs(image, Some(topic)));
+            let config = log_config(&topic.name, &self.configs(image, Some(topic)));
             for (index, partition) in (0..).zip(&topic.partitions) {
                 if partition.replicas.contains(&self.broker_id) {
                     self.open_partition(topic, PartitionIndex(index), &config);
@@ -184,7 +184,7 @@ impl Partitions {
     }
 
     fn update_configs(&self, image: &Image, topic: &Topic) {
-        let config = log_config(&self.configs(image, Some(topic)));
+        let config = log_config(&topic.name, &self.configs(image, Some(topic)));
         for index in (0..).take(topic.partitions.len()) {
             if let Some(partition) = self.get(topic.id, PartitionIndex(index)) {
                 partition.log.set_config(config.clone());
@@ -196,7 +196,7 @@ impl Partitions {
         match record {
             Record::Partition(fields) => {
                 if let Some(topic) = image.topic_by_id(fields.topic_id) {
-                    let config = log_config(&self.configs(image, Some(topic)));
+                    let config = log_config(&topic.name, &self.configs(image, Some(topic)));
                     self.open_partition(topic, fields.partition, &config);
                 }
             }

@@ -33,6 +33,9 @@ pub struct LogConfig {
     pub log_append_time: bool,
     /// `producer.id.expiration.ms`: an idempotent producer that is silent this long is forgotten.
     pub producer_id_expiration: Duration,
+    /// The broker writes this log itself, a little at a time: it may use room that is kept from clients' records, so that a disk that is
+    /// behind makes producers wait and not groups.
+    pub uses_reserve: bool,
 }
 
 impl Default for LogConfig {
@@ -54,6 +57,7 @@ impl Default for LogConfig {
             tombstone_retention: DAY,
             log_append_time: false,
             producer_id_expiration: DAY,
+            uses_reserve: false,
         }
     }
 }

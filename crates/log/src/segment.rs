@@ -33,6 +33,8 @@ pub(crate) struct Segment {
     is_written: bool,
     /// Whether its index files cover all of it; else the index is made from the batches.
     has_index_files: AtomicBool,
+    /// Whether its index files are those of an earlier process.
+    was_indexed: bool,
 }
 
 impl Segment {
@@ -46,6 +48,7 @@ impl Segment {
         Self {
             is_written: true,
             has_index_files: AtomicBool::new(last.is_indexed),
+            was_indexed: last.is_indexed,
             first_timestamp: AtomicI64::new(last.first_timestamp.unwrap_or(TimestampMs::NONE).0),
             ..Self::closed(directory, last.base, last.length)
         }
@@ -63,6 +66,7 @@ impl Segment {
             index: Mutex::new(None),
             is_written: false,
             has_index_files: AtomicBool::new(true),
+            was_indexed: false,
         }
     }
 
@@ -150,6 +154,10 @@ impl Segment {
     /// Whether asking the index costs nothing.
     pub(crate) fn index_is_in_memory(&self) -> bool {
         self.index.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    pub(crate) fn was_indexed(&self) -> bool {
+        self.was_indexed
     }
 
     /// Asks the index, which is read or made again first if need be, and if that may wait for the disk.

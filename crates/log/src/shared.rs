@@ -5,6 +5,8 @@
 
 mod room;
 
+pub(crate) use room::Whose;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};

@@ -319,6 +319,23 @@ fn a_large_batch_is_taken_however_little_memory_is_used() {
     panic!("{last:?}");
 }
 #[test]
+fn records_of_the_broker_itself_find_room_where_those_of_clients_wait() {
+    let d = disk();
+    let limits = Limits { memory_bytes_max: 20_000, ..Limits::default() };
+    let dir = manual(Arc::new(d.clone()), 1 << 20, limits).unwrap();
+    let (clients, own) = (log_of(&dir, LogConfig::default()), {
+        let id = LogId { topic_id: Uuid::from_u128(77), partition: PartitionIndex(0) };
+        dir.open_log(&id, "own", LogConfig { uses_reserve: true, ..LogConfig::default() }, NOW)
+    });
+    let large = "x".repeat(2000);
+    let refused = (0..20).find_map(|_| clients.append(&batch_at(&[&large], NOW), EPOCH, NOW).err());
+    assert!(matches!(refused, Some(AppendError::Busy { .. })), "{refused:?}");
+    own.append(&batch_at(&["small"], NOW), EPOCH, NOW).unwrap();
+    // the reserve is bounded too
+    let refused = (0..20).find_map(|_| own.append(&batch_at(&[&large], NOW), EPOCH, NOW).err());
+    assert!(matches!(refused, Some(AppendError::Busy { .. })), "{refused:?}");
+}
+#[test]
 fn a_large_batch_is_taken_however_little_of_the_journal_is_used() {
     let d = disk();
     let dir = manual(Arc::new(d.clone()), 256 << 10, Limits::default()).unwrap();
@@ -425,4 +442,49 @@ fn a_flipped_bit_in_the_first_block_of_the_newest_slot_is_damage() {
     }
     assert!(!out.is_empty());
     assert!(out.iter().all(|o| o.2), "not reported: {out:?}");
+}
+/// The checkpoint of a clean stop says that the last segment has index files. The first pass that closes that segment writes them anew, and what a
+/// power cut leaves of them must not be taken for the old ones: of a time index whose length is a multiple of block and entry, nobody could tell.
+#[test]
+fn index_files_of_an_earlier_process_are_replaced_as_a_whole() {
+    let config = || LogConfig { segment_bytes: 200_000, index_interval_bytes: 1, ..LogConfig::default() };
+    let append = |log: &Arc<PartitionLog>, numbers: std::ops::Range<i64>| {
+        for number in numbers {
+            log.append(&batch_at(&["v"], TimestampMs(NOW.0 + number)), EPOCH, NOW).unwrap();
+        }
+    };
+    let reopen = |d: &SimulatedDisk| {
+        let limits = Limits { memory_bytes_max: 8 << 20, ..Limits::default() };
+        let dir = manual(Arc::new(d.clone()), 4 << 20, limits).unwrap();
+        let log = log_of(&dir, config());
+        (dir, log)
+    };
+    let mut torn = 0;
+    for cut in 1..20 {
+        let d = SimulatedDisk::new(cut);
+        d.create_directory(Path::new("/data")).unwrap();
+        d.sync_directory(Path::new("/")).unwrap();
+        let (dir, log) = reopen(&d);
+        append(&log, 0..2_100);
+        dir.close();
+        drop((dir, log));
+        let (dir, log) = reopen(&d);
+        append(&log, 2_100..2_110);
+        log.roll(NOW);
+        append(&log, 2_110..2_111);
+        dir.flush();
+        d.plan(d.calls() + cut, Trouble::PowerOff);
+        dir.fill();
+        torn += u32::from(d.is_off());
+        d.power_off();
+        dir.close();
+        drop((dir, log));
+        d.restart();
+        let (_dir, log) = reopen(&d);
+        let newest = log.newest_timestamp(Offset(2_110)).unwrap().map(|found| found.offset);
+        assert_eq!(newest, Some(Offset(2_109)), "cut at call {cut}");
+        let found = log.first_at_or_after(TimestampMs(NOW.0 + 2_090), Offset(2_111)).unwrap();
+        assert_eq!(found.map(|found| found.offset), Some(Offset(2_090)), "cut at call {cut}");
+    }
+    assert!(torn > 5, "the power was cut in {torn} passes only");
 }

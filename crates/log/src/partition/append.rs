@@ -12,6 +12,7 @@ use crate::journal::entry::{Entry, LogNumber};
 use crate::partition::{PartitionLog, PlannedSegment, State};
 use crate::producers::Verdict;
 use crate::scan::to_u64;
+use crate::shared::Whose;
 use crate::tail::{BATCH_OVERHEAD, TailBatch};
 
 /// Where a batch went.
@@ -54,7 +55,8 @@ impl PartitionLog {
                 }
             }
         }
-        self.shared.check_room(batch.bytes().len(), batch.held_bytes() + BATCH_OVERHEAD, now)?;
+        let whose = if state.config.uses_reserve { Whose::Broker } else { Whose::Client };
+        self.shared.check_room(whose, batch.bytes().len(), batch.held_bytes() + BATCH_OVERHEAD, now)?;
         let log_append_time = state.config.log_append_time.then_some(now);
         let stamp = Stamp { base_offset: state.next_offset, leader_epoch, log_append_time };
         let stamped = batch.stamp(stamp);

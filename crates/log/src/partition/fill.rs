@@ -4,7 +4,7 @@
 //! counts after the caller has made it durable and a checkpoint says so. Until then a restart cuts it off and takes it from the journal again.
 
 use std::io::{self, IoSlice};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use kennet_protocol::record::{BatchHeader, HEADER_LENGTH};
 
 use crate::checkpoint::{Compaction, LastSegment, LogCheckpoint};
 use crate::error::Unavailable;
-use crate::fs::{File, is_full, replace_file};
+use crate::fs::{File, FileSystem, is_full, replace_file};
 use crate::layout;
 use crate::partition::{PartitionLog, State};
 use crate::scan::to_u64;
@@ -90,16 +90,16 @@ impl PartitionLog {
         drop(state);
         self.shared.remove_tail_bytes(freed);
         for segment in closed {
-            files.extend(self.write_indexes(&segment)?);
+            files.extend(self.write_indexes(&segment)?.unwrap_or_default());
             segment.drop_index();
         }
         let indexed = match last.filter(|last| wants_index && last.index_is_in_memory()) {
             Some(last) => self.write_indexes(&last)?,
-            None => Vec::new(),
+            None => None,
         };
         let mut state = self.lock();
-        state.is_indexed = !indexed.is_empty() || (state.is_indexed && count == 0);
-        files.extend(indexed);
+        state.is_indexed = indexed.is_some() || (state.is_indexed && count == 0);
+        files.extend(indexed.unwrap_or_default());
         let item = state.item(number, self, durable);
         if self.shared.open_files().too_many() {
             state.segments.iter().for_each(|segment| segment.close_file(self.shared.open_files()));
@@ -115,26 +115,25 @@ impl PartitionLog {
         state.config.compaction_enabled && state.may_be_filled() && (is_last_sealed || state.tail.has_sealed())
     }
 
-    /// Writes the index files of a segment; they count once they are synced. Without room for them there are none: they only save time.
-    fn write_indexes(&self, segment: &Segment) -> io::Result<Vec<Arc<dyn File>>> {
+    /// Writes the index files of a segment, and answers what must be synced before they count. None when there is no room for them: they only
+    /// save time.
+    fn write_indexes(&self, segment: &Segment) -> io::Result<Option<Vec<Arc<dyn File>>>> {
         let fs = self.shared.fs();
         let mut written = Vec::new();
         for (path, bytes) in segment.index_files(fs, self.shared.open_files())? {
-            let file = fs.create(&path)?;
-            file.set_length(0)?;
-            match file.write_at(&[IoSlice::new(&bytes)], 0) {
+            match write_index(fs, segment, &path, &bytes) {
+                Ok(file) => written.extend(file),
                 Err(error) if is_full(&error) => {
                     self.shared.complain(&path, &error);
-                    for kind in ["index", "timeindex"] {
+                    for kind in ["index", "timeindex", "new"] {
                         fs.remove_file(&layout::segment(&self.directory, segment.base, kind))?;
                     }
-                    return Ok(Vec::new());
+                    return Ok(None);
                 }
-                other => other?,
+                Err(error) => return Err(error),
             }
-            written.push(file);
         }
-        Ok(written)
+        Ok(Some(written))
     }
 
     /// The oldest entry that no checkpoint has, once one has those up to `through`.
@@ -157,6 +156,19 @@ impl PartitionLog {
         state.unsynced = state.first_unsynced(state.through);
         self.shared.move_unsynced(before, state.unsynced, self);
     }
+}
+
+/// Answers the file if it must be synced. The files of an earlier process are what the checkpoint speaks of until there is the next one, so they
+/// are replaced as a whole.
+fn write_index(fs: &dyn FileSystem, segment: &Segment, path: &Path, bytes: &[u8]) -> io::Result<Option<Arc<dyn File>>> {
+    if segment.was_indexed() {
+        replace_file(fs, path, bytes)?;
+        return Ok(None);
+    }
+    let file = fs.create(path)?;
+    file.set_length(0)?;
+    file.write_at(&[IoSlice::new(bytes)], 0)?;
+    Ok(Some(file))
 }
 
 impl State {

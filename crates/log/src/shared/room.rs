@@ -1,7 +1,7 @@
 //! How much of memory, journal and volume is used, and whether an append may be taken.
 //!
-//! Invariant: what is taken can be written. One slot of the journal is never for appends, and its last blocks are for deletions of topics only, so a full
-//! volume can always be emptied.
+//! Invariant: what is taken can be written. Half a slot of the journal is never for appends, and its last blocks are for deletions of topics only, so
+//! a full volume can always be emptied. Clients' records leave a reserve for the broker's own.
 
 use std::sync::atomic::Ordering;
 
@@ -19,6 +19,17 @@ const FULL_PROBE_MS: i64 = 1_000;
 const FULL_ROOM_BYTES: u64 = 4 << 20;
 /// So many blocks of the journal are for deletions of topics alone.
 const CONTROL_BLOCKS: usize = 64;
+
+/// This part of the memory is kept from clients' records.
+const RESERVE_PART: usize = 8;
+
+/// Whose records are appended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whose {
+    Client,
+    /// Those that the broker keeps for its clients: they may use the reserve.
+    Broker,
+}
 
 impl Shared {
     pub(crate) fn add_tail_bytes(&self, bytes: usize) {
@@ -50,7 +61,13 @@ impl Shared {
     }
 
     /// Whether an append of so many bytes, which keeps so much memory, may be taken now.
-    pub(crate) fn check_room(&self, length: usize, held: usize, now: TimestampMs) -> Result<(), AppendError> {
+    pub(crate) fn check_room(
+        &self,
+        whose: Whose,
+        length: usize,
+        held: usize,
+        now: TimestampMs,
+    ) -> Result<(), AppendError> {
         if self.is_full.load(Ordering::Acquire) {
             let due = now.0.saturating_sub(self.probed_at.load(Ordering::Relaxed)) >= FULL_PROBE_MS;
             if due {
@@ -60,8 +77,14 @@ impl Shared {
                 return Err(AppendError::DiskFull);
             }
         }
-        // one slot stays for entries that free something
-        let room = self.capacity() - self.journal.slot_bytes;
+        // what stays of the journal is for entries that free something
+        let (memory_max, kept) = match whose {
+            Whose::Client => {
+                (self.limits.memory_bytes_max - self.limits.memory_bytes_max / RESERVE_PART, self.journal.slot_bytes)
+            }
+            Whose::Broker => (self.limits.memory_bytes_max, self.journal.slot_bytes / 2),
+        };
+        let room = self.capacity() - kept;
         let room_max = self.capacity_to_come() - self.journal.slot_bytes;
         let pending = self.pending_bytes.load(Ordering::Relaxed) + to_u64(length + FRAGMENT_BYTES);
         let alone = self.blocks_of(to_u64(length));
@@ -70,7 +93,7 @@ impl Shared {
         }
         let tail = self.tail_bytes();
         let taken = self.journal_used.load(Ordering::Relaxed) + self.blocks_of(pending);
-        if (tail > 0 && tail + held > self.limits.memory_bytes_max) || taken > room {
+        if (tail > 0 && tail + held > memory_max) || taken > room {
             self.room_wanted.fetch_max(alone, Ordering::Relaxed);
             // whatever is used: it is too much for this one
             self.is_urgent.store(true, Ordering::Relaxed);
