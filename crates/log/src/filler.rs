@@ -81,14 +81,20 @@ pub(crate) fn pass(shared: &Arc<Shared>, which: Pass) {
 }
 
 fn try_pass(shared: &Arc<Shared>, unfinished: &mut Unfinished, which: Pass) -> io::Result<bool> {
+    // before anything is looked at: whoever is refused from here on asks for a pass of its own
+    let is_urgent = which != Pass::Sealed && shared.take_urgency();
     let durable = shared.durable_entry();
-    let chosen = choose(shared, which, durable);
-    shared.is_no_longer_urgent();
+    let chosen = choose(shared, which, durable, is_urgent);
     for logs in chosen.logs.chunks(LOGS_AT_ONCE) {
         fill_together(shared, unfinished, logs, durable, which)?;
     }
     unfinished.removed.extend(chosen.removed);
-    finish(shared, unfinished)
+    let freed = finish(shared, unfinished)?;
+    if is_urgent && !freed {
+        // what is in the way is not durable yet
+        shared.stays_urgent(durable);
+    }
+    Ok(freed)
 }
 
 /// Fills some logs and makes what was written durable together.
@@ -206,10 +212,10 @@ struct Chosen {
     removed: Vec<(u64, LogNumber)>,
 }
 
-fn choose(shared: &Arc<Shared>, which: Pass, durable: u64) -> Chosen {
+fn choose(shared: &Arc<Shared>, which: Pass, durable: u64, is_urgent: bool) -> Chosen {
     let mut logs = Vec::new();
     let mut removed = Vec::new();
-    let oldest_slot = shared.oldest_slot_to_free();
+    let oldest_slot = shared.oldest_slot_to_free(is_urgent);
     for (entry, unsynced) in shared.unsynced(durable) {
         match unsynced {
             Unsynced::Removed(number) => removed.push((entry, number)),
@@ -230,7 +236,8 @@ fn choose(shared: &Arc<Shared>, which: Pass, durable: u64) -> Chosen {
     let (held, mut others): (Vec<_>, Vec<_>) =
         logs.into_iter().partition(|(entry, _)| oldest_slot.is_some_and(|last| *entry <= last));
     let mut chosen: Vec<_> = held.into_iter().map(|(_, log)| log).collect();
-    let mut excess = shared.tail_bytes_to_free().saturating_sub(chosen.iter().map(|log| log.tail_bytes()).sum());
+    let mut excess =
+        shared.tail_bytes_to_free(is_urgent).saturating_sub(chosen.iter().map(|log| log.tail_bytes()).sum());
     if excess > 0 {
         others.sort_by_cached_key(|(_, log)| std::cmp::Reverse(log.tail_bytes()));
         for (_, log) in others {

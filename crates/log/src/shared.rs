@@ -356,8 +356,13 @@ impl Shared {
         self.journal_used.store(self.ledger().used_bytes(), Ordering::Relaxed);
         *locked(&self.durable) = entry;
         self.durable_changed.notify_all();
-        if self.needs_filling() || self.wants_slot() {
+        let is_urgent = self.is_urgent.load(Ordering::Relaxed);
+        if is_urgent || self.needs_filling() || self.wants_slot() {
             self.want_filling();
+        }
+        if is_urgent {
+            // what was refused because of what was pending may fit now, whatever the filler finds
+            self.progress.room();
         }
     }
 
@@ -457,8 +462,8 @@ impl Shared {
     }
 
     /// The newest entry of the oldest slot, if that slot should be freed.
-    pub(crate) fn oldest_slot_to_free(&self) -> Option<u64> {
-        let is_much = self.journal_is_half_used() || self.is_urgent.load(Ordering::Relaxed);
+    pub(crate) fn oldest_slot_to_free(&self, is_urgent: bool) -> Option<u64> {
+        let is_much = is_urgent || self.journal_is_half_used();
         self.ledger().oldest_slot_ends().filter(|_| is_much)
     }
 
@@ -557,9 +562,18 @@ impl Shared {
         }
     }
 
-    /// The pass that was asked for is made.
-    pub(crate) fn is_no_longer_urgent(&self) {
-        self.is_urgent.store(false, Ordering::Relaxed);
+    /// Whether somebody was refused since the last pass; the pass that asks will see to it.
+    pub(crate) fn take_urgency(&self) -> bool {
+        self.is_urgent.swap(false, Ordering::Relaxed)
+    }
+
+    /// A pass freed nothing of what was durable up to `durable`: more may be free once more is durable.
+    pub(crate) fn stays_urgent(&self, durable: u64) {
+        self.is_urgent.store(true, Ordering::Relaxed);
+        // the lock in there orders this with `note_durable`: either it sees that it is urgent, or we see its entry
+        if self.durable_entry() > durable {
+            self.want_filling();
+        }
     }
 
     /// A pass went through. `freed`: it changed something.

@@ -318,6 +318,38 @@ fn a_large_batch_is_taken_however_little_memory_is_used() {
     }
     panic!("{last:?}");
 }
+/// Counts how often whoever was refused is told to try again.
+#[derive(Default)]
+struct Rooms(std::sync::atomic::AtomicUsize);
+impl kennet_log::Progress for Rooms {
+    fn durable(&self, _: &[kennet_log::Advance]) {}
+    fn room(&self) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+    fn full(&self, _: bool) {}
+    fn dropped(&self, _: &[Arc<PartitionLog>]) {}
+    fn failed(&self, _: &str) {}
+    fn complain(&self, _: &str) {}
+}
+/// What is in the way is only pending: the pass that the refusal asks for finds nothing to free, and nothing would ask again.
+#[test]
+fn who_was_refused_because_of_what_is_pending_is_told_when_that_is_durable() {
+    let d = disk();
+    let limits = Limits { memory_bytes_max: 8 << 20, ..Limits::default() };
+    let dir = manual(Arc::new(d), 256 << 10, limits).unwrap();
+    let rooms = Arc::new(Rooms::default());
+    dir.set_progress(Arc::downgrade(&(Arc::clone(&rooms) as Arc<dyn kennet_log::Progress>)));
+    let log = log_of(&dir, LogConfig::default());
+    let value = "x".repeat(2_000);
+    let refused = (0..1_000).find_map(|_| log.append(&batch_at(&[&value], NOW), EPOCH, NOW).err());
+    assert!(matches!(refused, Some(AppendError::Busy { .. })), "{refused:?}");
+    dir.fill_as_needed();
+    let before = rooms.0.load(std::sync::atomic::Ordering::Relaxed);
+    dir.flush();
+    assert!(rooms.0.load(std::sync::atomic::Ordering::Relaxed) > before, "nobody is told");
+    dir.fill_as_needed();
+    log.append(&batch_at(&[&value], NOW), EPOCH, NOW).unwrap();
+}
 #[test]
 fn records_of_the_broker_itself_find_room_where_those_of_clients_wait() {
     let d = disk();

@@ -45,9 +45,8 @@ impl Shared {
     }
 
     /// Bytes that should leave the memory now: when half of it is used, three quarters of that.
-    pub(crate) fn tail_bytes_to_free(&self) -> usize {
+    pub(crate) fn tail_bytes_to_free(&self, is_urgent: bool) -> usize {
         let (used, limit) = (self.tail_bytes(), self.limits.memory_bytes_max);
-        let is_urgent = self.is_urgent.load(Ordering::Relaxed);
         if used > limit / 2 || is_urgent { used.saturating_sub(limit / 8).max(usize::from(is_urgent)) } else { 0 }
     }
 
