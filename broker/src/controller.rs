@@ -21,6 +21,9 @@ type Command = Box<dyn FnOnce(&mut Core) + Send>;
 pub(crate) trait Follower: Send + Sync {
     /// Called with the image after each commit and the records that led to it.
     fn follow(&self, image: &Arc<Image>, records: &[Record]);
+
+    /// Called when the metadata log met a failed disk.
+    fn failed(&self, reason: &str);
 }
 
 /// Who keeps something for topics by their names.
@@ -169,7 +172,7 @@ impl Core {
         let committed = self.log.append(records).map_err(|error| match error {
             // nothing was written, so the next change may be tried
             MetadataLogError::Full { .. } => Arc::from(error.to_string()),
-            _ => self.fail(&with_source(&error)),
+            _ => self.fail(&error),
         })?;
         let removed = self.removed(records);
         self.image = Arc::new(next);
@@ -187,7 +190,7 @@ impl Core {
             match error {
                 // the log is still whole and only longer; the next change tries again
                 MetadataLogError::Full { .. } => tracing::warn!(%error, "no snapshot of the metadata was written"),
-                _ => drop(self.fail(&with_source(&error))),
+                _ => drop(self.fail(&error)),
             }
         }
         Ok(())
@@ -202,8 +205,13 @@ impl Core {
         records.iter().filter_map(removed).collect()
     }
 
-    fn fail(&mut self, reason: &str) -> Arc<str> {
+    fn fail(&mut self, error: &MetadataLogError) -> Arc<str> {
+        let reason = with_source(error);
         tracing::error!(error = reason, "the metadata log failed; metadata can't change until a restart");
+        if matches!(error, MetadataLogError::Io { .. }) {
+            // it lies in the data directory, and a write or sync that failed there is final for all of it
+            self.follower.failed(&reason);
+        }
         Arc::clone(self.failed.insert(reason.into()))
     }
 }

@@ -31,6 +31,19 @@ pub(crate) struct Identity {
     pub(crate) format_version: u32,
 }
 
+/// Every log directory of Apache Kafka has it.
+const KAFKAS_IDENTITY: &str = "meta.properties";
+
+/// Refuses a directory that Apache Kafka has formatted, before anything is written there: its records would stay unread beside ours.
+///
+/// # Errors
+/// When it is one, or can't be listed.
+pub(crate) fn refuse_kafkas(fs: &dyn FileSystem, directory: &Path) -> Result<(), StartError> {
+    let entries = fs.list(directory).map_err(|source| StartError::Io { path: directory.to_owned(), source })?;
+    let is_kafkas = entries.iter().any(|entry| entry.name == KAFKAS_IDENTITY);
+    if is_kafkas { Err(StartError::KafkasDirectory { path: directory.to_owned() }) } else { Ok(()) }
+}
+
 impl Identity {
     /// Reads the identity, or writes one into a directory that has none.
     ///

@@ -37,6 +37,8 @@ pub(crate) struct FileMetadataLog {
     allocated: u64,
     committed: i64,
     snapshot_bytes: u64,
+    /// What failed behind the last append: nothing is appended any more.
+    broken: Option<String>,
 }
 
 impl FileMetadataLog {
@@ -49,6 +51,8 @@ impl FileMetadataLog {
         let path = directory.join(LOG);
         let refused = |source| io_error(&path, source);
         fs.create_directory(&directory).map_err(refused)?;
+        // all that is committed later lies below this name
+        fs.sync_directory(data_directory).map_err(refused)?;
         let snapshot = read_file(fs.as_ref(), &directory.join(SNAPSHOT), FILE_BYTES_MAX).map_err(refused)?;
         let snapshot_bytes = snapshot.as_ref().map_or(0, |bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         let mut image = Image::default();
@@ -77,7 +81,7 @@ impl FileMetadataLog {
         }
         fs.sync_directory(&directory).map_err(refused)?;
         let allocated = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        let mut opened = Self { fs, log, directory, position, allocated, committed, snapshot_bytes };
+        let mut opened = Self { fs, log, directory, position, allocated, committed, snapshot_bytes, broken: None };
         opened.reserve_ahead()?;
         Ok((opened, Loaded { image, bytes_cut: u64::try_from(bytes_cut).unwrap_or(u64::MAX) }))
     }
@@ -100,10 +104,10 @@ impl FileMetadataLog {
         }
         let path = self.path();
         let zeros = usize::try_from(end - self.allocated).map_err(|error| io_error(&path, io::Error::other(error)))?;
-        self.log
-            .write_at(&[IoSlice::new(&vec![0; zeros])], self.allocated)
-            .and_then(|()| self.log.sync())
-            .map_err(|source| full_or_io(&path, source))?;
+        let written = self.log.write_at(&[IoSlice::new(&vec![0; zeros])], self.allocated);
+        written.map_err(|source| full_or_io(&path, source))?;
+        // also for lack of room a sync that failed is not repeated: the next one would report success
+        self.log.sync().map_err(|source| io_error(&path, source))?;
         self.allocated = end;
         Ok(())
     }
@@ -116,6 +120,9 @@ impl FileMetadataLog {
 impl MetadataLog for FileMetadataLog {
     fn append(&mut self, records: &[Record]) -> Result<i64, MetadataLogError> {
         let path = self.path();
+        if let Some(reason) = &self.broken {
+            return Err(io_error(&path, io::Error::other(reason.clone())));
+        }
         let frame = encode_append(self.committed + 1, records)?;
         let length = u64::try_from(frame.len()).map_err(|error| io_error(&path, io::Error::other(error)))?;
         self.allocate(self.position + length)?;
@@ -125,9 +132,10 @@ impl MetadataLog for FileMetadataLog {
             .map_err(|source| io_error(&path, source))?;
         self.position += length;
         self.committed += i64::try_from(records.len()).unwrap_or(i64::MAX);
-        // what was appended is durable whatever becomes of the reserve; a disk that fails here fails the next append too
+        // what was appended is durable whatever becomes of the reserve
         if let Err(error) = self.reserve_ahead() {
             tracing::error!(%error, "no room could be reserved for metadata");
+            self.broken = Some(error.to_string());
         }
         Ok(self.committed)
     }
@@ -233,8 +241,8 @@ fn damaged(path: &Path, position: u64, what: &str) -> MetadataLogError {
 mod tests {
     use std::sync::Arc;
 
-    use kennet_log::fs::RealFileSystem;
-    use kennet_log::fs::sim::SimulatedDisk;
+    use kennet_log::fs::sim::{SimulatedDisk, Trouble};
+    use kennet_log::fs::{FileSystem, RealFileSystem};
     use kennet_metadata::{ConfigRecord, Loaded, MetadataLog, MetadataLogError, Record};
 
     use super::FileMetadataLog;
@@ -332,6 +340,54 @@ mod tests {
         log.append(&[set("b", &large)]).unwrap();
         drop(log);
         assert_eq!(open().unwrap().0.committed_offset(), 2 + appended);
+    }
+
+    /// Of a volume that is mounted at `/data`.
+    fn disk() -> SimulatedDisk {
+        let disk = SimulatedDisk::new(1);
+        disk.create_directory(std::path::Path::new("/data")).unwrap();
+        disk.sync_directory(std::path::Path::new("/")).unwrap();
+        disk
+    }
+
+    #[test]
+    fn what_was_committed_is_there_after_a_power_cut_right_behind_the_first_start() {
+        let disk = disk();
+        let open = || FileMetadataLog::open(Arc::new(disk.clone()), std::path::Path::new("/data"));
+        open().unwrap().0.append(&[set("a", "1")]).unwrap();
+        disk.power_off();
+        disk.restart();
+        assert_eq!(open().unwrap().0.committed_offset(), 0);
+    }
+
+    #[test]
+    fn what_failed_once_is_never_tried_again() {
+        let mut failed = 0;
+        for call in 1.. {
+            let disk = disk();
+            let open = || FileMetadataLog::open(Arc::new(disk.clone()), std::path::Path::new("/data"));
+            let (mut log, _) = open().unwrap();
+            let planned = disk.calls() + call;
+            disk.plan(planned, Trouble::InputOutput);
+            // more than half of the reserve: another one is made behind it
+            let large = "x".repeat(100_000);
+            let first = log.append(&[set("a", &large)]);
+            let calls = disk.calls();
+            if calls < planned {
+                break;
+            }
+            // whoever sees an error appends no more
+            if first.is_ok() {
+                log.append(&[set("b", "1")]).unwrap_err();
+                assert_eq!(disk.calls(), calls, "call {call} failed, and the disk was written again");
+            }
+            failed += 1;
+            disk.power_off();
+            disk.restart();
+            let committed = open().unwrap().0.committed_offset();
+            assert!(committed >= first.unwrap_or(-1), "call {call}");
+        }
+        assert!(failed >= 4, "the append, its sync, the reserve, its sync: {failed}");
     }
 
     #[test]

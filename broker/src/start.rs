@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::broker::Broker;
 use crate::config::LoadedConfig;
 use crate::controller::Controller;
-use crate::identity::Identity;
+use crate::identity::{self, Identity};
 use crate::management::{self, Control, Ready};
 use crate::memory::Shares;
 use crate::metadata_log::FileMetadataLog;
@@ -97,6 +97,7 @@ pub async fn start(
         open_files_max: Limits::default().open_files_max.min(system::file_limit() / SEGMENT_FILES_PART),
         ..Limits::default()
     };
+    identity::refuse_kafkas(fs.as_ref(), &root)?;
     // the lock comes first: nothing is read or written in a directory that another process has
     let directory = Arc::new(DataDirectory::open(Arc::clone(&fs), &root, limits)?);
     let identity = Identity::open(fs.as_ref(), &root, config.cluster_id, config.id())?;

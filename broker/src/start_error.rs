@@ -59,6 +59,14 @@ pub enum StartError {
         /// The system's error.
         source: io::Error,
     },
+    /// The data directory was formatted by Apache Kafka.
+    #[error(
+        "data directory {path} belongs to Apache Kafka (it has a meta.properties), whose records this broker does not take over: mount an empty volume and copy the records with a client"
+    )]
+    KafkasDirectory {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The data directory belongs to another cluster.
     #[error(
         "data directory {path} belongs to cluster {found}, not {expected}: mount the right volume or start with an empty one"
@@ -153,6 +161,7 @@ impl StartError {
             }
             Self::DataDirectory(_)
             | Self::Io { .. }
+            | Self::KafkasDirectory { .. }
             | Self::ForeignCluster { .. }
             | Self::ForeignBroker { .. }
             | Self::FormatVersion { .. }

@@ -408,6 +408,13 @@ fn a_data_directory_of_somebody_else_is_one_sentence_and_code_4() {
     for config in [foreign_cluster, foreign_broker, not_a_folder] {
         said.push(fails(&mut command(&folder, &config), 4));
     }
+    let mut kafkas = good.clone();
+    kafkas.data_directory = folder.path().join("kafka");
+    std::fs::create_dir(&kafkas.data_directory).expect("a folder");
+    std::fs::write(kafkas.data_directory.join("meta.properties"), "version=1\n").expect("a file");
+    said.push(fails(&mut command(&folder, &kafkas), 4));
+    let files = std::fs::read_dir(&kafkas.data_directory).expect("a folder").count();
+    assert_eq!(files, 1, "nothing is written into Kafka's directory");
     let _holder = Process::start(&folder);
     said.push(fails(&mut command(&folder, &good), 4));
     let said: Vec<_> = said.iter().map(|line| without_paths(line, &folder)).collect();

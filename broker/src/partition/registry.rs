@@ -226,6 +226,10 @@ impl Follower for Partitions {
             self.follow_record(image, record);
         }
     }
+
+    fn failed(&self, reason: &str) {
+        self.directory.fail(reason);
+    }
 }
 
 impl Progress for Partitions {
@@ -272,15 +276,52 @@ mod tests {
     use futures::FutureExt;
     use kennet_log::fs::RealFileSystem;
     use kennet_log::{DataDirectory, Limits, Progress};
+    use kennet_metadata::{ConfigRecord, Image, MetadataLog, MetadataLogError, Record};
     use kennet_protocol::BrokerId;
 
     use super::Partitions;
+    use crate::controller::{ChangeError, Controller, Follower};
 
     fn partitions(folder: &Path) -> Arc<Partitions> {
         let fs = Arc::new(RealFileSystem::new(folder));
         let limits = Limits { journal_bytes_max: Some(4 << 20), ..Limits::default() };
         let directory = Arc::new(DataDirectory::open(fs, folder, limits).unwrap());
         Partitions::new(BrokerId(0), BTreeMap::new(), directory)
+    }
+
+    /// On a disk whose sync failed.
+    struct Broken;
+
+    impl MetadataLog for Broken {
+        fn append(&mut self, _: &[Record]) -> Result<i64, MetadataLogError> {
+            Err(MetadataLogError::Io { path: "metadata.log".to_owned(), source: std::io::Error::other("EIO") })
+        }
+        fn committed_offset(&self) -> i64 {
+            -1
+        }
+        fn wants_snapshot(&self) -> bool {
+            false
+        }
+        fn write_snapshot(&mut self, _: &Image) -> Result<(), MetadataLogError> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_metadata_log_that_fails_takes_the_directory_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let partitions = partitions(folder.path());
+        let follower = Arc::clone(&partitions) as Arc<dyn Follower>;
+        let controller = Controller::start(Box::new(Broken), Image::default(), follower).unwrap();
+        let set = Record::Config(ConfigRecord {
+            resource_type: 4,
+            resource_name: String::new(),
+            name: "log.retention.ms".to_owned(),
+            value: Some("1".to_owned()),
+        });
+        let changed = controller.change(|_| Ok::<_, ()>((vec![set], ()))).await;
+        assert!(matches!(changed, Err(ChangeError::Unavailable { .. })));
+        assert!(partitions.directory().failed().is_some(), "records would be acknowledged on a disk that failed");
     }
 
     #[tokio::test(start_paused = true)]

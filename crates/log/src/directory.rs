@@ -14,7 +14,7 @@ use kennet_protocol::{TimestampMs, Uuid};
 use crate::config::LogConfig;
 use crate::error::{OpenError, Unavailable};
 use crate::filler::{self, Pass};
-use crate::fs::{FileSystem, Space};
+use crate::fs::{FileSystem, Space, is_final};
 use crate::journal_thread;
 use crate::layout;
 use crate::partition::{LogId, PartitionLog};
@@ -146,7 +146,11 @@ impl DataDirectory {
         if let Some(reason) = self.shared.failed() {
             return Err(io::Error::other(reason.to_string()));
         }
-        recovery::remove_topic(self.shared.fs(), self.shared.root(), topic_id)
+        recovery::remove_topic(self.shared.fs(), self.shared.root(), topic_id).inspect_err(|error| {
+            if is_final(error) {
+                self.shared.fail(&error.to_string());
+            }
+        })
     }
 
     /// Waits until everything that was appended before is durable, or has failed.
@@ -192,6 +196,11 @@ impl DataDirectory {
             None => self.flush(),
         }
         filler::pass(&self.shared, Pass::Closing);
+    }
+
+    /// Fails the directory for good, because something beside its logs failed on the same disk.
+    pub fn fail(&self, reason: &str) {
+        self.shared.fail(reason);
     }
 
     /// Why nothing can be written, if so.

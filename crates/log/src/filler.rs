@@ -12,7 +12,7 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 
 use crate::checkpoint::{Item, LogCheckpoint};
-use crate::fs::{File, final_error, is_full};
+use crate::fs::{File, final_error, is_final, is_full};
 use crate::journal::entry::LogNumber;
 use crate::partition::{Filled, PartitionLog};
 use crate::progress::Progress;
@@ -61,8 +61,12 @@ pub(crate) fn grow(shared: &Arc<Shared>) {
     if shared.failed().is_none()
         && let Err(error) = shared.add_slot()
     {
-        // with fewer slots it works as well
-        shared.complain(shared.root(), &error);
+        if is_final(&error) {
+            shared.fail(&error.to_string());
+        } else {
+            // with fewer slots it works as well
+            shared.complain(shared.root(), &error);
+        }
     }
     shared.progress().room();
 }

@@ -13,7 +13,7 @@ use kennet_protocol::{Offset, Uuid};
 
 use crate::checkpoint::{Checkpoint, CheckpointFile, Compaction, FILES, Item, Loaded, LogCheckpoint, load};
 use crate::epochs::LeaderEpochs;
-use crate::fs::{FileSystem, is_full};
+use crate::fs::{FileSystem, final_error, is_full};
 use crate::journal::entry::{Entry, LogNumber};
 use crate::journal::ledger::Ledger;
 use crate::journal::replay::{Replayed, replay};
@@ -62,7 +62,7 @@ pub(crate) fn open(
     }
     let (journal_id, anchor) = (checkpoint.journal_id, checkpoint.anchor);
     let (recovery, replayed) = match &damage {
-        None => Recovery::read(fs.as_ref(), root, journal.alignment, checkpoint)?,
+        None => Recovery::read(fs.as_ref(), root, journal.alignment, checkpoint, rules)?,
         Some(_) => (Recovery::new(HashMap::new(), 1), Replayed::nothing(anchor)),
     };
     let (unsynced, next_number) = (recovery.unsynced(), recovery.next_number);
@@ -126,7 +126,7 @@ pub(crate) fn look(fs: &Arc<dyn FileSystem>, root: &Path) -> io::Result<(Vec<Rec
     if checkpoint.open_count == 0 {
         return Ok((Vec::new(), None));
     }
-    let (recovery, replayed) = Recovery::read(fs.as_ref(), root, fs.alignment(), checkpoint)?;
+    let (recovery, replayed) = Recovery::read(fs.as_ref(), root, fs.alignment(), checkpoint, Rules::default())?;
     Ok((recovery.logs.into_values().collect(), replayed.damage.or(recovery.unknown)))
 }
 
@@ -164,7 +164,7 @@ pub(crate) fn remove_topic(fs: &dyn FileSystem, root: &Path, topic_id: Uuid) -> 
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other?,
     }
-    fs.sync_directory(&layout::topics(root))?;
+    fs.sync_directory(&layout::topics(root)).map_err(|error| final_error(&error))?;
     fs.remove_directory(&to)
 }
 
@@ -201,6 +201,8 @@ struct Recovery {
     deleted_topics: HashSet<Uuid>,
     /// An entry whose log nobody knows.
     unknown: Option<String>,
+    /// Whether entries that a log's segments have are skipped; they are, outside of tests.
+    skips: bool,
 }
 
 impl Recovery {
@@ -214,6 +216,7 @@ impl Recovery {
             removed: BTreeMap::new(),
             deleted_topics: HashSet::new(),
             unknown: None,
+            skips: true,
         }
     }
 
@@ -223,9 +226,10 @@ impl Recovery {
         root: &Path,
         alignment: usize,
         checkpoint: Checkpoint,
+        rules: Rules,
     ) -> io::Result<(Self, Replayed)> {
         let Checkpoint { journal_id, anchor, next_number, logs, .. } = checkpoint;
-        let mut recovery = Self::new(logs, next_number);
+        let mut recovery = Self { skips: rules.applied_entries_are_skipped, ..Self::new(logs, next_number) };
         let take = |number, entry| recovery.take(number, entry);
         let replayed = replay(fs, root, journal_id, alignment, anchor, take)?;
         Ok((recovery, replayed))
@@ -245,7 +249,9 @@ impl Recovery {
         }
         match self.logs.get_mut(&number) {
             // what the checkpoint has is in segments; everything later is applied, in order
-            Some(log) if entry_number > log.checkpoint.through => log.entries.push((entry_number, entry)),
+            Some(log) if entry_number > log.checkpoint.through || !self.skips => {
+                log.entries.push((entry_number, entry));
+            }
             Some(_) => {}
             None if number.0 < self.known_below => {}
             None if self.removed.values().any(|removed| *removed == number) => {}

@@ -4,6 +4,10 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Rules {
+    /// An entry counts as durable when its block is, and not before.
+    pub acknowledgements_wait_for_the_block: bool,
+    /// A restart applies only the entries that a log's segments do not have.
+    pub applied_entries_are_skipped: bool,
     /// Segments, indexes and directories are durable before a checkpoint speaks of them.
     pub segments_are_synced: bool,
     /// A slot is used again only when the checkpoint that makes it needless is durable.
@@ -31,6 +35,8 @@ pub struct Rules {
 impl Default for Rules {
     fn default() -> Self {
         Self {
+            acknowledgements_wait_for_the_block: true,
+            applied_entries_are_skipped: true,
             segments_are_synced: true,
             slots_wait_for_the_checkpoint: true,
             unknown_bytes_are_cut: true,

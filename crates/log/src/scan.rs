@@ -11,7 +11,7 @@ use kennet_protocol::record::{Batch, BatchHeader, HEADER_LENGTH};
 use crate::fs::{File, Wait, read_exact};
 
 /// Read in one go while scanning for headers: a window of the index and a header behind it.
-const HEADER_WINDOW: usize = 8 * 1024;
+pub(crate) const HEADER_WINDOW: usize = 8 * 1024;
 /// Read in one go while checking whole batches.
 const BATCH_WINDOW: usize = 1 << 20;
 

@@ -4,12 +4,13 @@
 mod common;
 
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use common::{EPOCH, LogConfig, NOW, copy_of, files, log_of, open, settle};
-use kennet_log::fs::sim::SimulatedDisk;
+use kennet_log::fs::sim::{SimulatedDisk, Trouble};
 use kennet_log::fs::{FileSystem, RealFileSystem, Wait};
 use kennet_log::{Compacted, CompactionError, DataDirectory, Limits, PartitionLog, Rules, verify};
 use kennet_protocol::record::{Batch, BatchBuilder, Batches};
@@ -262,4 +263,127 @@ fn a_full_volume_ends_the_round_and_nothing_else() {
     disk.set_capacity(None);
     compact_at(&log, NOW);
     assert_eq!(records(&log).len(), 15);
+}
+
+#[test]
+fn a_reader_whose_end_is_older_than_compaction_finds_nothing_and_no_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = open(folder.path());
+    let log = log_of(&directory, compacted());
+    fill(&log);
+    settle(&directory);
+    compact_at(&log, NOW);
+    let first = log.read(Offset(0), log.durable_end(), 1, true, Wait::Allowed).unwrap();
+    assert!(Batch::parse(&first.chunks[0]).unwrap().header().base_offset >= Offset(3), "the first ones are gone");
+    // a fetch that had to wait for its turn: when it came, the log ended at 3
+    let read = log.read(Offset(0), Offset(3), 1_000, true, Wait::Allowed).unwrap();
+    assert_eq!((read.bytes, read.next_offset), (0, Offset(3)));
+    assert_eq!(log.unavailable(), None);
+}
+
+#[test]
+fn a_power_cut_in_a_swap_leaves_no_index_of_what_was_replaced() {
+    let root = Path::new("/data");
+    let after = |offset: i64| TimestampMs(NOW.0 + offset);
+    // each seed loses other changes of the directory
+    for (seed, cut) in (0..8).flat_map(|seed| (1..30).map(move |cut| (seed, cut))) {
+        let disk = SimulatedDisk::new(seed);
+        disk.create_directory(root).unwrap();
+        disk.sync_directory(Path::new("/")).unwrap();
+        let limits = Limits { journal_bytes_max: Some(64 << 10), ..Limits::default() };
+        let reopen = || DataDirectory::open_manual(Arc::new(disk.clone()), root, limits, Rules::default()).unwrap();
+        let directory = reopen();
+        let log = log_of(&directory, compacted());
+        for offset in 0..60 {
+            let key = if offset % 5 == 0 { format!("once {offset}") } else { format!("key {}", offset % 3) };
+            put_at(&log, &key, Some("x"), after(offset));
+        }
+        settle(&directory);
+        compact_at(&log, NOW);
+        (60..70).for_each(|offset| put_at(&log, "key 0", Some("x"), after(offset)));
+        settle(&directory);
+        disk.plan(disk.calls() + cut, Trouble::PowerOff);
+        let _ = log.compact(log.durable_end(), NOW, MAP_BYTES, &mut |_| ControlFlow::Continue(()));
+        drop((log, directory));
+        disk.restart();
+        let directory = reopen();
+        let log = log_of(&directory, compacted());
+        let found = records(&log);
+        for offset in 0..70 {
+            let expected = found.iter().map(|(found, ..)| *found).find(|found| *found >= offset);
+            let first = log.first_at_or_after(after(offset), log.durable_end()).unwrap();
+            assert_eq!(first.map(|first| first.offset.0), expected, "seed {seed}, power cut at call {cut}");
+        }
+    }
+}
+
+#[test]
+fn a_round_that_panics_does_not_end_compaction_of_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = open(folder.path());
+    let log = log_of(&directory, compacted());
+    fill(&log);
+    settle(&directory);
+    let panics = || log.compact(log.durable_end(), NOW, MAP_BYTES, &mut |_| panic!("in the middle of a round"));
+    assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());
+    compact_at(&log, NOW);
+    assert_eq!(offsets_of(&log, "key 3"), [48]);
+}
+
+#[test]
+fn a_round_ends_when_the_topic_is_not_to_be_compacted_any_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = open(folder.path());
+    let log = log_of(&directory, compacted());
+    fill(&log);
+    settle(&directory);
+    let before = records(&log);
+    let mut pace = |_| {
+        log.set_config(LogConfig { compaction_enabled: false, ..compacted() });
+        ControlFlow::Continue(())
+    };
+    let result = log.compact(log.durable_end(), NOW, MAP_BYTES, &mut pace);
+    assert!(matches!(result, Err(CompactionError::Changed)), "{result:?}");
+    assert_eq!(records(&log), before);
+    assert_eq!(files(folder.path(), "cleaned"), Vec::<std::path::PathBuf>::new());
+    log.set_config(compacted());
+    compact_at(&log, NOW);
+    assert_eq!(offsets_of(&log, "key 3"), [48]);
+}
+
+#[test]
+fn all_that_a_round_reads_is_paced() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = open(folder.path());
+    let log = log_of(&directory, compacted());
+    fill(&log);
+    settle(&directory);
+    let mut paced = 0;
+    let done = log.compact(log.durable_end(), NOW, MAP_BYTES, &mut |bytes| {
+        paced += bytes;
+        ControlFlow::Continue(())
+    });
+    let done = done.unwrap().unwrap();
+    // to count records, to note keys, to leave out what is hidden; and what is written
+    assert!(paced >= 3 * done.bytes_before + done.bytes_after, "{paced}, {done:?}");
+}
+
+#[test]
+fn a_segment_whose_times_cannot_be_read_is_set_aside_and_the_rest_is_compacted() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = open(folder.path());
+    fill(&log_of(&directory, compacted()));
+    settle(&directory);
+    drop(directory);
+    // it opens, and each read of it is an error, as where a disk is bad
+    let second = files(folder.path(), "log").remove(1);
+    std::fs::remove_file(&second).unwrap();
+    std::fs::create_dir(&second).unwrap();
+    let directory = open(folder.path());
+    let log = log_of(&directory, LogConfig { compaction_lag_max: Some(Duration::from_secs(60)), ..compacted() });
+    let after = TimestampMs(NOW.0 + 61_000);
+    assert!(log.cleanable(log.durable_end(), after).unwrap().unwrap().is_due);
+    let done = compact_at(&log, after);
+    assert!(done.bytes_after < done.bytes_before / 2, "{done:?}");
+    assert_eq!(log.summary().set_aside, 1);
 }

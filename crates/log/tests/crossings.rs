@@ -2,94 +2,21 @@
 #![allow(clippy::unwrap_used, clippy::cast_possible_wrap, clippy::redundant_clone, reason = "tests")]
 
 mod common;
+use common::hooked::{disk, hooked};
 use common::{EPOCH, NOW, append_numbers, batch_at, log_id, log_of, numbers, settle, small_segments, values};
 use kennet_log::fs::sim::{SimulatedDisk, Trouble};
-use kennet_log::fs::{Entry, File, FileSystem, Space, Wait};
+use kennet_log::fs::{FileSystem, Wait};
 use kennet_log::{
     AppendError, DataDirectory, Limits, LogConfig, LogId, OpenError, PartitionLog, Rules, Unavailable, verify,
 };
 use kennet_protocol::{Offset, PartitionIndex, TimestampMs, Uuid};
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-fn disk() -> SimulatedDisk {
-    let disk = SimulatedDisk::new(1);
-    disk.create_directory(Path::new("/data")).unwrap();
-    disk.sync_directory(Path::new("/")).unwrap();
-    disk
-}
 fn manual(fs: Arc<dyn FileSystem>, journal: u64, limits: Limits) -> Result<DataDirectory, OpenError> {
     let limits = Limits { journal_bytes_max: Some(journal), ..limits };
     DataDirectory::open_manual(fs, Path::new("/data"), limits, Rules::default())
-}
-type Hook = Box<dyn FnMut(&str, &Path) -> io::Result<()> + Send>;
-#[derive(Clone)]
-struct Hooked(SimulatedDisk, Arc<Mutex<Option<Hook>>>);
-impl Hooked {
-    fn call(&self, what: &str, path: &Path) -> io::Result<()> {
-        let taken = self.1.lock().unwrap().take();
-        let Some(mut hook) = taken else { return Ok(()) };
-        let r = hook(what, path);
-        let mut g = self.1.lock().unwrap();
-        if g.is_none() {
-            *g = Some(hook);
-        }
-        r
-    }
-}
-impl FileSystem for Hooked {
-    fn create_directory(&self, p: &Path) -> io::Result<()> {
-        self.0.create_directory(p)
-    }
-    fn list(&self, p: &Path) -> io::Result<Vec<Entry>> {
-        self.0.list(p)
-    }
-    fn open(&self, p: &Path) -> io::Result<Arc<dyn File>> {
-        self.call("open", p)?;
-        self.0.open(p)
-    }
-    fn open_to_write(&self, p: &Path) -> io::Result<Arc<dyn File>> {
-        self.call("open", p)?;
-        self.0.open_to_write(p)
-    }
-    fn create(&self, p: &Path) -> io::Result<Arc<dyn File>> {
-        self.call("create", p)?;
-        self.0.create(p)
-    }
-    fn open_durable(&self, p: &Path) -> io::Result<Arc<dyn File>> {
-        self.0.open_durable(p)
-    }
-    fn alignment(&self) -> usize {
-        self.0.alignment()
-    }
-    fn rename(&self, a: &Path, b: &Path) -> io::Result<()> {
-        self.call("rename", a)?;
-        self.0.rename(a, b)
-    }
-    fn remove_file(&self, p: &Path) -> io::Result<()> {
-        self.0.remove_file(p)
-    }
-    fn remove_directory(&self, p: &Path) -> io::Result<()> {
-        self.0.remove_directory(p)
-    }
-    fn sync_files(&self, f: &[Arc<dyn File>]) -> io::Result<()> {
-        self.call("sync", Path::new(""))?;
-        self.0.sync_files(f)
-    }
-    fn sync_directory(&self, p: &Path) -> io::Result<()> {
-        self.call("syncdir", p)?;
-        self.0.sync_directory(p)
-    }
-    fn lock(&self, p: &Path) -> io::Result<Box<dyn Send + Sync>> {
-        FileSystem::lock(&self.0, p)
-    }
-    fn space(&self, p: &Path) -> io::Result<Space> {
-        self.0.space(p)
-    }
-}
-fn hooked() -> Hooked {
-    Hooked(disk(), Arc::new(Mutex::new(None)))
 }
 fn other(n: i32) -> LogId {
     LogId { topic_id: Uuid::from_u128(100), partition: PartitionIndex(n) }
@@ -349,6 +276,48 @@ fn who_was_refused_because_of_what_is_pending_is_told_when_that_is_durable() {
     assert!(rooms.0.load(std::sync::atomic::Ordering::Relaxed) > before, "nobody is told");
     dir.fill_as_needed();
     log.append(&batch_at(&[&value], NOW), EPOCH, NOW).unwrap();
+}
+/// The start of an entry whose end was never written holds no slot: its number is given again, to an entry that may need that very room.
+#[test]
+fn what_is_left_of_an_entry_that_never_ended_leaves_its_room_to_the_next_one() {
+    let big = "x".repeat(100_000);
+    let mut cuts = 0;
+    for cut in 1..12 {
+        let d = disk();
+        let dir = manual(Arc::new(d.clone()), 256 << 10, Limits::default()).unwrap();
+        let log = log_of(&dir, LogConfig::default());
+        append_numbers(&log, 0..3);
+        settle(&dir);
+        for _ in 0..20 {
+            if log.append(&batch_at(&[&big], NOW), EPOCH, NOW).is_ok() {
+                break;
+            }
+            dir.flush();
+            dir.fill_as_needed();
+        }
+        d.plan(d.calls() + cut, Trouble::PowerOff);
+        dir.flush();
+        cuts += u32::from(d.is_off());
+        d.power_off();
+        dir.close();
+        drop((dir, log));
+        d.restart();
+        let dir = manual(Arc::new(d.clone()), 256 << 10, Limits::default()).unwrap();
+        let log = log_of(&dir, LogConfig::default());
+        for number in 0..4 {
+            let mut refused = None;
+            for _ in 0..20 {
+                refused = log.append(&batch_at(&[&big], NOW), EPOCH, NOW).err();
+                if refused.is_none() {
+                    break;
+                }
+                dir.flush();
+                dir.fill_as_needed();
+            }
+            assert!(refused.is_none(), "cut at call {cut}, batch {number}: {refused:?}");
+        }
+    }
+    assert!(cuts > 2, "the power was cut in {cuts} writes only");
 }
 #[test]
 fn records_of_the_broker_itself_find_room_where_those_of_clients_wait() {

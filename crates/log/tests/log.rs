@@ -9,7 +9,7 @@ use common::{
     small_segments, values, values_from,
 };
 use kennet_log::fs::Wait;
-use kennet_log::{AppendError, LogConfig, ReadError, Unavailable};
+use kennet_log::{AppendError, LogConfig, PartitionLog, ReadError, Unavailable};
 use kennet_protocol::record::{Batch, BatchBuilder, Compression};
 use kennet_protocol::{LeaderEpoch, Offset, TimestampMs};
 
@@ -265,6 +265,42 @@ fn retention_by_time_also_empties_the_active_segment() {
     append_numbers(&log, 50..52);
     settle(&directory);
     assert_eq!(values(&log, 300), numbers(50..52));
+}
+
+/// Where the topic allows them (`message.timestamp.after.max.ms`), and in logs that were written by others.
+#[test]
+fn times_at_both_ends_of_the_range_mislead_no_look_up_and_no_retention() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = LogConfig { retention_age: Some(Duration::from_secs(60)), ..small_segments() };
+    let times = [0, i64::MIN, NOW.0, i64::MAX, -1];
+    let check = |log: &PartitionLog, what: &str| {
+        for (time, expected) in [(0, 0), (1, 2), (NOW.0, 2), (NOW.0 + 1, 3), (i64::MAX, 3)] {
+            let found = log.first_at_or_after(TimestampMs(time), log.durable_end()).unwrap();
+            assert_eq!(found.map(|found| found.offset), Some(Offset(expected)), "{what}: from {time}");
+        }
+        let newest = log.newest_timestamp(log.durable_end()).unwrap().unwrap();
+        assert_eq!((newest.offset, newest.timestamp), (Offset(3), TimestampMs(i64::MAX)), "{what}");
+    };
+    let directory = open(folder.path());
+    let log = log_of(&directory, config.clone());
+    for time in times {
+        log.append(&batch_at(&["x"], TimestampMs(time)), EPOCH, NOW).unwrap();
+    }
+    directory.flush();
+    check(&log, "in memory");
+    directory.fill();
+    check(&log, "in segments");
+    let killed = copy_of(folder.path());
+    let directory = open(killed.path());
+    let log = log_of(&directory, config);
+    check(&log, "after a restart");
+    // what is in the future is not old, and what has no time never is
+    for _ in 0..3 {
+        log.apply_retention(Offset(5), TimestampMs(NOW.0 + 3_600_000)).unwrap();
+        settle(&directory);
+    }
+    assert!(log.log_start() <= Offset(3), "{}", log.log_start());
+    assert_eq!(log.append(&batch_at(&["y"], NOW), EPOCH, NOW).unwrap().base_offset, Offset(5));
 }
 
 #[test]

@@ -5,18 +5,37 @@ mod common;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use common::lives::lives;
+use common::lives::{bit_flips, lives};
 use kennet_log::Rules;
 
 /// So many seeds at most until it is noticed.
 const SEEDS: u64 = 2_000;
 
 fn is_noticed(change: impl Fn(&mut Rules)) {
+    is_noticed_by(change, lives);
+}
+
+fn is_noticed_by<T>(change: impl Fn(&mut Rules), live: impl Fn(u64, Rules) -> T) {
     let mut rules = Rules::default();
     change(&mut rules);
     assert_ne!(rules, Rules::default());
-    let noticed = (0..SEEDS).any(|seed| catch_unwind(AssertUnwindSafe(|| lives(seed, rules))).is_err());
+    let noticed = (0..SEEDS).any(|seed| catch_unwind(AssertUnwindSafe(|| live(seed, rules))).is_err());
     assert!(noticed, "{SEEDS} seeds, and nobody noticed");
+}
+
+#[test]
+fn nothing_is_acknowledged_before_its_block_is_durable() {
+    is_noticed(|rules| rules.acknowledgements_wait_for_the_block = false);
+}
+
+#[test]
+fn entries_that_segments_have_are_not_applied_again() {
+    is_noticed(|rules| rules.applied_entries_are_skipped = false);
+}
+
+#[test]
+fn a_block_behind_the_end_of_the_chain_is_damage() {
+    is_noticed_by(|rules| rules.later_blocks_are_damage = false, bit_flips);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::lives::{live, lives};
+use common::lives::{bit_flips, live, lives};
 use common::world::World;
 use kennet_log::Rules;
 use kennet_log::fs::sim::Trouble;
@@ -37,6 +37,26 @@ fn a_power_cut_at_each_single_call_loses_nothing_that_was_acknowledged() {
     assert!(calls > 200, "{calls} calls");
     for call in 1..=calls {
         life(Some(call));
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_an_older_block_is_damage_or_nothing_is_missing() {
+    let damaged = seeds(0).filter(|seed| bit_flips(*seed, Rules::default())).count();
+    assert!(damaged > 20, "{damaged} seeds met damage");
+}
+
+/// The design's fifty logs: one pass of the filler takes many, and a slot holds entries of many.
+#[test]
+fn fifty_logs_lose_nothing_that_was_acknowledged_either() {
+    for seed in seeds(10_000).take(20) {
+        let mut world = World::new(seed, 50);
+        for life in 0..3 {
+            let call = world.disk.calls() + world.random.u64(1..400);
+            world.disk.plan(call, Trouble::PowerOff);
+            live(&mut world, 250);
+            world.restart(true, &format!("seed {seed}, life {life}, power cut at call {call}"));
+        }
     }
 }
 

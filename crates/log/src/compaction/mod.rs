@@ -53,8 +53,8 @@ pub enum CompactionError {
     /// It was told to.
     #[error("compaction was stopped")]
     Stopped,
-    /// Retention or a deletion took segments away meanwhile.
-    #[error("the log's segments changed meanwhile")]
+    /// Retention or a deletion took segments away meanwhile, or the log is not to be compacted any more.
+    #[error("the log's segments or its cleanup.policy changed meanwhile")]
     Changed,
     /// The volume has no room for the new segments.
     #[error("compaction needs {bytes} bytes of room on the volume for a while: free space or grow the volume")]

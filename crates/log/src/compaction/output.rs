@@ -100,6 +100,8 @@ impl Output {
         }
         if syncs {
             fs.sync_files(&files)?;
+            // the names, too: a swap whose index files a power cut took would be read with those of the segment that it replaces
+            fs.sync_directory(&self.directory)?;
         }
         self.check()?;
         Ok(Finished { base: self.base, length: self.length, index: self.index })

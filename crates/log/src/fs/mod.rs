@@ -178,9 +178,20 @@ pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
+/// What a sync reported, or a write that did not lack room.
+#[derive(Debug, thiserror::Error)]
+#[error("a sync or write failed: {0}")]
+struct Final(String);
+
 /// An error of a sync as one that is never taken for a full volume: the file's contents are unknown, whatever the reason.
 pub(crate) fn final_error(error: &io::Error) -> io::Error {
-    io::Error::other(format!("a sync failed: {error}"))
+    io::Error::other(Final(error.to_string()))
+}
+
+/// Whether it is from [`final_error`]: the directory has to fail, wherever it was met.
+#[must_use]
+pub(crate) fn is_final(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Final>())
 }
 
 /// Reads a whole small file, or `None` when there is none.
@@ -207,16 +218,16 @@ pub fn read_file(fs: &dyn FileSystem, path: &Path, length_max: usize) -> io::Res
 /// Replaces a small file durably: written beside, synced, renamed, directory synced.
 ///
 /// # Errors
-/// The system's; the file is then as it was, or whole as it should be.
+/// The system's; the file is then as it was, or whole as it should be. One of a sync is never [`is_full`].
 pub fn replace_file(fs: &dyn FileSystem, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().ok_or_else(|| io::Error::other("a file without a directory"))?;
     let beside = path.with_extension("new");
     let file = fs.create(&beside)?;
     file.set_length(0)?;
     file.write_at(&[IoSlice::new(bytes)], 0)?;
-    fs.sync_files(&[file])?;
+    fs.sync_files(&[file]).map_err(|error| final_error(&error))?;
     fs.rename(&beside, path)?;
-    fs.sync_directory(folder)
+    fs.sync_directory(folder).map_err(|error| final_error(&error))
 }
 
 /// Reads until the buffer is full or the file ends; returns the bytes read.

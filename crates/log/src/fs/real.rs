@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags, flock, syncfs};
 use rustix::io::{Errno, ReadWriteFlags};
 
-use crate::fs::{Entry, File, FileSystem, Space, Wait};
+use crate::fs::{Entry, File, FileSystem, Space, Wait, final_error};
 
 /// From this many files on, one `syncfs` is cheaper than an `fdatasync` for each.
 const SYNCFS_FROM: usize = 8;
@@ -95,7 +95,8 @@ impl File for RealFile {
 
     fn write_durable(&self, bytes: &[u8], position: u64) -> io::Result<()> {
         self.0.write_all_at(bytes, position)?;
-        self.0.sync_data()
+        // a volume that turns out to be full only now has dropped what was written
+        self.0.sync_data().map_err(|error| final_error(&error))
     }
 
     fn length(&self) -> io::Result<u64> {

@@ -133,6 +133,10 @@ impl<F: FnMut(u64, Entry)> Replay<'_, F> {
         if self.partial.take().is_some() {
             end.first_entry -= 1;
         }
+        // nothing of it is needed: its slots don't wait for the entry that gets its number, which may need their room
+        for used in &mut self.used {
+            used.last_started = used.last_started.min(end.first_entry - 1);
+        }
         let later = self.later_header(end)?;
         let damage = later.map(|later| {
             format!(

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashMap;
 
-use crate::fs::{File, FileSystem, is_full};
+use crate::fs::{File, FileSystem, final_error, is_full};
 use crate::journal::block::{BlockHeader, FRAGMENT_BYTES, HEADER_BYTES, put_fragment_head};
 use crate::journal::entry::Encoded;
 use crate::journal::ledger::Ledger;
@@ -172,14 +172,18 @@ pub(crate) fn make_slot(fs: &dyn FileSystem, root: &Path, slot: u32, bytes: u64)
     let mut position = 0;
     while position < bytes {
         let length = usize::try_from(bytes - position).unwrap_or(usize::MAX).min(zeros.len());
-        file.write_at(&[IoSlice::new(&zeros[..length])], position)?;
+        file.write_at(&[IoSlice::new(&zeros[..length])], position).map_err(full_or_final)?;
         position += to_u64(length);
     }
-    fs.sync_files(&[file])?;
+    fs.sync_files(&[file]).map_err(|error| final_error(&error))?;
     match path.parent() {
-        Some(folder) => fs.sync_directory(folder),
+        Some(folder) => fs.sync_directory(folder).map_err(|error| final_error(&error)),
         None => Ok(()),
     }
+}
+
+fn full_or_final(error: io::Error) -> io::Error {
+    if is_full(&error) { error } else { final_error(&error) }
 }
 
 fn sort(error: io::Error) -> WriteError {

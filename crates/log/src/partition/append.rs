@@ -67,6 +67,9 @@ impl PartitionLog {
         let number = self.number(&mut state);
         let append = Entry::Append { number, batch: stamped.clone() };
         let entry = self.push(&mut state, append, header.next_offset());
+        if !self.shared.rules().acknowledgements_wait_for_the_block {
+            self.complete(header.next_offset());
+        }
         self.shared.add_tail_bytes(batch.held_bytes() + BATCH_OVERHEAD);
         state.note_append(stamped, batch.held_bytes(), entry, now);
         drop(state);

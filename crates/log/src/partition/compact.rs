@@ -9,8 +9,8 @@
 
 use std::io;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, TryLockError};
 use std::time::Duration;
 
 use hashbrown::HashMap;
@@ -27,7 +27,7 @@ use crate::fs::{Wait, is_full};
 use crate::layout;
 use crate::partition::open::replace;
 use crate::partition::{PartitionLog, State};
-use crate::scan::{BatchScan, HeaderScan, to_u64};
+use crate::scan::{BatchScan, HEADER_WINDOW, HeaderScan, to_u64};
 use crate::segment::Segment;
 
 /// Compaction leaves so much room on the volume.
@@ -94,7 +94,12 @@ impl PartitionLog {
         map_bytes: usize,
         pace: Pace<'_>,
     ) -> Result<Option<Compacted>, CompactionError> {
-        let Ok(_turn) = self.compacting.try_lock() else { return Ok(None) };
+        let _turn = match self.compacting.try_lock() {
+            Ok(turn) => turn,
+            // what a round that panicked had not come to an end with counts for nothing
+            Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(None),
+        };
         let Some(range) = self.range(high_watermark, now)? else { return Ok(None) };
         let mut done = Compacted::default();
         let newest = self.newest_offsets(&range, map_bytes, &mut done, pace)?;
@@ -141,17 +146,23 @@ impl PartitionLog {
         let youngest = now.0.saturating_sub(millis(config.compaction_lag_min));
         let mut oldest = None;
         for at in first_dirty..segments.len() {
-            let segment = &segments[at].segment;
-            let is_young = !config.compaction_lag_min.is_zero()
-                && self.unless_changed(segment, self.newest_in(segment))?.is_some_and(|newest| newest.0 > youngest);
-            if is_young {
+            let sealed = &segments[at];
+            if self.is_set_aside(sealed) {
+                continue;
+            }
+            let (first, newest) = match self.unless_changed(&sealed.segment, self.times_of(&sealed.segment, &config)) {
+                // one bad segment must not keep all others from being compacted
+                Err(CompactionError::Io(error)) => {
+                    self.set_aside(sealed, &error.to_string(), &mut Compacted::default());
+                    continue;
+                }
+                times => times?,
+            };
+            if newest.is_some_and(|newest| newest.0 > youngest) {
                 segments.truncate(at);
                 break;
             }
-            if config.compaction_lag_max.is_some() {
-                let first = self.unless_changed(segment, self.oldest_in(segment))?;
-                oldest = oldest.min(first).or(oldest).or(first);
-            }
+            oldest = oldest.min(first).or(oldest).or(first);
         }
         let bytes = |sealed: &[Sealed]| sealed.iter().map(|sealed| sealed.segment.written()).sum();
         let first_dirty = first_dirty.min(segments.len());
@@ -166,6 +177,17 @@ impl PartitionLog {
         Ok(Some(Range { config, segments, from, dirty_bytes, clean_bytes, is_overdue }))
     }
 
+    /// The first timestamp of a segment and its newest, each if a lag is set for which it counts.
+    fn times_of(
+        &self,
+        segment: &Segment,
+        config: &LogConfig,
+    ) -> io::Result<(Option<TimestampMs>, Option<TimestampMs>)> {
+        let newest = if config.compaction_lag_min.is_zero() { None } else { self.newest_in(segment)? };
+        let first = if config.compaction_lag_max.is_none() { None } else { self.oldest_in(segment)? };
+        Ok((first, newest))
+    }
+
     /// The first batch's timestamp, if it has one.
     fn oldest_in(&self, segment: &Segment) -> io::Result<Option<TimestampMs>> {
         let file = segment.file(self.shared.fs(), self.shared.open_files())?;
@@ -174,16 +196,18 @@ impl PartitionLog {
     }
 
     /// How many records a segment's headers say it has, as far as they can be read.
-    fn records_in(&self, segment: &Segment) -> usize {
-        let Ok(file) = segment.file(self.shared.fs(), self.shared.open_files()) else { return 0 };
+    fn records_in(&self, segment: &Segment, pace: Pace<'_>) -> Result<usize, CompactionError> {
+        let Ok(file) = segment.file(self.shared.fs(), self.shared.open_files()) else { return Ok(0) };
         let mut scan = HeaderScan::new(file.as_ref(), segment.written(), Wait::Allowed);
         let (mut position, mut records) = (0, 0_usize);
         while let Ok(Some(header)) = scan.at(position) {
             records = records.saturating_add(usize::try_from(header.record_count).unwrap_or(0));
             let Some(length) = header.total_length() else { break };
             position += to_u64(length);
+            // of a small batch all is read, of a large one what surrounds its header
+            pace_on(pace, length.min(HEADER_WINDOW))?;
         }
-        records
+        Ok(records)
     }
 
     /// What a segment said, unless that is only because it is the log's no more.
@@ -215,7 +239,10 @@ impl PartitionLog {
         pace: Pace<'_>,
     ) -> Result<NewestOffsets, CompactionError> {
         let first = range.segments.partition_point(|sealed| sealed.end <= range.from);
-        let records = range.segments[first..].iter().map(|sealed| self.records_in(&sealed.segment)).sum();
+        let mut records = 0_usize;
+        for sealed in &range.segments[first..] {
+            records = records.saturating_add(self.records_in(&sealed.segment, pace)?);
+        }
         'again: loop {
             let mut newest = NewestOffsets::new(range.from, map_bytes, records);
             for at in first..range.segments.len() {
@@ -455,7 +482,8 @@ impl PartitionLog {
             let present = state.segments.get(at..at + group.len());
             present.is_some_and(|present| present.iter().zip(group).all(|(a, b)| Arc::ptr_eq(a, &b.segment)))
         };
-        let Some(at) = found.filter(|at| is_there(*at)) else {
+        // a topic that is not to be compacted any more keeps what it has, as in Kafka
+        let Some(at) = found.filter(|at| is_there(*at) && state.config.compaction_enabled) else {
             drop(state);
             self.discard(base);
             return Err(CompactionError::Changed);

@@ -13,7 +13,7 @@ use kennet_protocol::{Offset, TimestampMs};
 use crate::checkpoint::{LastSegment, LogCheckpoint};
 use crate::config::LogConfig;
 use crate::error::Unavailable;
-use crate::fs::FileSystem;
+use crate::fs::{FileSystem, final_error, is_final};
 use crate::journal::entry::Entry;
 use crate::layout;
 use crate::partition::{LogId, PartitionLog, PlannedSegment, State, parked};
@@ -96,6 +96,11 @@ impl PartitionLog {
                 state.epochs.cut_front(log_start);
             }
             Err(error) => {
+                if let RecoveryError::Io(error) = &error
+                    && is_final(error)
+                {
+                    shared.fail(&error.to_string());
+                }
                 state.unavailable = Some(Unavailable::Offline { reason: error.to_string().into() });
                 state.parked = may_park.then(|| Box::new(RecoveredLog { checkpoint, entries }));
             }
@@ -195,7 +200,7 @@ fn finish_compactions(fs: &dyn FileSystem, directory: &Path, finishes: bool) -> 
             .collect();
         replace(fs, directory, *swap, replaced.iter().map(|(base, _)| *base))?;
         fs.rename(&layout::swap(directory, swap.base, swap.end), &layout::segment(directory, swap.base, "log"))?;
-        fs.sync_directory(directory)?;
+        fs.sync_directory(directory).map_err(|error| final_error(&error))?;
     }
     for name in cleaned {
         fs.remove_file(&directory.join(name))?;
@@ -223,7 +228,7 @@ pub(super) fn replace(
             other => other?,
         }
     }
-    fs.sync_directory(directory)
+    fs.sync_directory(directory).map_err(|error| final_error(&error))
 }
 
 /// The segments that the checkpoint knows and the log start needs; others are removed, and what was never counted is cut.
@@ -257,7 +262,7 @@ fn segments(
                 let file = fs.open_to_write(&layout::segment(directory, base, "log"))?;
                 file.set_length(last.length)?;
                 // the segment may be closed before it is written again, and then its length is believed
-                fs.sync_files(&[file])?;
+                fs.sync_files(&[file]).map_err(|error| final_error(&error))?;
             }
             segments.push(Arc::new(Segment::reopened(directory.to_owned(), last)));
         }

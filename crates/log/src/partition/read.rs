@@ -25,7 +25,7 @@ pub struct ReadLog {
     pub chunks: Vec<Bytes>,
     /// Their bytes.
     pub bytes: usize,
-    /// The offset behind the last batch.
+    /// The offset behind the last batch; up to here nothing was left out.
     pub next_offset: Offset,
     /// The epoch of the last batch.
     pub last_epoch: Option<LeaderEpoch>,
@@ -94,7 +94,7 @@ impl PartitionLog {
         }
         // an offset below the durable end is in a batch; without this check its reader would ask again for ever
         match segments.first() {
-            Some(segment) if one_batch_at_least && read.chunks.is_empty() => {
+            Some(segment) if one_batch_at_least && read.next_offset == from => {
                 Err(self.damaged(segment, segment.written(), &format!("no batch holds offset {from}")))
             }
             _ => Ok(read),
@@ -159,7 +159,14 @@ impl PartitionLog {
             return Ok(true);
         };
         let first = header.total_length().unwrap_or(usize::MAX);
-        if header.base_offset >= upper || (first > bytes_max && !one_batch_at_least) {
+        if header.base_offset >= upper {
+            // what the reader takes for the end may lie in what compaction has gone past meanwhile: up to there, nothing is left
+            if self.follows(&header, read.next_offset, false) {
+                read.next_offset = read.next_offset.max(upper);
+            }
+            return Ok(false);
+        }
+        if first > bytes_max && !one_batch_at_least {
             return Ok(false);
         }
         let left = usize::try_from(end - position).unwrap_or(usize::MAX);

@@ -48,3 +48,12 @@ pub(crate) fn lives(seed: u64, rules: Rules) -> u32 {
     }
     world.compactions
 }
+
+/// A life, a power cut, and a bit that flipped in any block but the newest; returns whether that was damage. It is none where the block is not
+/// needed any more, and then nothing may be missing.
+pub(crate) fn bit_flips(seed: u64, rules: Rules) -> bool {
+    let mut world = World::with_rules(seed, 3, rules);
+    live(&mut world, 60);
+    world.flip_in_older_block();
+    world.restart_damaged(&format!("seed {seed}, a bit flipped"))
+}

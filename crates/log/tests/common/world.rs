@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kennet_log::fs::sim::{SimulatedDisk, Trouble};
-use kennet_log::fs::{FileSystem, Wait};
+use kennet_log::fs::{FileSystem, Wait, read_file};
 use kennet_log::{CompactionError, DataDirectory, Limits, LogConfig, LogId, OpenError, PartitionLog, Rules};
 use kennet_protocol::record::{Batch, BatchBuilder, Batches, Compression, ProducerStamp};
 use kennet_protocol::{LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, TimestampMs, Uuid};
@@ -440,6 +440,44 @@ impl World {
             assert_eq!(log.log.unavailable(), None, "{context}, log {at}");
             log.check(&format!("{context}, log {at}"));
         }
+    }
+
+    /// Cuts the power, then flips a bit in the header or the content of a block that is not the newest, if there are two.
+    pub(crate) fn flip_in_older_block(&mut self) {
+        self.flush();
+        self.disk.power_off();
+        self.disk.restart();
+        let journal = Path::new(ROOT).join("journal");
+        let mut blocks = Vec::new();
+        for slot in self.disk.list(&journal).unwrap() {
+            let path = journal.join(slot.name);
+            let bytes = read_file(&self.disk, &path, usize::MAX).unwrap().unwrap();
+            for (sector, block) in bytes.chunks(512).enumerate().filter(|(_, block)| block.starts_with(b"kennetJ1")) {
+                let long = |at: usize| u64::from_be_bytes(block[at..at + 8].try_into().unwrap());
+                blocks.push((long(32), path.clone(), sector * 512));
+            }
+        }
+        blocks.sort();
+        blocks.pop();
+        if !blocks.is_empty() {
+            let (_, path, at) = &blocks[self.random.usize(..blocks.len())];
+            // a block has a header of 64 bytes and at least a fragment's head
+            self.disk.flip(path, at + self.random.usize(..69));
+        }
+    }
+
+    /// Starts again; true when the directory says that it is damaged, else all has to be there.
+    pub(crate) fn restart_damaged(&mut self, context: &str) -> bool {
+        self.epoch = LeaderEpoch(self.epoch.0 + 1);
+        self.reopen();
+        if self.directory.failed().is_some() {
+            return true;
+        }
+        for (at, log) in self.logs.iter_mut().enumerate() {
+            assert_eq!(log.log.unavailable(), None, "{context}, log {at}");
+            log.check(&format!("{context}, log {at}"));
+        }
+        false
     }
 
     fn reopen(&mut self) {

@@ -157,7 +157,8 @@ impl Records {
         let mut headers = Vec::with_capacity(count);
         for _ in 0..count {
             let key = self.take_bytes("a header's name")?.ok_or("a header has no name")?;
-            let key = String::from_utf8(key.to_vec()).map_err(|_| "a header's name is not UTF-8")?;
+            // a name that is not UTF-8 is read as Java reads it: Kafka takes such records, and its compaction writes them like this
+            let key = String::from_utf8_lossy(&key).into_owned();
             headers.push(Header { key, value: self.take_bytes("a header's value")? });
         }
         Ok(headers)

@@ -73,7 +73,8 @@ impl Batch {
 mod tests {
     use proptest::prelude::*;
 
-    use crate::record::{Batch, BatchBuilder, Compression, ProducerStamp, Record, Stamp};
+    use crate::record::batch::assemble;
+    use crate::record::{Batch, BatchBuilder, Compression, Header, ProducerStamp, Record, Stamp};
     use crate::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs};
 
     fn batch(times: &[i64], codec: Compression, append_time: Option<i64>) -> Batch {
@@ -126,6 +127,22 @@ mod tests {
         assert_eq!(empty.header().last_offset(), Offset(1_001));
         assert_eq!(empty.header().last_sequence(), 71);
         assert_eq!(empty.header().max_timestamp, TimestampMs(7));
+    }
+
+    #[test]
+    fn a_header_whose_name_is_not_utf_8_does_not_keep_a_batch_from_being_compacted() {
+        let header = Header { key: "name".to_owned(), value: None };
+        let mut builder = BatchBuilder::new(TimestampMs(5));
+        builder.push(TimestampMs(5), Some(b"a"), None, &[]);
+        builder.push(TimestampMs(5), Some(b"b"), None, &[header]);
+        let built = Batch::parse(&builder.build().unwrap()).unwrap();
+        let mut payload = built.payload().to_vec();
+        let at = payload.windows(4).position(|bytes| bytes == b"name").unwrap();
+        payload[at] = 0xff;
+        let bytes = assemble(*built.header(), built.header().attributes, &payload).unwrap();
+        let second = records(&Batch::parse(&bytes).unwrap()).pop().unwrap();
+        let left = built.with_records([second.clone()], None).unwrap();
+        assert_eq!(records(&Batch::parse(&left).unwrap()), [second]);
     }
 
     #[test]
