@@ -21,6 +21,7 @@ const SUITES: &[Suite] = &[
     Suite { name: "clients", command: &["bash", "tests/clients/run"], minutes: 20 },
     Suite { name: "cli", command: &["bash", "tests/cli/run"], minutes: 10 },
     Suite { name: "tools", command: &["bash", "tests/tools/run"], minutes: 15 },
+    Suite { name: "faults", command: &["bash", "tests/faults/run"], minutes: 15 },
     Suite { name: "images", command: &["bash", "tests/images/run"], minutes: 20 },
     Suite { name: "chart", command: &["bash", "tests/chart/run"], minutes: 20 },
     Suite { name: "cluster", command: &["bash", "tests/cluster/run"], minutes: 30 },
