@@ -197,11 +197,12 @@ impl Group {
         };
         self.members.insert(member_id.to_owned(), member);
         self.leader.get_or_insert_with(|| member_id.to_owned());
-        let was_empty = self.state == State::Empty;
-        self.prepare_rebalance(now, was_empty.then_some(limits.initial_delay_ms), actions);
+        // whoever opens the rebalance does not prolong it
         if let Some(rebalance) = &mut self.rebalance {
             rebalance.joined_meanwhile = true;
         }
+        let was_empty = self.state == State::Empty;
+        self.prepare_rebalance(now, was_empty.then_some(limits.initial_delay_ms), actions);
         self.complete_if_all_joined(now, actions);
     }
 

@@ -102,6 +102,14 @@ fn a_new_group_waits_its_delay_out_for_more_members() {
 }
 
 #[test]
+fn who_opens_a_new_group_alone_waits_its_delay_once() {
+    let limits = GroupLimits { initial_delay_ms: 3_000, ..LIMITS };
+    let mut group = Group::new("g");
+    group.join(join_of("", "a"), Ticket(1), &limits, 0);
+    assert_eq!(joins(&group.tick(3_000))[0].generation, GenerationId(1));
+}
+
+#[test]
 fn a_client_that_knows_ids_is_given_one_first() {
     let mut group = Group::new("g");
     let wanted = Join { id_required: true, ..join_of("", "a") };
