@@ -136,10 +136,12 @@ class Broker:
 
 
 def alive(pid):
-    """Whether there is such a process that has not ended; one that nobody has waited for has."""
+    """Whether there is such a process that has not ended; one that nobody has waited for has, but only with its last thread: until then its files
+    are open and its locks held."""
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] not in ("Z", "X")
+            ended = file.read().rsplit(")", 1)[1].split()[0] in ("Z", "X")
+        return not ended or len(os.listdir(f"/proc/{pid}/task")) > 1
     except (FileNotFoundError, ProcessLookupError):
         return False
 

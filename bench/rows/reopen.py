@@ -3,7 +3,7 @@
 import shutil
 import time
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
 from harness.brokers import Failed
@@ -61,6 +61,20 @@ def reopened(own):
     return {"ready_ms": round(seconds * 1000, 1), "start_cpu_s": cpu_seconds(own.pid), "asked_s": round(time.monotonic() - began, 2)}
 
 
+def records(own, count):
+    """What all partitions have. A broker that has just started may not know its own leader epochs for a while: Kafka answers so."""
+    # kept until the answers are there
+    admin, end = own.admin(), time.monotonic() + 60
+    while True:
+        wanted = {TopicPartition("data", number): OffsetSpec.latest() for number in range(count)}
+        try:
+            return sum(future.result(60).offset for future in admin.list_offsets(wanted, request_timeout=60).values())
+        except KafkaException as error:
+            if time.monotonic() > end:
+                raise Failed(f"the ends of the partitions are not told: {error}") from error
+            time.sleep(0.5)
+
+
 def reopen_data(bench, broker, _):
     own = bench.broker(broker, "data").up()
     try:
@@ -70,9 +84,7 @@ def reopen_data(bench, broker, _):
         told = bench.load("most", own, "data", partitions=count, connections=2, in_flight=4, records=RECORDS_PER_BATCH, requests=requests)
         own.kill()
         figures = reopened(own)
-        admin = own.admin()
-        ends = admin.list_offsets({TopicPartition("data", number): OffsetSpec.latest() for number in range(count)}, request_timeout=60)
-        found = sum(future.result(60).offset for future in ends.values())
+        found = records(own, count)
         return {**figures, "partitions": count, "gib": told["requests"] * RECORDS_PER_BATCH / (1 << 20),
                 "missing": told["requests"] * RECORDS_PER_BATCH - found}
     finally:
