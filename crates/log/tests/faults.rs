@@ -6,6 +6,7 @@ mod common;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use common::world::World;
 use common::{EPOCH, NOW, append_numbers, batch_at, log_of, numbers, settle, small_segments, values};
@@ -274,16 +275,20 @@ impl Drop for OverAtTheEnd<'_> {
     }
 }
 
+/// A disk that others use as well may take so long for one more slot of the journal.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// The journal has few slots at first, and makes more in the background: an append that comes too early is tried again, as a broker does.
 fn append_patiently(directory: &DataDirectory, log: &Arc<PartitionLog>, numbers: std::ops::Range<usize>) {
     for number in numbers {
-        for attempt in 0.. {
+        let since = Instant::now();
+        loop {
             match try_append(log, number, NOW) {
                 Ok(()) => break,
-                Err(AppendError::Busy { .. }) if attempt < 10_000 => directory.flush(),
+                Err(AppendError::Busy { .. }) if since.elapsed() < PATIENCE => directory.flush(),
                 Err(error) => panic!("{error}"),
             }
-            std::thread::yield_now();
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 }
