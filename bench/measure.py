@@ -41,7 +41,7 @@ class Run:
 
     def all(self):
         for row in MEASURED:
-            if self.only not in row.name:
+            if not self.wanted(row):
                 continue
             if time.monotonic() > self.until:
                 self.write(kind="skipped", row=row.name, reason="the time of this run was over")
@@ -52,6 +52,9 @@ class Run:
             if not row.shared and self.bench.brokers:
                 self.down()
             self.row(row)
+
+    def wanted(self, row):
+        return any(part in row.name for part in self.only.split("|"))
 
     def up(self):
         for name in NAMES:
@@ -64,7 +67,7 @@ class Run:
 
     def idle_first(self):
         for row in rest.IDLE:
-            if self.only in row.name:
+            if self.wanted(row):
                 self.row(row)
 
     def warm(self, broker):
