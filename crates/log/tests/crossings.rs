@@ -488,3 +488,48 @@ fn index_files_of_an_earlier_process_are_replaced_as_a_whole() {
     }
     assert!(torn > 5, "the power was cut in {torn} passes only");
 }
+/// The checkpoint says that a restart reads from the middle of a slot; before it is durable, the journal goes on there and into the next slot.
+#[test]
+fn what_is_journaled_while_a_checkpoint_is_written_keeps_its_slot() {
+    for steps in 1..8 {
+        let h = hooked();
+        let dir = Arc::new(manual(Arc::new(h.clone()), 256 << 10, Limits::default()).unwrap());
+        let log = log_of(&dir, LogConfig::default());
+        let large = batch_at(&[&"x".repeat(20_000)], NOW);
+        // the journal grows for it
+        for _ in 0..20 {
+            if log.append(&large, EPOCH, NOW).is_ok() {
+                break;
+            }
+            dir.fill_as_needed();
+        }
+        settle(&dir);
+        append_numbers(&log, 0..1);
+        dir.flush();
+        let (weak, appended, mut syncs) = (Arc::downgrade(&dir), Arc::clone(&log), 0);
+        h.hook(move |what, _| {
+            syncs += usize::from(what == "sync");
+            // the segment's, then the checkpoint's
+            if what == "sync" && syncs == 2 {
+                let dir = weak.upgrade().unwrap();
+                appended.append(&large, EPOCH, NOW).unwrap();
+                (0..steps).for_each(|_| dir.step());
+            }
+            Ok(())
+        });
+        dir.fill();
+        *h.1.lock().unwrap() = None;
+        // has nothing to write, and looks where a restart has to read
+        dir.fill_as_needed();
+        dir.flush();
+        assert_eq!(log.durable_end(), Offset(3), "after {steps} steps");
+        h.0.power_off();
+        dir.close();
+        drop((dir, log));
+        h.0.restart();
+        let dir = manual(Arc::new(h), 256 << 10, Limits::default()).unwrap();
+        assert_eq!(dir.failed(), None, "after {steps} steps");
+        let found = values(&log_of(&dir, LogConfig::default()), 60_000);
+        assert_eq!(found.len(), 3, "after {steps} steps");
+    }
+}

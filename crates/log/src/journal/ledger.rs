@@ -93,12 +93,11 @@ impl Ledger {
         }
     }
 
-    /// Frees what lies before the anchor, which is durable in the checkpoint now.
+    /// Frees the slots before the one that the anchor lies in, which is durable in the checkpoint now. That slot stays even when the journal has moved
+    /// on meanwhile: behind the anchor is what no checkpoint has.
     pub(crate) fn recycle(&mut self, anchor: Place) {
-        while let Some(oldest) = self.used.front().filter(|_| self.used.len() > 1) {
-            if oldest.start.sequence >= anchor.sequence {
-                break;
-            }
+        let is_used = self.used.iter().any(|used| used.start.slot == anchor.slot);
+        while let Some(oldest) = self.used.front().filter(|oldest| is_used && oldest.start.slot != anchor.slot) {
             self.free.push_back(oldest.start.slot);
             self.used.pop_front();
         }
@@ -159,6 +158,25 @@ mod tests {
         assert_eq!(ledger.take_free(), Some(2));
         assert_eq!(ledger.take_free(), Some(0));
         assert_eq!(ledger.take_free(), None);
+    }
+
+    #[test]
+    fn the_slot_of_the_anchor_stays_when_the_journal_moves_on_before_the_checkpoint_is_durable() {
+        let mut ledger = ledger();
+        ledger.note_block(400, 11, 4);
+        let anchor = ledger.anchor(3);
+        // an entry that starts behind the anchor and ends in the next slot
+        ledger.note_block(600, 12, 5);
+        assert_eq!(ledger.take_free(), Some(1));
+        ledger.note_block(100, 13, 5);
+        ledger.recycle(anchor);
+        assert_eq!(ledger.anchor(3), anchor);
+        assert_eq!(ledger.free_slots(), 1);
+        // and one that ends where its slot does
+        let end = ledger.anchor(4);
+        assert_eq!((end.slot, end.position), (1, 100));
+        ledger.recycle(end);
+        assert_eq!(ledger.free_slots(), 2);
     }
 
     #[test]
