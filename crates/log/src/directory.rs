@@ -22,6 +22,7 @@ use crate::progress::Progress;
 use crate::recovery;
 use crate::rules::Rules;
 use crate::shared::{Drive, Limits, Shared};
+use crate::slot_maker;
 
 /// The logs of one broker.
 pub struct DataDirectory {
@@ -33,6 +34,7 @@ pub struct DataDirectory {
 struct Threads {
     journal: JoinHandle<()>,
     filler: JoinHandle<()>,
+    slot_maker: JoinHandle<()>,
 }
 
 impl DataDirectory {
@@ -78,7 +80,7 @@ impl DataDirectory {
             Drive::Threads => Some(Threads::start(&shared).map_err(refused)?),
             Drive::Manual => {
                 while shared.wants_slot() {
-                    filler::grow(&shared);
+                    slot_maker::grow(&shared);
                 }
                 None
             }
@@ -181,7 +183,7 @@ impl DataDirectory {
     #[cfg(any(test, feature = "sim"))]
     pub fn fill_as_needed(&self) {
         if self.shared.wants_slot() {
-            filler::grow(&self.shared);
+            slot_maker::grow(&self.shared);
         }
         filler::pass(&self.shared, Pass::AsNeeded);
     }
@@ -244,7 +246,11 @@ impl Threads {
             let shared = Arc::clone(shared);
             std::thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared))
         };
-        Ok(Self { journal: spawn("log-journal", journal_thread::run)?, filler: spawn("log-filler", filler::run)? })
+        Ok(Self {
+            journal: spawn("log-journal", journal_thread::run)?,
+            filler: spawn("log-filler", filler::run)?,
+            slot_maker: spawn("log-slots", slot_maker::run)?,
+        })
     }
 
     fn stop(self, shared: &Shared) {
@@ -256,6 +262,10 @@ impl Threads {
         shared.stop_filling();
         if self.filler.join().is_err() {
             shared.fail("the filler's thread panicked");
+        }
+        shared.stop_growing();
+        if self.slot_maker.join().is_err() {
+            shared.fail("the slot maker's thread panicked");
         }
     }
 }

@@ -12,10 +12,9 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 
 use crate::checkpoint::{Item, LogCheckpoint};
-use crate::fs::{File, final_error, is_final, is_full};
+use crate::fs::{File, final_error, is_full};
 use crate::journal::entry::LogNumber;
 use crate::partition::{Filled, PartitionLog};
-use crate::progress::Progress;
 use crate::shared::{Shared, Unsynced};
 
 /// Which logs a pass takes.
@@ -46,29 +45,11 @@ pub(crate) struct Unfinished {
 /// Works until it is told to stop.
 pub(crate) fn run(shared: &Arc<Shared>) {
     loop {
-        while shared.wants_slot() {
-            grow(shared);
-        }
         if shared.wait_for_filling() {
             return;
         }
         pass(shared, Pass::AsNeeded);
     }
-}
-
-/// Makes one more slot for the journal, before the last free one is taken.
-pub(crate) fn grow(shared: &Arc<Shared>) {
-    if shared.failed().is_none()
-        && let Err(error) = shared.add_slot()
-    {
-        if is_final(&error) {
-            shared.fail(&error.to_string());
-        } else {
-            // with fewer slots it works as well
-            shared.complain(shared.root(), &error);
-        }
-    }
-    shared.progress().room();
 }
 
 /// Fills once; what goes wrong is told to the directory.

@@ -4,6 +4,7 @@
 //! filler; any other error is final for the directory, because what is on the disk is unknown then, and a write that succeeds later would lie.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 use kennet_protocol::Offset;
@@ -12,6 +13,12 @@ use crate::journal::writer::{Queued, WriteError};
 use crate::partition::{LogId, PartitionLog};
 use crate::progress::{Advance, Progress};
 use crate::shared::Shared;
+
+/// The pause from one block's beginning to the next one's. A fast disk could make ten thousand small blocks a second, each of which costs more than the records
+/// in it; four thousand carry as much. Who appends alone notices nothing: its answer takes longer than this.
+const BLOCK_PAUSE: Duration = Duration::from_micros(250);
+/// A block of so many bytes is worth making at once.
+const BLOCK_WORTH_BYTES: u64 = 64 << 10;
 
 /// What belongs to an entry on its way: the log, and the end that it raises.
 pub(crate) struct Tag {
@@ -38,7 +45,13 @@ pub(crate) enum Step {
 pub(crate) fn run(shared: &Arc<Shared>) {
     // also when it panics
     let _told = ClosedAtTheEnd(shared);
+    let mut begun: Option<Instant> = None;
     loop {
+        let left = begun.map_or(Duration::ZERO, |begun| pause(begun.elapsed(), shared.pending_bytes()));
+        if !left.is_zero() {
+            std::thread::sleep(left);
+        }
+        begun = Some(Instant::now());
         match step(shared) {
             Step::More => {}
             Step::Idle => {
@@ -58,6 +71,11 @@ pub(crate) fn run(shared: &Arc<Shared>) {
             }
         }
     }
+}
+
+/// How long the next block waits when the last one was begun `since` ago and so many bytes wait.
+fn pause(since: Duration, pending_bytes: u64) -> Duration {
+    if pending_bytes >= BLOCK_WORTH_BYTES { Duration::ZERO } else { BLOCK_PAUSE.saturating_sub(since) }
 }
 
 struct ClosedAtTheEnd<'a>(&'a Shared);
@@ -129,4 +147,19 @@ fn complete(shared: &Arc<Shared>, done: &[Queued<Tag>]) {
     }
     // last, so that who waits for the entry finds everybody told
     shared.note_durable(last.number, done);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{BLOCK_PAUSE, BLOCK_WORTH_BYTES, pause};
+
+    #[test]
+    fn small_blocks_keep_a_pause_and_large_ones_do_not() {
+        let since = Duration::from_micros(100);
+        assert_eq!(pause(since, 1), BLOCK_PAUSE - since);
+        assert_eq!(pause(since, BLOCK_WORTH_BYTES), Duration::ZERO);
+        assert_eq!(pause(Duration::from_secs(1), 1), Duration::ZERO);
+    }
 }

@@ -4,6 +4,7 @@
 //! under its own.
 
 mod room;
+mod slots;
 
 pub(crate) use room::Whose;
 
@@ -26,13 +27,15 @@ use crate::journal::JournalLimits;
 use crate::journal::block::{FRAGMENT_BYTES, HEADER_BYTES};
 use crate::journal::entry::{Entry, LogNumber};
 use crate::journal::ledger::{Ledger, Place};
-use crate::journal::writer::{Queued, Writer, make_slot};
+use crate::journal::writer::{Queued, Writer};
 use crate::journal_thread::{self, Step, Tag};
 use crate::partition::{LogId, PartitionLog, RecoveredLog};
 use crate::progress::{LateProgress, Progress};
 use crate::rules::Rules;
 use crate::scan::to_u64;
 use crate::segment::OpenFiles;
+use crate::shared::slots::Growing;
+use crate::slot_maker;
 
 /// Whoever waits for a thing that another thread does looks again this often, whatever it was told.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -114,6 +117,8 @@ pub(crate) struct Shared {
     room_wanted: AtomicU64,
     /// The journal has all its slots, or the volume no room for more.
     cannot_grow: AtomicBool,
+    growing: Mutex<Growing>,
+    growing_changed: Condvar,
     /// The newest entry that is durable.
     durable: Mutex<u64>,
     durable_changed: Condvar,
@@ -183,6 +188,8 @@ impl Shared {
             journal_capacity: AtomicU64::new(slots * parts.journal.slot_bytes),
             room_wanted: AtomicU64::new(0),
             cannot_grow: AtomicBool::new(false),
+            growing: Mutex::default(),
+            growing_changed: Condvar::new(),
             durable: Mutex::new(parts.next_entry - 1),
             durable_changed: Condvar::new(),
             unsynced: Mutex::new(parts.unsynced),
@@ -313,6 +320,11 @@ impl Shared {
         std::mem::take(&mut locked(&self.pending).entries)
     }
 
+    /// Bytes of entries that are not durable yet.
+    pub(crate) fn pending_bytes(&self) -> u64 {
+        self.pending_bytes.load(Ordering::Relaxed)
+    }
+
     /// Waits until there is something to write; true when there never will be.
     pub(crate) fn wait_for_entries(&self) -> bool {
         let mut pending = locked(&self.pending);
@@ -325,6 +337,7 @@ impl Shared {
     /// Waits for the filler to free something; true when it never will.
     pub(crate) fn wait_for_slot(&self) -> bool {
         self.want_filling();
+        self.want_growing();
         let pending = locked(&self.pending);
         // what was never durable was never acknowledged
         if pending.is_last && (self.failed().is_some() || self.is_full.load(Ordering::Acquire)) {
@@ -357,8 +370,11 @@ impl Shared {
         *locked(&self.durable) = entry;
         self.durable_changed.notify_all();
         let is_urgent = self.is_urgent.load(Ordering::Relaxed);
-        if is_urgent || self.needs_filling() || self.wants_slot() {
+        if is_urgent || self.needs_filling() {
             self.want_filling();
+        }
+        if self.wants_slot() {
+            self.want_growing();
         }
         if is_urgent {
             // what was refused because of what was pending may fit now, whatever the filler finds
@@ -400,12 +416,12 @@ impl Shared {
     /// One step of a directory without threads.
     pub(crate) fn step(self: &Arc<Self>) -> Step {
         if self.wants_slot() {
-            filler::grow(self);
+            slot_maker::grow(self);
         }
         let step = journal_thread::step(self);
         match step {
             Step::NoSlot => {
-                filler::grow(self);
+                slot_maker::grow(self);
                 filler::pass(self, Pass::All);
             }
             Step::Full => self.fail("the volume of the journal is full"),
@@ -418,47 +434,6 @@ impl Shared {
 
     pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         locked(&self.ledger)
-    }
-
-    /// Bytes that the journal has.
-    fn capacity(&self) -> u64 {
-        self.journal_capacity.load(Ordering::Relaxed)
-    }
-
-    /// Bytes that the journal has or will have when it needs them.
-    fn capacity_to_come(&self) -> u64 {
-        if self.cannot_grow.load(Ordering::Relaxed) {
-            return self.capacity();
-        }
-        to_u64(self.journal.slots_max) * self.journal.slot_bytes
-    }
-
-    /// Whether the last free slot will be needed soon.
-    pub(crate) fn wants_slot(&self) -> bool {
-        let is_small = self.capacity() - self.journal.slot_bytes < self.room_wanted.load(Ordering::Relaxed);
-        let may_grow = !self.cannot_grow.load(Ordering::Relaxed) && self.failed().is_none();
-        may_grow && (is_small || self.ledger().free_slots() <= 1)
-    }
-
-    /// Makes one more slot, unless there are enough.
-    pub(crate) fn add_slot(&self) -> io::Result<()> {
-        let slots = self.ledger().slots();
-        if slots >= self.journal.slots_max {
-            self.cannot_grow.store(true, Ordering::Relaxed);
-            return Ok(());
-        }
-        let slot = u32::try_from(slots).map_err(io::Error::other)?;
-        if let Err(error) = make_slot(self.fs.as_ref(), &self.root, slot, self.journal.slot_bytes) {
-            self.cannot_grow.store(true, Ordering::Relaxed);
-            return Err(error);
-        }
-        let mut ledger = self.ledger();
-        ledger.add_free(slot);
-        let slots = to_u64(ledger.slots());
-        drop(ledger);
-        self.journal_capacity.store(slots * self.journal.slot_bytes, Ordering::Relaxed);
-        self.pending_changed.notify_all();
-        Ok(())
     }
 
     /// The newest entry of the oldest slot, if that slot should be freed.

@@ -17,7 +17,7 @@ use crate::journal::ledger::Ledger;
 use crate::journal::{JournalLimits, slot_path};
 use crate::scan::to_u64;
 
-/// Zeros that are written in one call.
+/// Zeros that are written in one call, and synced before the next one: what is journaled meanwhile waits behind so much at most, not behind a whole slot.
 const ZEROS: usize = 1 << 20;
 
 /// An entry that waits to be written.
@@ -166,16 +166,16 @@ impl<T> Writer<T> {
 /// write changes the file system's own records as well, which costs ten times as much.
 pub(crate) fn make_slot(fs: &dyn FileSystem, root: &Path, slot: u32, bytes: u64) -> io::Result<()> {
     let path = slot_path(root, slot);
-    let file = fs.create(&path)?;
-    file.allocate(bytes)?;
+    let file = [fs.create(&path)?];
+    file[0].allocate(bytes)?;
     let zeros = vec![0; usize::try_from(bytes).unwrap_or(usize::MAX).min(ZEROS)];
     let mut position = 0;
     while position < bytes {
         let length = usize::try_from(bytes - position).unwrap_or(usize::MAX).min(zeros.len());
-        file.write_at(&[IoSlice::new(&zeros[..length])], position).map_err(full_or_final)?;
+        file[0].write_at(&[IoSlice::new(&zeros[..length])], position).map_err(full_or_final)?;
+        fs.sync_files(&file).map_err(|error| final_error(&error))?;
         position += to_u64(length);
     }
-    fs.sync_files(&[file]).map_err(|error| final_error(&error))?;
     match path.parent() {
         Some(folder) => fs.sync_directory(folder).map_err(|error| final_error(&error)),
         None => Ok(()),
