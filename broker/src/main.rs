@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use kennet_broker::{OfflineError, StartError};
 
-#[cfg(feature = "jemalloc")]
+#[cfg(target_feature = "crt-static")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

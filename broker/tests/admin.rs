@@ -1,7 +1,8 @@
 //! What admin clients count on in corner cases: configs, deletions, entries that come twice in one request.
 
-mod support;
-
+use crate::support::TestBroker;
+use crate::support::client::Client;
+use crate::support::records::{batch, produce_request, values};
 use kennet_protocol::messages::create_partitions::{CreatePartitionsRequest, CreatePartitionsTopic};
 use kennet_protocol::messages::create_topics::{CreatableReplicaAssignment, CreatableTopic, CreateTopicsRequest};
 use kennet_protocol::messages::delete_records::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic};
@@ -12,9 +13,6 @@ use kennet_protocol::messages::describe_configs::{
 use kennet_protocol::messages::incremental_alter_configs::{self, IncrementalAlterConfigsRequest};
 use kennet_protocol::messages::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use kennet_protocol::{ErrorCode, Offset, PartitionIndex, TimestampMs, Uuid};
-use support::TestBroker;
-use support::client::Client;
-use support::records::{batch, produce_request, values};
 
 fn broker_with_topic(configs: &[(&str, &str)]) -> (TestBroker, Client) {
     let broker = TestBroker::start();

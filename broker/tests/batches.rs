@@ -2,17 +2,15 @@
 //!
 //! Whatever is refused leaves no trace: the next good batch gets the next offset.
 
-mod support;
-
+use crate::support::TestBroker;
+use crate::support::client::Client;
+use crate::support::records::{batch, produce_request, values};
 use bytes::Bytes;
 use kennet_protocol::messages::init_producer_id::InitProducerIdRequest;
 use kennet_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic};
 use kennet_protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use kennet_protocol::record::{Attributes, BatchBuilder, BatchHeader, Compression, HEADER_LENGTH, ProducerStamp};
 use kennet_protocol::{ErrorCode, PartitionIndex, ProducerEpoch, ProducerId, TimestampMs, Uuid};
-use support::TestBroker;
-use support::client::Client;
-use support::records::{batch, produce_request, values};
 
 fn broker_with_topic(configs: &[(&str, &str)]) -> (TestBroker, Client) {
     let broker = TestBroker::start();

@@ -1,13 +1,11 @@
 //! What the program does with files while no broker runs: verify a data directory, dump one of its files.
 
-mod support;
-
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use support::TestBroker;
-use support::records::batch;
+use crate::support::TestBroker;
+use crate::support::records::batch;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_kennet-broker");
 

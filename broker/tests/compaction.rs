@@ -1,15 +1,13 @@
 //! A compacted topic and `__consumer_offsets` as clients see them, before and after a restart.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use crate::support::TestBroker;
+use crate::support::client::Client;
 use bytes::Bytes;
 use kennet_protocol::record::{BatchBuilder, Batches};
 use kennet_protocol::{ErrorCode, TimestampMs};
-use support::TestBroker;
-use support::client::Client;
 
 /// A cleaner that does not rest, so that tests don't wait.
 const EAGER: &[(&str, &str)] = &[

@@ -1,15 +1,13 @@
 //! What consumers get: whole batches, long polls, sessions, offsets by position and time.
 
-mod support;
-
+use crate::support::TestBroker;
+use crate::support::client::Client;
+use crate::support::records::{batch, fetch_request, values};
 use kennet_protocol::messages::delete_records::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic};
 use kennet_protocol::messages::delete_topics::DeleteTopicsRequest;
 use kennet_protocol::messages::fetch::{FetchPartition, FetchRequest, ReplicaState};
 use kennet_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic};
 use kennet_protocol::{BrokerId, ErrorCode, LeaderEpoch, Offset, PartitionIndex, Uuid};
-use support::TestBroker;
-use support::client::Client;
-use support::records::{batch, fetch_request, values};
 
 fn broker_with_topic(configs: &[(&str, &str)]) -> (TestBroker, Client) {
     let broker = TestBroker::start();

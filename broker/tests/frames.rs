@@ -2,8 +2,9 @@
 //!
 //! Whatever comes, no thread panics, the connection is closed or answered as documented, and the next client is served.
 
-mod support;
-
+use crate::support::TestBroker;
+use crate::support::client::{Client, frame_of, header};
+use crate::support::records::{batch, fetch_request, produce_request};
 use kennet_protocol::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
 use kennet_protocol::messages::{
     alter_configs, create_partitions, create_topics, delete_groups, delete_records, delete_topics, describe_cluster,
@@ -12,9 +13,6 @@ use kennet_protocol::messages::{
     metadata, offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch, produce, sync_group,
 };
 use kennet_protocol::{ApiKey, Decoder, ErrorCode, Message, Request, decode_response_header};
-use support::TestBroker;
-use support::client::{Client, frame_of, header};
-use support::records::{batch, fetch_request, produce_request};
 
 #[test]
 fn a_length_that_can_not_be_closes_the_connection() {

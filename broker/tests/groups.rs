@@ -1,7 +1,8 @@
 //! Groups and their offsets over a real socket: what survives, what is refused, and what is bounded.
 
-mod support;
-
+use crate::support::TestBroker;
+use crate::support::client::Client;
+use crate::support::groups::{commit_request, join_request, sync_request};
 use bytes::Bytes;
 use kennet_protocol::messages::create_partitions::{CreatePartitionsRequest, CreatePartitionsTopic};
 use kennet_protocol::messages::heartbeat::HeartbeatRequest;
@@ -12,9 +13,6 @@ use kennet_protocol::messages::offset_delete::{
     OffsetDeleteRequest, OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
 };
 use kennet_protocol::{ErrorCode, GenerationId, PartitionIndex, TimestampMs};
-use support::TestBroker;
-use support::client::Client;
-use support::groups::{commit_request, join_request, sync_request};
 
 /// Few partitions, so that starting is quick; no delay before the first generation.
 const QUICK: &[(&str, &str)] = &[("offsets.topic.num.partitions", "3"), ("group.initial.rebalance.delay.ms", "0")];

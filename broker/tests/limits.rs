@@ -1,21 +1,19 @@
 //! What one client can't take from the others: time by sending slowly, memory by counts and by connections; and that both families of
 //! addresses are listened to.
 
-mod support;
-
 use std::io::{Read, Write};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::support::TestBroker;
+use crate::support::client::{Client, header};
+use crate::support::records::{batch, fetch_request, produce_request};
 use kennet_protocol::messages::api_versions::ApiVersionsRequest;
 use kennet_protocol::messages::produce::PartitionProduceData;
 use kennet_protocol::messages::{describe_configs, describe_groups, metadata, offset_fetch};
 use kennet_protocol::record::{BatchBuilder, Compression};
 use kennet_protocol::{ApiKey, ErrorCode, TimestampMs, encode_request};
-use support::TestBroker;
-use support::client::{Client, header};
-use support::records::{batch, fetch_request, produce_request};
 
 /// Memory is the process's, so tests take turns: a broker that another one starts would be measured too.
 fn alone() -> MutexGuard<'static, ()> {

@@ -1,18 +1,16 @@
 //! What clients are told of a partition whose files are damaged: it has no leader and answers nothing, as with Kafka's offline log directory.
 
-mod support;
-
 use std::path::{Path, PathBuf};
 
+use crate::support::TestBroker;
+use crate::support::client::Client;
+use crate::support::records::batch;
 use kennet_protocol::messages::describe_topic_partitions::{DescribeTopicPartitionsRequest, TopicRequest};
 use kennet_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic};
 use kennet_protocol::messages::offset_for_leader_epoch::{
     OffsetForLeaderEpochRequest, OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
 use kennet_protocol::{BrokerId, ErrorCode, LeaderEpoch, PartitionIndex};
-use support::TestBroker;
-use support::client::Client;
-use support::records::batch;
 
 /// A broker with the topics "damaged" and "sound"; the first has a flipped bit on its disk, which a fetch has seen.
 fn broker_with_damage() -> (TestBroker, Client) {

@@ -1,7 +1,6 @@
 //! A broker that stops answers who waits for somebody else, so that a client moves on at once and knows what became of its request.
 
-mod support;
-
+use crate::support::TestBroker;
 use bytes::Bytes;
 use kennet_protocol::ErrorCode;
 use kennet_protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
@@ -10,7 +9,6 @@ use kennet_protocol::messages::join_group::{JoinGroupRequest, JoinGroupRequestPr
 use kennet_protocol::messages::metadata::MetadataRequest;
 use kennet_protocol::messages::produce::ProduceRequest;
 use kennet_protocol::messages::sync_group::SyncGroupRequest;
-use support::TestBroker;
 
 /// The newest version whose members need no second request for their id.
 const JOIN_VERSION: i16 = 3;
@@ -33,7 +31,7 @@ fn a_fetch_that_waits_is_answered_with_what_there_is() {
     let broker = TestBroker::start();
     let mut client = broker.connect();
     client.create_topic("t", 1, &[]);
-    let mut waiting = support::records::fetch_request("t", 0);
+    let mut waiting = crate::support::records::fetch_request("t", 0);
     waiting.max_wait_ms = 60_000;
     client.send_and_wait_until_handled(12, &waiting);
     broker.stop();
@@ -47,10 +45,10 @@ fn requests_behind_the_one_that_waits_are_answered_if_they_were_there() {
     let broker = TestBroker::start();
     let mut client = broker.connect();
     client.create_topic("t", 1, &[]);
-    let mut waiting = support::records::fetch_request("t", 0);
+    let mut waiting = crate::support::records::fetch_request("t", 0);
     waiting.max_wait_ms = 60_000;
     let metadata = MetadataRequest { topics: Some(Vec::new()), ..MetadataRequest::default() };
-    let produce = support::records::produce_request("t", 1, Some(support::records::batch(&["a"])));
+    let produce = crate::support::records::produce_request("t", 1, Some(crate::support::records::batch(&["a"])));
     let mut all = frame(12, 100, &metadata);
     all.extend(frame(12, 101, &waiting));
     for id in 102..110 {

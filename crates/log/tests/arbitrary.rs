@@ -1,9 +1,7 @@
 //! Whatever lies in a data directory, it opens or is offline; nothing panics and nothing unsound is served.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-mod common;
-
-use common::{NOW, batch_at, small_segments};
+use crate::common::{NOW, batch_at, small_segments};
 use kennet_log::testing::{DirectoryFile, Opened, check_directory, files_from_bytes, files_of};
 use proptest::prelude::*;
 

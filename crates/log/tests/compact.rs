@@ -1,15 +1,13 @@
 //! Compaction by Kafka's rules: what goes, what stays and for how long, and what becomes of segments that can't be read.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-mod common;
-
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{EPOCH, LogConfig, NOW, copy_of, files, log_of, open, settle};
+use crate::common::{EPOCH, LogConfig, NOW, copy_of, files, log_of, open, settle};
 use kennet_log::fs::sim::{SimulatedDisk, Trouble};
 use kennet_log::fs::{FileSystem, RealFileSystem, Wait};
 use kennet_log::{Compacted, CompactionError, DataDirectory, Limits, PartitionLog, Rules, verify};

@@ -1,9 +1,8 @@
 //! Crossings of the journal, the filler, deletions and a full volume: each was found by reading the code, and failed before it was mended.
 #![allow(clippy::unwrap_used, clippy::cast_possible_wrap, clippy::redundant_clone, reason = "tests")]
 
-mod common;
-use common::hooked::{disk, hooked};
-use common::{EPOCH, NOW, append_numbers, batch_at, log_id, log_of, numbers, settle, small_segments, values};
+use crate::common::hooked::{disk, hooked};
+use crate::common::{EPOCH, NOW, append_numbers, batch_at, log_id, log_of, numbers, settle, small_segments, values};
 use kennet_log::fs::sim::{SimulatedDisk, Trouble};
 use kennet_log::fs::{FileSystem, Wait};
 use kennet_log::{

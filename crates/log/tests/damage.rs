@@ -1,13 +1,11 @@
 //! What a crash or a bad disk leaves: bytes that never counted are cut, damage is reported, and nothing else is touched.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-mod common;
-
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use common::{NOW, append_numbers, copy_of, files, log_of, numbers, open, settle, small_segments, values};
+use crate::common::{NOW, append_numbers, copy_of, files, log_of, numbers, open, settle, small_segments, values};
 use kennet_log::fs::Wait;
 use kennet_log::{LogConfig, Unavailable};
 use kennet_protocol::Offset;
@@ -105,7 +103,7 @@ fn a_flipped_bit_in_the_middle_of_the_journal_is_damage_and_nothing_is_changed()
     assert!(reason.contains("journal/00000000 at byte 8192") && reason.contains("is damaged"), "{reason}");
     let log = log_of(&directory, LogConfig::default());
     assert!(log.unavailable().is_some());
-    assert!(log.append(&common::batch_at(&["x"], NOW), common::EPOCH, NOW).is_err());
+    assert!(log.append(&crate::common::batch_at(&["x"], NOW), crate::common::EPOCH, NOW).is_err());
     drop(directory);
     assert_eq!(fs::read(&journal).unwrap(), bytes);
 }

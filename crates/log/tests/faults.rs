@@ -1,15 +1,13 @@
 //! A full volume is waited out, a broken disk is final, and neither loses what was acknowledged.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-mod common;
-
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use common::world::World;
-use common::{EPOCH, NOW, append_numbers, batch_at, log_of, numbers, settle, small_segments, values};
+use crate::common::world::World;
+use crate::common::{EPOCH, NOW, append_numbers, batch_at, log_of, numbers, settle, small_segments, values};
 use kennet_log::fs::sim::{SimulatedDisk, Trouble};
 use kennet_log::fs::{FileSystem, RealFileSystem, Wait};
 use kennet_log::{

@@ -2,14 +2,12 @@
 //! would report success.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-mod common;
-
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use common::hooked::{Hooked, hooked};
-use common::{append_numbers, log_id, log_of, numbers, settle, small_segments, values};
+use crate::common::hooked::{Hooked, hooked};
+use crate::common::{append_numbers, log_id, log_of, numbers, settle, small_segments, values};
 use kennet_log::fs::FileSystem;
 use kennet_log::{DataDirectory, Limits, Rules, Unavailable};
 

@@ -1,13 +1,11 @@
 //! A killed process loses nothing that it had acknowledged, on the real file system.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "tests; the child reports through its output")]
 
-mod common;
-
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use common::{LogConfig, append_numbers, log_of, numbers, open, values};
+use crate::common::{LogConfig, append_numbers, log_of, numbers, open, values};
 
 const DIRECTORY: &str = "KENNET_TEST_KILL_DIRECTORY";
 
@@ -36,7 +34,7 @@ fn an_acknowledged_record_survives_sigkill() {
     let mut acknowledged = 0;
     for life in 0..8 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child_that_appends", "--nocapture"])
+            .args(["--exact", "kill::child_that_appends", "--nocapture"])
             .env(DIRECTORY, folder.path())
             .stdout(Stdio::piped())
             .spawn()

@@ -1,11 +1,9 @@
 //! Each rule of the data directory, switched off: the model must notice. If it does not, the rule is not tested.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-mod common;
-
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use common::lives::{bit_flips, lives};
+use crate::common::lives::{bit_flips, lives};
 use kennet_log::Rules;
 
 /// So many seeds at most until it is noticed.

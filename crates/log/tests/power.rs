@@ -1,10 +1,8 @@
 //! Power cuts at every call: what was acknowledged is there, what was deleted stays away, and the log goes on.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-mod common;
-
-use common::lives::{bit_flips, live, lives};
-use common::world::World;
+use crate::common::lives::{bit_flips, live, lives};
+use crate::common::world::World;
 use kennet_log::Rules;
 use kennet_log::fs::sim::Trouble;
 
