@@ -45,13 +45,9 @@ pub(crate) enum Step {
 pub(crate) fn run(shared: &Arc<Shared>) {
     // also when it panics
     let _told = ClosedAtTheEnd(shared);
-    let mut begun: Option<Instant> = None;
+    let mut begun = None;
     loop {
-        let left = begun.map_or(Duration::ZERO, |begun| pause(begun.elapsed(), shared.pending_bytes()));
-        if !left.is_zero() {
-            std::thread::sleep(left);
-        }
-        begun = Some(Instant::now());
+        begun = Some(keep_pause(begun, shared.pending_bytes()));
         match step(shared) {
             Step::More => {}
             Step::Idle => {
@@ -76,6 +72,21 @@ pub(crate) fn run(shared: &Arc<Shared>) {
 /// How long the next block waits when the last one was begun `since` ago and so many bytes wait.
 fn pause(since: Duration, pending_bytes: u64) -> Duration {
     if pending_bytes >= BLOCK_WORTH_BYTES { Duration::ZERO } else { BLOCK_PAUSE.saturating_sub(since) }
+}
+
+/// Waits out the pause behind the block that was begun at `begun`; returns when the next one begins.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this thread is the shell, and nothing but the time of a block depends on it"
+)]
+fn keep_pause(begun: Option<Instant>, pending_bytes: u64) -> Instant {
+    if let Some(begun) = begun {
+        let left = pause(begun.elapsed(), pending_bytes);
+        if !left.is_zero() {
+            std::thread::sleep(left);
+        }
+    }
+    Instant::now()
 }
 
 struct ClosedAtTheEnd<'a>(&'a Shared);

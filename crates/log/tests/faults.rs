@@ -277,6 +277,7 @@ impl Drop for OverAtTheEnd<'_> {
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The journal has few slots at first, and makes more in the background: an append that comes too early is tried again, as a broker does.
+#[expect(clippy::disallowed_methods, reason = "the disk is a real one, and its time too")]
 fn append_patiently(directory: &DataDirectory, log: &Arc<PartitionLog>, numbers: std::ops::Range<usize>) {
     for number in numbers {
         let since = Instant::now();
