@@ -33,7 +33,7 @@ use crate::{cleaner, retention, system};
 
 /// Open connections get so long to take their last answers.
 const DRAIN: Duration = Duration::from_secs(10);
-/// Connections get this part of the files that may be open, at most: a log that can't open its files is a failed data directory.
+/// Connections get this part of the files that may be open, at most: a log that can't open its files serves nobody.
 const CONNECTIONS_PART: u64 = 2;
 /// And segments this part, twice: those that are kept open, and those that are being filled.
 const SEGMENT_FILES_PART: u64 = 8;

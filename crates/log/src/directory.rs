@@ -77,9 +77,7 @@ impl DataDirectory {
         let threads = match drive {
             Drive::Threads => Some(Threads::start(&shared).map_err(refused)?),
             Drive::Manual => {
-                while shared.wants_slot() {
-                    filler::grow(&shared);
-                }
+                while shared.wants_slot() && filler::grow(&shared) {}
                 None
             }
         };

@@ -1,7 +1,7 @@
 //! The journal's thread: takes what is pending, makes it durable block by block, and tells who waits.
 //!
 //! Invariant: a log's durable end rises only behind the block that has its entries. Without a free slot or room on the volume it waits for the
-//! filler; any other error is final for the directory, because what is on the disk is unknown then, and a write that succeeds later would lie.
+//! filler, without a file handle for others to close theirs; any other error is final for the directory, because what is on the disk is unknown then, and a write that succeeds later would lie.
 
 use std::sync::Arc;
 
@@ -30,14 +30,21 @@ pub(crate) enum Step {
     NoSlot,
     /// The volume is full.
     Full,
+    /// There is no file handle for a slot.
+    NoHandle,
     /// Nothing is written any more.
     Failed,
 }
+
+/// When the directory is closed and a slot can't be opened, it is tried so often, a tenth of a second apart: by then nearly all handles of the
+/// process are closed, or never will be.
+const LAST_TRIES: u32 = 50;
 
 /// Works until it is told to stop; everything that was pushed before is written, unless the directory fails.
 pub(crate) fn run(shared: &Arc<Shared>) {
     // also when it panics
     let _told = ClosedAtTheEnd(shared);
+    let mut last_tries = LAST_TRIES;
     loop {
         match step(shared) {
             Step::More => {}
@@ -48,6 +55,16 @@ pub(crate) fn run(shared: &Arc<Shared>) {
             }
             Step::NoSlot | Step::Full => {
                 if shared.wait_for_slot() {
+                    return;
+                }
+            }
+            Step::NoHandle => {
+                if shared.wait_for_slot() {
+                    return;
+                }
+                last_tries -= u32::from(shared.is_last());
+                // what was never durable was never acknowledged
+                if last_tries == 0 {
                     return;
                 }
             }
@@ -94,6 +111,10 @@ pub(crate) fn step(shared: &Arc<Shared>) -> Step {
         Err(WriteError::Full) => {
             shared.note_full();
             Step::Full
+        }
+        Err(WriteError::NoHandle(error)) => {
+            shared.note_no_handle(&error);
+            Step::NoHandle
         }
         Err(WriteError::Failed(error)) => {
             drop(writer);

@@ -3,6 +3,7 @@
 //! Lock order: a partition's locks come first; of the locks here none is taken while another one is held, but `unsynced` under `pending`, and what the filler takes
 //! under its own.
 
+mod filling;
 mod room;
 
 pub(crate) use room::Whose;
@@ -21,7 +22,7 @@ use crate::checkpoint::{CheckpointFile, Item};
 use crate::config::LogConfig;
 use crate::error::Unavailable;
 use crate::filler::{self, Pass, Unfinished};
-use crate::fs::FileSystem;
+use crate::fs::{FileSystem, is_transient};
 use crate::journal::JournalLimits;
 use crate::journal::block::{FRAGMENT_BYTES, HEADER_BYTES};
 use crate::journal::entry::{Entry, LogNumber};
@@ -127,6 +128,8 @@ pub(crate) struct Shared {
     checkpoint: Mutex<Option<CheckpointFile>>,
     last_anchor: Mutex<Place>,
     is_full: AtomicBool,
+    /// Something could not be opened for lack of a file handle, and is tried again.
+    lacks_handles: AtomicBool,
     /// Nobody writes the journal any more.
     is_closed: AtomicBool,
     /// An append was refused for lack of room.
@@ -194,6 +197,7 @@ impl Shared {
             checkpoint: Mutex::new(parts.checkpoint),
             last_anchor: Mutex::new(parts.anchor),
             is_full: AtomicBool::new(false),
+            lacks_handles: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             is_urgent: AtomicBool::new(false),
             probed_at: AtomicI64::new(0),
@@ -334,6 +338,11 @@ impl Shared {
         false
     }
 
+    /// Whether nothing more will be pushed.
+    pub(crate) fn is_last(&self) -> bool {
+        locked(&self.pending).is_last
+    }
+
     /// The journal's thread has ended: whoever waits for it is told.
     pub(crate) fn note_closed(&self) {
         self.is_closed.store(true, Ordering::Release);
@@ -409,7 +418,7 @@ impl Shared {
                 filler::pass(self, Pass::All);
             }
             Step::Full => self.fail("the volume of the journal is full"),
-            Step::Idle | Step::More | Step::Failed => {}
+            Step::Idle | Step::More | Step::NoHandle | Step::Failed => {}
         }
         step
     }
@@ -449,7 +458,7 @@ impl Shared {
         }
         let slot = u32::try_from(slots).map_err(io::Error::other)?;
         if let Err(error) = make_slot(self.fs.as_ref(), &self.root, slot, self.journal.slot_bytes) {
-            self.cannot_grow.store(true, Ordering::Relaxed);
+            self.cannot_grow.store(!is_transient(&error), Ordering::Relaxed);
             return Err(error);
         }
         let mut ledger = self.ledger();
@@ -522,70 +531,5 @@ impl Shared {
     pub(crate) fn forget_all(&self) {
         locked(&self.unsynced).clear();
         self.logs().clear();
-    }
-
-    // the filler
-
-    pub(crate) fn unfinished(&self) -> MutexGuard<'_, Unfinished> {
-        locked(&self.unfinished)
-    }
-
-    pub(crate) fn want_filling(&self) {
-        locked(&self.filling).is_wanted = true;
-        self.filling_changed.notify_all();
-    }
-
-    pub(crate) fn stop_filling(&self) {
-        locked(&self.filling).is_last = true;
-        self.filling_changed.notify_all();
-    }
-
-    /// Waits until something should be filled; true when the filler should end.
-    pub(crate) fn wait_for_filling(&self) -> bool {
-        let mut filling = locked(&self.filling);
-        loop {
-            if filling.is_last {
-                return true;
-            }
-            if std::mem::take(&mut filling.is_wanted) {
-                return false;
-            }
-            if self.is_full.load(Ordering::Acquire) {
-                let waited = self.filling_changed.wait_timeout(filling, Duration::from_secs(1));
-                filling = waited.unwrap_or_else(PoisonError::into_inner).0;
-                if !filling.is_last {
-                    return false;
-                }
-                continue;
-            }
-            filling = self.filling_changed.wait(filling).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    /// Whether somebody was refused since the last pass; the pass that asks will see to it.
-    pub(crate) fn take_urgency(&self) -> bool {
-        self.is_urgent.swap(false, Ordering::Relaxed)
-    }
-
-    /// A pass freed nothing of what was durable up to `durable`: more may be free once more is durable.
-    pub(crate) fn stays_urgent(&self, durable: u64) {
-        self.is_urgent.store(true, Ordering::Relaxed);
-        // the lock in there orders this with `note_durable`: either it sees that it is urgent, or we see its entry
-        if self.durable_entry() > durable {
-            self.want_filling();
-        }
-    }
-
-    /// A pass went through. `freed`: it changed something.
-    pub(crate) fn note_filled(&self, freed: bool) {
-        if self.is_full.load(Ordering::Acquire) {
-            self.probe();
-        }
-        if freed {
-            self.progress.room();
-            if self.needs_filling() {
-                self.want_filling();
-            }
-        }
     }
 }

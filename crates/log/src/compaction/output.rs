@@ -90,6 +90,7 @@ impl Output {
         if !self.gathered.is_empty() {
             self.write()?;
         }
+        let names = fs.open_directory(&self.directory)?;
         let mut files = vec![Arc::clone(&self.file)];
         let (offsets, times) = self.index.encode();
         for (kind, bytes) in [("index", offsets), ("timeindex", times)] {
@@ -101,7 +102,7 @@ impl Output {
         if syncs {
             fs.sync_files(&files).map_err(|error| final_error(&error))?;
             // the names, too: a swap whose index files a power cut took would be read with those of the segment that it replaces
-            fs.sync_directory(&self.directory).map_err(|error| final_error(&error))?;
+            names.sync().map_err(|error| final_error(&error))?;
         }
         // nothing counts yet, and what is replaced is whole: that this can't be read says nothing of the rest
         self.check().map_err(|error| match error {

@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags, flock, syncfs};
 use rustix::io::{Errno, ReadWriteFlags};
 
-use crate::fs::{Entry, File, FileSystem, Space, Wait, final_error};
+use crate::fs::{Directory, Entry, File, FileSystem, Space, Wait, final_error};
 
 /// From this many files on, one `syncfs` is cheaper than an `fdatasync` for each.
 const SYNCFS_FROM: usize = 8;
@@ -50,6 +50,8 @@ impl RealFileSystem {
 }
 
 struct RealFile(fs::File);
+
+struct RealDirectory(fs::File);
 
 /// A file whose writes are durable when they return.
 struct DurableFile {
@@ -148,6 +150,12 @@ impl File for DurableFile {
     }
 }
 
+impl Directory for RealDirectory {
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+}
+
 /// Writes the parts with as few calls as possible; a short write is continued part by part.
 fn write_parts(file: &fs::File, parts: &[IoSlice<'_>], position: u64) -> io::Result<u64> {
     let total: usize = parts.iter().map(|part| part.len()).sum();
@@ -222,6 +230,10 @@ impl FileSystem for RealFileSystem {
         }
     }
 
+    fn open_directory(&self, path: &Path) -> io::Result<Arc<dyn Directory>> {
+        Ok(Arc::new(RealDirectory(fs::File::open(path)?)))
+    }
+
     fn alignment(&self) -> usize {
         ALIGNMENT
     }
@@ -243,10 +255,6 @@ impl FileSystem for RealFileSystem {
             return syncfs(self.volume()?).map_err(io::Error::from);
         }
         files.iter().try_for_each(|file| file.sync())
-    }
-
-    fn sync_directory(&self, path: &Path) -> io::Result<()> {
-        fs::File::open(path)?.sync_all()
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {

@@ -1,7 +1,7 @@
 //! Writes entries into the journal, block after block; the journal's thread owns it.
 //!
 //! Invariant: a block is written in one call that returns when it is durable, and the next one is made only after that. Nothing of a block
-//! counts before. A block that could not be written because there is no slot or no space is made again later; any other error is final.
+//! counts before. A block that could not be written because there is no slot, no space or no file handle is made again later; any other error is final.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashMap;
 
-use crate::fs::{File, FileSystem, final_error, is_full};
+use crate::fs::{File, FileSystem, final_error, is_full, is_transient};
 use crate::journal::block::{BlockHeader, FRAGMENT_BYTES, HEADER_BYTES, put_fragment_head};
 use crate::journal::entry::Encoded;
 use crate::journal::ledger::Ledger;
@@ -36,6 +36,8 @@ pub(crate) enum WriteError {
     NoSlot,
     /// The volume is full; it may be tried again.
     Full,
+    /// The slot could not be opened for lack of a file handle; it may be tried again.
+    NoHandle(io::Error),
     /// What is on the disk is unknown now.
     Failed(io::Error),
 }
@@ -166,6 +168,7 @@ impl<T> Writer<T> {
 /// write changes the file system's own records as well, which costs ten times as much.
 pub(crate) fn make_slot(fs: &dyn FileSystem, root: &Path, slot: u32, bytes: u64) -> io::Result<()> {
     let path = slot_path(root, slot);
+    let names = path.parent().map(|folder| fs.open_directory(folder)).transpose()?;
     let file = fs.create(&path)?;
     file.allocate(bytes)?;
     let zeros = vec![0; usize::try_from(bytes).unwrap_or(usize::MAX).min(ZEROS)];
@@ -176,10 +179,7 @@ pub(crate) fn make_slot(fs: &dyn FileSystem, root: &Path, slot: u32, bytes: u64)
         position += to_u64(length);
     }
     fs.sync_files(&[file]).map_err(|error| final_error(&error))?;
-    match path.parent() {
-        Some(folder) => fs.sync_directory(folder).map_err(|error| final_error(&error)),
-        None => Ok(()),
-    }
+    names.map_or(Ok(()), |names| names.sync().map_err(|error| final_error(&error)))
 }
 
 fn full_or_final(error: io::Error) -> io::Error {
@@ -187,7 +187,11 @@ fn full_or_final(error: io::Error) -> io::Error {
 }
 
 fn sort(error: io::Error) -> WriteError {
-    if is_full(&error) { WriteError::Full } else { WriteError::Failed(error) }
+    match error {
+        error if is_full(&error) => WriteError::Full,
+        error if is_transient(&error) => WriteError::NoHandle(error),
+        error => WriteError::Failed(error),
+    }
 }
 
 /// Memory at an address that direct I/O takes.
