@@ -17,9 +17,6 @@ use std::io;
 use crate::error::Unavailable;
 use crate::fs::is_transient;
 
-/// A batch that decompresses to more is not looked into, and its segment is set aside. Filtering holds this much up to three times.
-pub(crate) const DECOMPRESSED_BYTES_MAX: usize = 32 << 20;
-
 /// How much of a log could be compacted now.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Cleanable {

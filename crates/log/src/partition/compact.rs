@@ -14,13 +14,12 @@ use std::sync::{Arc, TryLockError};
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use kennet_protocol::record::Batch;
+use kennet_protocol::record::{Batch, COMPACTED_BYTES_MAX};
 use kennet_protocol::{Offset, ProducerId, TimestampMs};
 
 use crate::checkpoint::{Compaction, Item};
 use crate::compaction::{
-    Cleanable, Compacted, CompactionError, DECOMPRESSED_BYTES_MAX, Filter, Finished, Kept, NewestOffsets, Output,
-    OutputError, is_left_alone,
+    Cleanable, Compacted, CompactionError, Filter, Finished, Kept, NewestOffsets, Output, OutputError, is_left_alone,
 };
 use crate::config::LogConfig;
 use crate::fs::{Wait, is_full, is_transient};
@@ -279,7 +278,7 @@ impl PartitionLog {
             if full_at.is_some() || batch.header().last_offset() < from || is_left_alone(batch) {
                 return Ok(());
             }
-            for record in batch.records(DECOMPRESSED_BYTES_MAX).map_err(|error| error.to_string())? {
+            for record in batch.records(COMPACTED_BYTES_MAX).map_err(|error| error.to_string())? {
                 let record = record.map_err(|error| error.to_string())?;
                 let Some(key) = record.key.filter(|_| record.offset >= from) else { continue };
                 if !newest.put(&key, record.offset) {
