@@ -102,8 +102,11 @@ pub(crate) fn step(shared: &Arc<Shared>) -> Step {
     writer.push(pending);
     match writer.write_block() {
         Ok(done) => {
-            let is_idle = writer.is_empty();
+            let (is_idle, is_buffered) = (writer.is_empty(), writer.is_buffered());
             drop(writer);
+            if is_buffered {
+                shared.note_buffered();
+            }
             complete(shared, &done);
             if is_idle { Step::Idle } else { Step::More }
         }

@@ -130,6 +130,8 @@ pub(crate) struct Shared {
     is_full: AtomicBool,
     /// Something could not be opened for lack of a file handle, and is tried again.
     lacks_handles: AtomicBool,
+    /// It was told that the journal is not written directly.
+    is_told_buffered: AtomicBool,
     /// Nobody writes the journal any more.
     is_closed: AtomicBool,
     /// An append was refused for lack of room.
@@ -198,6 +200,7 @@ impl Shared {
             last_anchor: Mutex::new(parts.anchor),
             is_full: AtomicBool::new(false),
             lacks_handles: AtomicBool::new(false),
+            is_told_buffered: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             is_urgent: AtomicBool::new(false),
             probed_at: AtomicI64::new(0),
@@ -240,6 +243,12 @@ impl Shared {
         drop(locked(&self.durable));
         self.durable_changed.notify_all();
         self.pending_changed.notify_all();
+    }
+
+    pub(crate) fn note_buffered(&self) {
+        if !self.is_told_buffered.swap(true, Ordering::Relaxed) {
+            self.progress.buffered();
+        }
     }
 
     pub(crate) fn complain(&self, path: &Path, error: &io::Error) {

@@ -6,10 +6,12 @@
 mod real;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+mod unfinished;
 
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use real::RealFileSystem;
 use rustix::io::Errno;
@@ -66,6 +68,10 @@ pub trait File: Send + Sync {
     /// # Errors
     /// As for [`FileSystem::sync_files`], unless the volume is full.
     fn write_durable(&self, bytes: &[u8], position: u64) -> io::Result<()>;
+
+    /// Whether durable writes go through the page cache, each with a sync behind it, because system or device take no direct ones. Known once there
+    /// was one.
+    fn is_buffered(&self) -> bool;
 
     /// The file's length in bytes.
     ///
@@ -173,6 +179,9 @@ pub trait FileSystem: Send + Sync {
     /// # Errors
     /// `WouldBlock` when somebody else has it, else the system's.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>>;
+
+    /// How long the oldest write or sync takes that has not come back; nothing when there is none.
+    fn oldest_write(&self) -> Duration;
 
     /// Bytes that can still be written, and bytes in all, where `path` is.
     ///

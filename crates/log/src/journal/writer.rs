@@ -55,6 +55,8 @@ pub(crate) struct Writer<T> {
     queue: VecDeque<Queued<T>>,
     /// Bytes of the first entry in the queue that are durable.
     written_of_first: usize,
+    /// Whether a block was written through the page cache.
+    is_buffered: bool,
 }
 
 impl<T> Writer<T> {
@@ -77,6 +79,7 @@ impl<T> Writer<T> {
             buffer: AlignedBuffer::new(limits.alignment),
             queue: VecDeque::new(),
             written_of_first: 0,
+            is_buffered: false,
         }
     }
 
@@ -86,6 +89,11 @@ impl<T> Writer<T> {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
+    }
+
+    /// Whether the last block was written through the page cache.
+    pub(crate) fn is_buffered(&self) -> bool {
+        self.is_buffered
     }
 
     /// Writes the next block; returns the entries that end in it, which are durable now.
@@ -108,6 +116,7 @@ impl<T> Writer<T> {
         let block = self.buffer.padded(length);
         let checksum = header.seal(block);
         file.write_durable(block, place.position).map_err(sort)?;
+        self.is_buffered = file.is_buffered();
         let padded = to_u64(block.len());
         let next_entry = first_number + to_u64(ended) + u64::from(written_of_next > 0);
         self.ledger().note_block(padded, checksum, next_entry);

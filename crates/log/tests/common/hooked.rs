@@ -4,6 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use kennet_log::fs::sim::SimulatedDisk;
 use kennet_log::fs::{Directory, Entry, File, FileSystem, Space};
@@ -79,6 +80,9 @@ impl FileSystem for Hooked {
     }
     fn lock(&self, p: &Path) -> io::Result<Box<dyn Send + Sync>> {
         FileSystem::lock(&self.0, p)
+    }
+    fn oldest_write(&self) -> Duration {
+        self.0.oldest_write()
     }
     fn space(&self, p: &Path) -> io::Result<Space> {
         self.0.space(p)

@@ -10,6 +10,7 @@ use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use disk::{Disk, Node};
 
@@ -76,6 +77,11 @@ impl SimulatedDisk {
     /// Gives the disk this many bytes for file contents, or any number.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.lock().capacity = bytes;
+    }
+
+    /// Lets durable writes be buffered ones from now on.
+    pub fn refuse_direct_writes(&self) {
+        self.lock().is_buffered = true;
     }
 
     /// Bytes that files have.
@@ -209,6 +215,10 @@ impl File for SimulatedFile {
         disk.write_durable(self.node, position, bytes)
     }
 
+    fn is_buffered(&self) -> bool {
+        self.disk.lock().is_buffered
+    }
+
     fn length(&self) -> io::Result<u64> {
         let disk = self.disk.lock();
         self.check(&disk)?;
@@ -318,6 +328,11 @@ impl FileSystem for SimulatedDisk {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         Ok(Box::new(Locked { disk: self.clone(), path: path.to_owned(), life: disk.life }))
+    }
+
+    fn oldest_write(&self) -> Duration {
+        // it has no clock
+        Duration::ZERO
     }
 
     fn space(&self, _: &Path) -> io::Result<Space> {
