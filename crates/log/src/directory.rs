@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use hashbrown::HashSet;
 use kennet_protocol::{TimestampMs, Uuid};
@@ -79,9 +80,7 @@ impl DataDirectory {
         let threads = match drive {
             Drive::Threads => Some(Threads::start(&shared).map_err(refused)?),
             Drive::Manual => {
-                while shared.wants_slot() {
-                    slot_maker::grow(&shared);
-                }
+                while shared.wants_slot() && slot_maker::grow(&shared) {}
                 None
             }
         };
@@ -217,6 +216,12 @@ impl DataDirectory {
     /// The system's.
     pub fn space(&self) -> io::Result<Space> {
         self.shared.fs().space(self.shared.root())
+    }
+
+    /// How long the oldest write or sync takes that the disk has not finished; nothing when there is none.
+    #[must_use]
+    pub fn oldest_write(&self) -> Duration {
+        self.shared.fs().oldest_write()
     }
 
     /// Memory that batches keep which are not in segments.

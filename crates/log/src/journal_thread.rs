@@ -1,7 +1,7 @@
 //! The journal's thread: takes what is pending, makes it durable block by block, and tells who waits.
 //!
 //! Invariant: a log's durable end rises only behind the block that has its entries. Without a free slot or room on the volume it waits for the
-//! filler; any other error is final for the directory, because what is on the disk is unknown then, and a write that succeeds later would lie.
+//! filler, without a file handle for others to close theirs; any other error is final for the directory, because what is on the disk is unknown then, and a write that succeeds later would lie.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,15 +37,22 @@ pub(crate) enum Step {
     NoSlot,
     /// The volume is full.
     Full,
+    /// There is no file handle for a slot.
+    NoHandle,
     /// Nothing is written any more.
     Failed,
 }
+
+/// When the directory is closed and a slot can't be opened, it is tried so often, a tenth of a second apart: by then nearly all handles of the
+/// process are closed, or never will be.
+const LAST_TRIES: u32 = 50;
 
 /// Works until it is told to stop; everything that was pushed before is written, unless the directory fails.
 pub(crate) fn run(shared: &Arc<Shared>) {
     // also when it panics
     let _told = ClosedAtTheEnd(shared);
     let mut begun = None;
+    let mut last_tries = LAST_TRIES;
     loop {
         begun = Some(keep_pause(begun, shared.pending_bytes()));
         match step(shared) {
@@ -57,6 +64,16 @@ pub(crate) fn run(shared: &Arc<Shared>) {
             }
             Step::NoSlot | Step::Full => {
                 if shared.wait_for_slot() {
+                    return;
+                }
+            }
+            Step::NoHandle => {
+                if shared.wait_for_slot() {
+                    return;
+                }
+                last_tries -= u32::from(shared.is_last());
+                // what was never durable was never acknowledged
+                if last_tries == 0 {
                     return;
                 }
             }
@@ -114,8 +131,11 @@ pub(crate) fn step(shared: &Arc<Shared>) -> Step {
     writer.push(pending);
     match writer.write_block() {
         Ok(done) => {
-            let is_idle = writer.is_empty();
+            let (is_idle, is_buffered) = (writer.is_empty(), writer.is_buffered());
             drop(writer);
+            if is_buffered {
+                shared.note_buffered();
+            }
             complete(shared, &done);
             if is_idle { Step::Idle } else { Step::More }
         }
@@ -123,6 +143,10 @@ pub(crate) fn step(shared: &Arc<Shared>) -> Step {
         Err(WriteError::Full) => {
             shared.note_full();
             Step::Full
+        }
+        Err(WriteError::NoHandle(error)) => {
+            shared.note_no_handle(&error);
+            Step::NoHandle
         }
         Err(WriteError::Failed(error)) => {
             drop(writer);

@@ -3,6 +3,7 @@
 //! Lock order: a partition's locks come first; of the locks here none is taken while another one is held, but `unsynced` under `pending`, and what the filler takes
 //! under its own.
 
+mod filling;
 mod room;
 mod slots;
 
@@ -132,6 +133,10 @@ pub(crate) struct Shared {
     checkpoint: Mutex<Option<CheckpointFile>>,
     last_anchor: Mutex<Place>,
     is_full: AtomicBool,
+    /// Something could not be opened for lack of a file handle, and is tried again.
+    lacks_handles: AtomicBool,
+    /// It was told that the journal is not written directly.
+    is_told_buffered: AtomicBool,
     /// Nobody writes the journal any more.
     is_closed: AtomicBool,
     /// An append was refused for lack of room.
@@ -201,6 +206,8 @@ impl Shared {
             checkpoint: Mutex::new(parts.checkpoint),
             last_anchor: Mutex::new(parts.anchor),
             is_full: AtomicBool::new(false),
+            lacks_handles: AtomicBool::new(false),
+            is_told_buffered: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             is_urgent: AtomicBool::new(false),
             probed_at: AtomicI64::new(0),
@@ -243,6 +250,12 @@ impl Shared {
         drop(locked(&self.durable));
         self.durable_changed.notify_all();
         self.pending_changed.notify_all();
+    }
+
+    pub(crate) fn note_buffered(&self) {
+        if !self.is_told_buffered.swap(true, Ordering::Relaxed) {
+            self.progress.buffered();
+        }
     }
 
     pub(crate) fn complain(&self, path: &Path, error: &io::Error) {
@@ -347,6 +360,11 @@ impl Shared {
         false
     }
 
+    /// Whether nothing more will be pushed.
+    pub(crate) fn is_last(&self) -> bool {
+        locked(&self.pending).is_last
+    }
+
     /// The journal's thread has ended: whoever waits for it is told.
     pub(crate) fn note_closed(&self) {
         self.is_closed.store(true, Ordering::Release);
@@ -425,7 +443,7 @@ impl Shared {
                 filler::pass(self, Pass::All);
             }
             Step::Full => self.fail("the volume of the journal is full"),
-            Step::Idle | Step::More | Step::Failed => {}
+            Step::Idle | Step::More | Step::NoHandle | Step::Failed => {}
         }
         step
     }
@@ -497,70 +515,5 @@ impl Shared {
     pub(crate) fn forget_all(&self) {
         locked(&self.unsynced).clear();
         self.logs().clear();
-    }
-
-    // the filler
-
-    pub(crate) fn unfinished(&self) -> MutexGuard<'_, Unfinished> {
-        locked(&self.unfinished)
-    }
-
-    pub(crate) fn want_filling(&self) {
-        locked(&self.filling).is_wanted = true;
-        self.filling_changed.notify_all();
-    }
-
-    pub(crate) fn stop_filling(&self) {
-        locked(&self.filling).is_last = true;
-        self.filling_changed.notify_all();
-    }
-
-    /// Waits until something should be filled; true when the filler should end.
-    pub(crate) fn wait_for_filling(&self) -> bool {
-        let mut filling = locked(&self.filling);
-        loop {
-            if filling.is_last {
-                return true;
-            }
-            if std::mem::take(&mut filling.is_wanted) {
-                return false;
-            }
-            if self.is_full.load(Ordering::Acquire) {
-                let waited = self.filling_changed.wait_timeout(filling, Duration::from_secs(1));
-                filling = waited.unwrap_or_else(PoisonError::into_inner).0;
-                if !filling.is_last {
-                    return false;
-                }
-                continue;
-            }
-            filling = self.filling_changed.wait(filling).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    /// Whether somebody was refused since the last pass; the pass that asks will see to it.
-    pub(crate) fn take_urgency(&self) -> bool {
-        self.is_urgent.swap(false, Ordering::Relaxed)
-    }
-
-    /// A pass freed nothing of what was durable up to `durable`: more may be free once more is durable.
-    pub(crate) fn stays_urgent(&self, durable: u64) {
-        self.is_urgent.store(true, Ordering::Relaxed);
-        // the lock in there orders this with `note_durable`: either it sees that it is urgent, or we see its entry
-        if self.durable_entry() > durable {
-            self.want_filling();
-        }
-    }
-
-    /// A pass went through. `freed`: it changed something.
-    pub(crate) fn note_filled(&self, freed: bool) {
-        if self.is_full.load(Ordering::Acquire) {
-            self.probe();
-        }
-        if freed {
-            self.progress.room();
-            if self.needs_filling() {
-                self.want_filling();
-            }
-        }
     }
 }

@@ -5,27 +5,29 @@
 
 use std::sync::Arc;
 
-use crate::fs::is_final;
+use crate::fs::{is_final, is_transient};
 use crate::progress::Progress;
 use crate::shared::Shared;
 
 /// Works until there are all slots, or it is told to stop.
 pub(crate) fn run(shared: &Arc<Shared>) {
     loop {
-        while shared.wants_slot() {
-            grow(shared);
-        }
+        while shared.wants_slot() && grow(shared) {}
         if shared.wait_for_growing() {
             return;
         }
     }
 }
 
-/// Makes one more slot for the journal, before the last free one is taken.
-pub(crate) fn grow(shared: &Arc<Shared>) {
+/// Makes one more slot for the journal, before the last free one is taken; false when that has to be tried again later.
+pub(crate) fn grow(shared: &Arc<Shared>) -> bool {
     if shared.failed().is_none()
         && let Err(error) = shared.add_slot()
     {
+        if is_transient(&error) {
+            shared.note_no_handle(&error);
+            return false;
+        }
         if is_final(&error) {
             shared.fail(&error.to_string());
         } else {
@@ -34,4 +36,5 @@ pub(crate) fn grow(shared: &Arc<Shared>) {
         }
     }
     shared.progress().room();
+    true
 }

@@ -248,6 +248,7 @@ fn a_large_batch_is_taken_however_little_memory_is_used() {
 #[derive(Default)]
 struct Rooms(std::sync::atomic::AtomicUsize);
 impl kennet_log::Progress for Rooms {
+    fn buffered(&self) {}
     fn durable(&self, _: &[kennet_log::Advance]) {}
     fn room(&self) {
         self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

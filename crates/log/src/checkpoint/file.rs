@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use crate::checkpoint::codec::{crc, put_item, take_item};
 use crate::checkpoint::{Checkpoint, Item};
-use crate::fs::{File, FileSystem, Wait, final_error, is_full, read_exact};
+use crate::fs::{File, FileSystem, Wait, final_error, is_full, is_transient, read_exact};
 use crate::journal::entry::LogNumber;
 use crate::scan::to_u64;
 use kennet_protocol::ProducerId;
@@ -97,8 +97,8 @@ impl CheckpointFile {
         let fits = end <= self.allocated;
         if !fits || end - self.base_bytes > self.base_bytes.max(ALLOCATED_MIN / 2) {
             match self.rebase(items, is_remembered) {
-                // a new base can wait for room as long as there is place for deltas
-                Err(error) if is_full(&error) && fits => {}
+                // a new base can wait for room or a file handle as long as there is place for deltas
+                Err(error) if (is_full(&error) || is_transient(&error)) && fits => {}
                 other => return other,
             }
         }
@@ -131,12 +131,14 @@ impl CheckpointFile {
         base: &[u8],
     ) -> io::Result<Self> {
         let base_bytes = to_u64(base.len());
+        // all is open before anything is written: a base that is there and does not count would hide the deltas that go to the other file
+        let names = fs.open_directory(root)?;
         let file = fs.create(&root.join(FILES[which]))?;
         let allocated = file.length()?.max(ALLOCATED_MIN).max(4 * base_bytes);
         file.allocate(allocated)?;
         file.write_at(&[IoSlice::new(base)], 0)?;
         fs.sync_files(&[Arc::clone(&file)]).map_err(|error| final_error(&error))?;
-        fs.sync_directory(root).map_err(|error| final_error(&error))?;
+        names.sync().map_err(|error| final_error(&error))?;
         let root = root.to_owned();
         Ok(Self { fs, root, which, file, generation, index: 1, end: base_bytes, base_bytes, allocated })
     }

@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hashbrown::HashMap;
 use kennet_protocol::Offset;
 use kennet_protocol::record::{BatchHeader, HEADER_LENGTH};
 
 use crate::checkpoint::{Compaction, LastSegment, LogCheckpoint};
 use crate::error::Unavailable;
-use crate::fs::{File, FileSystem, final_error, is_full, replace_file};
+use crate::fs::{Directory, File, FileSystem, final_error, is_full, is_transient, replace_file};
 use crate::layout;
 use crate::partition::{PartitionLog, State};
 use crate::scan::to_u64;
@@ -31,8 +32,11 @@ const SYNC_BYTES: usize = 1 << 20;
 pub(crate) struct Filled {
     pub(crate) item: LogCheckpoint,
     pub(crate) files: Vec<Arc<dyn File>>,
-    pub(crate) directories: Vec<PathBuf>,
+    pub(crate) directories: OpenDirectories,
 }
+
+/// Directories whose names changed, open before they did: making them durable can't fail for lack of a file handle.
+pub(crate) type OpenDirectories = HashMap<PathBuf, Arc<dyn Directory>>;
 
 /// A segment with batches that are written and that nobody sees yet: header, position and length of each.
 struct Unpublished {
@@ -59,7 +63,7 @@ struct Writing<'a> {
     /// Segments that were made.
     made: Vec<Arc<Segment>>,
     files: Vec<Arc<dyn File>>,
-    directories: Vec<PathBuf>,
+    directories: OpenDirectories,
 }
 
 impl PartitionLog {
@@ -121,25 +125,30 @@ impl PartitionLog {
         state.config.compaction_enabled && state.may_be_filled() && (is_last_sealed || state.tail.has_sealed())
     }
 
-    /// Writes the index files of a segment, and answers what must be synced before they count. None when there is no room for them: they only
-    /// save time.
+    /// Writes the index files of a segment, and answers what must be synced before they count. None when there is no room or no file handle for
+    /// them: they only save time, and the segment's batches count already.
     fn write_indexes(&self, segment: &Segment) -> io::Result<Option<Vec<Arc<dyn File>>>> {
+        let fs = self.shared.fs();
+        match self.try_write_indexes(segment) {
+            Ok(written) => Ok(Some(written)),
+            Err(error) if is_full(&error) || is_transient(&error) => {
+                self.shared.complain(&segment.path(), &io::Error::other(format!("it gets no index files: {error}")));
+                for kind in ["index", "timeindex", "new"] {
+                    fs.remove_file(&layout::segment(&self.directory, segment.base, kind))?;
+                }
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn try_write_indexes(&self, segment: &Segment) -> io::Result<Vec<Arc<dyn File>>> {
         let fs = self.shared.fs();
         let mut written = Vec::new();
         for (path, bytes) in segment.index_files(fs, self.shared.open_files())? {
-            match write_index(fs, segment, &path, &bytes) {
-                Ok(file) => written.extend(file),
-                Err(error) if is_full(&error) => {
-                    self.shared.complain(&path, &error);
-                    for kind in ["index", "timeindex", "new"] {
-                        fs.remove_file(&layout::segment(&self.directory, segment.base, kind))?;
-                    }
-                    return Ok(None);
-                }
-                Err(error) => return Err(error),
-            }
+            written.extend(write_index(fs, segment, &path, &bytes)?);
         }
-        Ok(Some(written))
+        Ok(written)
     }
 
     /// The oldest entry that no checkpoint has, once one has those up to `through`.
@@ -217,7 +226,7 @@ struct Written {
     closed: Vec<Arc<Segment>>,
     made: Vec<Arc<Segment>>,
     files: Vec<Arc<dyn File>>,
-    directories: Vec<PathBuf>,
+    directories: OpenDirectories,
 }
 
 impl<'a> Writing<'a> {
@@ -236,7 +245,7 @@ impl<'a> Writing<'a> {
             closed: Vec::new(),
             made: Vec::new(),
             files: Vec::new(),
-            directories: Vec::new(),
+            directories: OpenDirectories::new(),
         }
     }
 
@@ -293,11 +302,11 @@ impl<'a> Writing<'a> {
             }
             None => self.create_directory()?,
         }
+        open_directory(fs, self.log.directory.clone(), &mut self.directories)?;
         let segment = Arc::new(Segment::begun(self.log.directory.clone(), base));
         self.made.push(Arc::clone(&segment));
         self.file = Some(segment.create(fs, self.log.shared.open_files())?);
         self.position = 0;
-        self.directories.push(self.log.directory.clone());
         self.segment = Some(segment);
         Ok(())
     }
@@ -327,8 +336,16 @@ impl<'a> Writing<'a> {
         if fs.open(&name).is_err() {
             replace_file(fs, &name, self.log.topic_name.as_bytes())?;
         }
-        self.directories.push(layout::topic(root, topic_id));
-        self.directories.push(layout::topics(root));
-        Ok(())
+        open_directory(fs, layout::topic(root, topic_id), &mut self.directories)?;
+        open_directory(fs, layout::topics(root), &mut self.directories)
     }
+}
+
+/// Opens a directory whose names are about to change, unless it is open.
+pub(super) fn open_directory(fs: &dyn FileSystem, path: PathBuf, open: &mut OpenDirectories) -> io::Result<()> {
+    if !open.contains_key(&path) {
+        let directory = fs.open_directory(&path)?;
+        open.insert(path, directory);
+    }
+    Ok(())
 }

@@ -7,6 +7,7 @@ use std::io;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
+use crate::fs::is_transient;
 use crate::journal::writer::make_slot;
 use crate::scan::to_u64;
 use crate::shared::{Shared, locked};
@@ -48,7 +49,7 @@ impl Shared {
         }
         let slot = u32::try_from(slots).map_err(io::Error::other)?;
         if let Err(error) = make_slot(self.fs.as_ref(), &self.root, slot, self.journal.slot_bytes) {
-            self.cannot_grow.store(true, Ordering::Relaxed);
+            self.cannot_grow.store(!is_transient(&error), Ordering::Relaxed);
             return Err(error);
         }
         let mut ledger = self.ledger();
