@@ -112,7 +112,10 @@ fn fill_together(
         }
     }
     if shared.rules().segments_are_synced {
-        sync_all(shared, &files, &directories).map_err(|error| final_error(&error))?;
+        let synced = sync_all(shared, &files, &directories);
+        let is_final = synced.is_ok() || shared.rules().failed_syncs_are_final;
+        let synced = if is_final { synced } else { sync_all(shared, &files, &directories) };
+        synced.map_err(|error| final_error(&error))?;
     }
     for (log, item) in filled {
         unfinished.add(log, item);

@@ -52,6 +52,7 @@ pub(crate) fn open(
     };
     let open_count = checkpoint.open_count + 1;
     if let Some(file) = &mut file {
+        file.set_takes_turns(rules.checkpoints_take_turns);
         if checkpoint.open_count == 0 {
             make_first_slots(fs.as_ref(), root, journal)?;
         }

@@ -49,6 +49,8 @@ pub(crate) struct CheckpointFile {
     end: u64,
     base_bytes: u64,
     allocated: u64,
+    /// Whether a new base goes to the other file; it does, outside of tests.
+    takes_turns: bool,
 }
 
 /// Reads the newest checkpoint.
@@ -86,6 +88,11 @@ impl CheckpointFile {
         Self::write_base(fs, root, 0, 1, &base)
     }
 
+    /// With or without the rule that the two files take turns.
+    pub(crate) fn set_takes_turns(&mut self, takes_turns: bool) {
+        self.takes_turns = takes_turns;
+    }
+
     /// Makes items durable. `is_remembered` says which producers a new base keeps.
     pub(crate) fn append(
         &mut self,
@@ -119,7 +126,9 @@ impl CheckpointFile {
         checkpoint.retain_producers(is_remembered);
         let generation = self.generation + 1;
         let base = record(generation, 0, Some(checkpoint.journal_id), checkpoint.items());
-        *self = Self::write_base(Arc::clone(&self.fs), &self.root, 1 - self.which, generation, &base)?;
+        let (which, takes_turns) = (if self.takes_turns { 1 - self.which } else { self.which }, self.takes_turns);
+        let written = Self::write_base(Arc::clone(&self.fs), &self.root, which, generation, &base)?;
+        *self = Self { takes_turns, ..written };
         Ok(())
     }
 
@@ -140,7 +149,8 @@ impl CheckpointFile {
         fs.sync_files(&[Arc::clone(&file)]).map_err(|error| final_error(&error))?;
         names.sync().map_err(|error| final_error(&error))?;
         let root = root.to_owned();
-        Ok(Self { fs, root, which, file, generation, index: 1, end: base_bytes, base_bytes, allocated })
+        let (end, takes_turns) = (base_bytes, true);
+        Ok(Self { fs, root, which, file, generation, index: 1, end, base_bytes, allocated, takes_turns })
     }
 }
 
@@ -177,6 +187,7 @@ fn read(
         end: to_u64(end),
         base_bytes: to_u64(base_length),
         allocated,
+        takes_turns: true,
     };
     Ok(Some((checkpoint, found)))
 }

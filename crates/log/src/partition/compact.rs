@@ -327,7 +327,7 @@ impl PartitionLog {
                 .map_err(|what| fault(format!("the batch at byte {position} can't be used: {what}")))?;
         }
         if open.too_many() {
-            segment.close_file(open);
+            segment.close_file();
         }
         if scan.position() == length {
             return Ok(());
@@ -523,7 +523,7 @@ impl PartitionLog {
         };
         finish().map_err(last_error)?;
         for sealed in group {
-            sealed.segment.close_file(self.shared.open_files());
+            sealed.segment.close_file();
         }
         segment.drop_index();
         Ok(())

@@ -88,7 +88,7 @@ impl PartitionLog {
         let count = batches.len();
         if let Err(error) = writing.write_all(batches) {
             // nobody has seen anything of it: the next pass writes the same to the same places
-            writing.made.iter().for_each(|segment| segment.close_file(self.shared.open_files()));
+            writing.made.iter().for_each(|segment| segment.close_file());
             return Err(error);
         }
         let Written { last, closed, made, mut files, directories } = writing.publish();
@@ -112,7 +112,7 @@ impl PartitionLog {
         files.extend(indexed.unwrap_or_default());
         let item = state.item(number, self, durable);
         if self.shared.open_files().too_many() {
-            state.segments.iter().for_each(|segment| segment.close_file(self.shared.open_files()));
+            state.segments.iter().for_each(|segment| segment.close_file());
         }
         drop(state);
         Ok(Some(Filled { item, files, directories }))

@@ -291,21 +291,18 @@ impl Disk {
             self.is_off = true;
             return Err(power_is_off());
         }
+        // after a failed sync the system counts the changes as written, though they are not: no later sync makes them safe
+        let is_made = trouble.is_none();
         match &mut self.nodes[node] {
             Node::File(file) => {
-                file.changes.clear();
-                if trouble.is_none() {
-                    file.safe.clone_from(&file.now);
-                }
+                let changes = std::mem::take(&mut file.changes);
+                changes.iter().filter(|_| is_made).for_each(|change| change.apply(&mut file.safe));
             }
             Node::Directory(directory) => {
-                directory.changes.clear();
-                if trouble.is_none() {
-                    directory.safe.clone_from(&directory.now);
-                }
+                let changes = std::mem::take(&mut directory.changes);
+                changes.iter().filter(|_| is_made).for_each(|change| change.apply(&mut directory.safe));
             }
         }
-        // after a failed sync the system counts the changes as written, though they are not
         trouble.map_or(Ok(()), |_| Err(io::Error::from_raw_os_error(EIO)))
     }
 
