@@ -14,7 +14,7 @@ check: ## what a change must pass before it is worth testing: format, lints, tid
 test: ## everything: unit tests, clients, tools, chart, Kubernetes
 	cargo xtask test
 
-bench: ## beside Apache Kafka on this machine, about an hour; QUICK=1 about 8 minutes
+bench: ## beside Apache Kafka on this machine, over an hour; QUICK=1 about 10 minutes
 	bench/run
 
 demo: ## a broker here, this repository's history through it, read back and compared

@@ -9,21 +9,22 @@ import datetime
 import json
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 
-from harness import page_cache, report
+from harness import report
 from harness.bench import HERE, ROOT, Bench
-from harness.brokers import Broker, Failed
+from harness.brokers import Broker, Skipped
 from harness.canary import NOISY_MS, Canary
+from harness.page_cache import PageCache
 from harness.process import Usage
 from harness.row import derive
-from rows import fetch, latency, produce, reopen, requests, rest
+from rows import MEASURED, rest
 
-ROWS = [*rest.START, *produce.ROWS, *fetch.ROWS, *latency.ROWS, *requests.ROWS, *rest.MEMORY, *reopen.ROWS]
 NAMES = ("kennet", "kafka")
 WARM_RECORDS = 3_000_000
 REST_SECONDS = 0.3
@@ -39,8 +40,8 @@ class Run:
         self.out.flush()
 
     def all(self):
-        for row in ROWS:
-            if self.only not in row.name:
+        for row in MEASURED:
+            if not self.wanted(row):
                 continue
             if time.monotonic() > self.until:
                 self.write(kind="skipped", row=row.name, reason="the time of this run was over")
@@ -51,6 +52,9 @@ class Run:
             if not row.shared and self.bench.brokers:
                 self.down()
             self.row(row)
+
+    def wanted(self, row):
+        return any(part in row.name for part in self.only.split("|"))
 
     def up(self):
         for name in NAMES:
@@ -63,7 +67,7 @@ class Run:
 
     def idle_first(self):
         for row in rest.IDLE:
-            if self.only in row.name:
+            if self.wanted(row):
                 self.row(row)
 
     def warm(self, broker):
@@ -78,6 +82,8 @@ class Run:
     def down(self):
         self.bench.stop(self.bench.brokers.values())
         self.bench.brokers = {}
+        # Kafka deletes files a minute late
+        shutil.rmtree(os.path.join(self.bench.folder, "shared"), ignore_errors=True)
 
     def target(self, row, name):
         return self.bench.brokers[name] if row.shared else name
@@ -89,6 +95,8 @@ class Run:
                 if row.prepare:
                     row.prepare(self.bench, self.target(row, name), config)
                 alive.append((column, name, config))
+            except Skipped as error:
+                self.write(kind="skipped", row=row.name, broker=column, reason=str(error))
             except Exception as error:  # pylint: disable=broad-exception-caught
                 self.failed(row, column, 0, error)
         for number in range(1, min(self.rounds, row.rounds_max) + 1):
@@ -113,6 +121,9 @@ class Run:
                 figures = row.cell(self.bench, target, config)
                 if before:
                     figures.update(Usage(target.pid).since(before))
+            except Skipped as error:
+                self.write(kind="skipped", row=row.name, broker=column, round=number, reason=str(error))
+                return
             except Exception as error:  # pylint: disable=broad-exception-caught
                 self.failed(row, column, number, error)
                 return
@@ -132,6 +143,7 @@ class Run:
 
     def end(self):
         self.bench.stop([*self.bench.brokers.values(), *self.bench.kept.values()])
+        self.bench.undo.close()
         self.canary.close()
 
 
@@ -179,9 +191,10 @@ def main():
     name = time.strftime("%Y%m%d-%H%M%S", time.gmtime()) + f"-{told(['git', 'rev-parse', '--short', 'HEAD'])}{'-quick' if options.quick else ''}.jsonl"
     with tempfile.TemporaryDirectory(prefix="kennet-bench-", dir=os.environ.get("BENCH_DIR")) as folder:
         path = os.path.join(results, name)
-        scratch, filled = page_cache.fill(folder)
+        page_cache = PageCache(folder)
+        filled = page_cache.fill()
         with open(path, "w", encoding="ascii") as out:
-            run = Run(Bench(folder, options.quick, options.scale), options.rounds, time.monotonic() + options.minutes * 60, out, options.only)
+            run = Run(Bench(folder, options.quick, options.scale, page_cache), options.rounds, time.monotonic() + options.minutes * 60, out, options.only)
             run.write(**header(options, filled))
             began = time.monotonic()
             try:
@@ -189,7 +202,7 @@ def main():
             finally:
                 run.end()
                 run.write(kind="end", seconds=round(time.monotonic() - began), load_average=os.getloadavg()[0])
-        os.close(scratch)
+        page_cache.close()
     if not options.only:
         report.write(path, os.path.join(HERE, "RESULTS.md"))
     print(f"bench/results/{name}")

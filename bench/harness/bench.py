@@ -1,5 +1,6 @@
 """What a cell may use: the sizes of this run, the brokers, the programs that make load. Every program has a time limit."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -13,9 +14,11 @@ PROGRAM_SECONDS = 300
 
 
 class Bench:
-    def __init__(self, folder, quick, scale):
-        self.folder, self.quick, self.factor = folder, quick, scale
-        self.brokers, self.kept = {}, {}
+    def __init__(self, folder, quick, scale, page_cache):
+        self.folder, self.quick, self.factor, self.page_cache = folder, quick, scale, page_cache
+        self.brokers, self.kept, self.volume = {}, {}, None
+        # what must not be left behind: groups, mounts
+        self.undo = contextlib.ExitStack()
 
     def size(self, full, quick, least=1):
         """A number of the row: that of the full or the quick run, times BENCH_SCALE."""

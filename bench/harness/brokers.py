@@ -20,6 +20,14 @@ class Failed(Exception):
     """A cell or a broker that did not do what was expected; the run goes on."""
 
 
+class Skipped(Exception):
+    """What this machine can't do; the message says why."""
+
+
+# what a shell runs before it becomes the broker
+JOIN = 'echo $$ > "$0" && exec "$@"'
+
+
 class Broker:
     """One broker and its folder. `name` is the column of the tables."""
 
@@ -52,12 +60,14 @@ class Broker:
         with open(os.path.join(self.folder, "bootstrap"), encoding="ascii") as file:
             return file.read().strip()
 
-    def again(self):
-        """Starts it on the data that is there: seconds from the process's start to the first Metadata answer that lists a broker."""
+    def again(self, group=None):
+        """Starts it on the data that is there: seconds from the process's start to the first Metadata answer that lists a broker. `group` is the
+        process file of a control group that it is in from its first byte on."""
+        command = ["sh", "-c", JOIN, group, *self.command] if group else self.command
         with open(os.path.join(self.folder, "again.log"), "ab") as log:
             began = time.monotonic()
             # pylint: disable-next=consider-using-with
-            self.child = subprocess.Popen(self.command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+            self.child = subprocess.Popen(command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         self.pid = self.child.pid
         return self.wait(began)
 

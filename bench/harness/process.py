@@ -26,6 +26,12 @@ def written_bytes(pid):
         return int(dict(line.split(":") for line in file)["write_bytes"])
 
 
+def read_bytes(pid):
+    """Bytes that the process caused to be read from a disk, read ahead or not."""
+    with open(f"/proc/{pid}/io", encoding="ascii") as file:
+        return int(dict(line.split(":") for line in file)["read_bytes"])
+
+
 def machine_seconds():
     """CPU time of the whole machine: busy, all."""
     with open("/proc/stat", encoding="ascii") as file:

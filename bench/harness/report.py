@@ -17,8 +17,8 @@ def read(path):
 
 
 def rows():
-    from rows import fetch, latency, produce, reopen, requests, rest  # pylint: disable=import-outside-toplevel
-    return [*rest.START, *rest.IDLE, *produce.ROWS, *fetch.ROWS, *latency.ROWS, *requests.ROWS, *rest.MEMORY, *reopen.ROWS]
+    import rows as every  # pylint: disable=import-outside-toplevel
+    return every.SHOWN
 
 
 def short(value):
@@ -61,7 +61,8 @@ def values(lines, row, broker, key):
 def figure_lines(lines, row, figure):
     columns = [column for column, _, _ in row.variants]
     ours = values(lines, row.name, "kennet", figure.key)
-    for column in columns[1:]:
+    # a row of Kennet alone has nobody to be compared with
+    for column in columns[1:] or ["-"]:
         theirs = values(lines, row.name, column, figure.key)
         if ours or theirs:
             yield f"| {figure.unit} | {spread(ours)} | {spread(theirs)} | {verdict(ratio(ours, theirs), figure.better)} | {column} |"
@@ -82,7 +83,8 @@ def canary_line(lines, row):
 def table(lines, row):
     body = [text for figure in row.figures for text in figure_lines(lines, row, figure)]
     failed = [f"- {line['broker']}, round {line['round']}: **failed**: {line['reason']}" for line in lines if line["kind"] == "failed" and line["row"] == row.name]
-    skipped = [f"- skipped: {line['reason']}" for line in lines if line["kind"] == "skipped" and line["row"] == row.name]
+    reasons = dict.fromkeys(line["reason"] for line in lines if line["kind"] == "skipped" and line["row"] == row.name)
+    skipped = [f"- skipped: {reason}" for reason in reasons]
     if not (body or failed or skipped):
         return []
     out = [f"### {row.name}", "", f"{row.what}.", ""]

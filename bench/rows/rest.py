@@ -25,7 +25,7 @@ def idle_prepare(_, _broker, _config):
 
 
 def idle(bench, broker, _):
-    seconds = bench.size(30, 4)
+    seconds = bench.size(20, 4)
     before, began = cpu_seconds(broker.pid), time.monotonic()
     time.sleep(seconds)
     share = (cpu_seconds(broker.pid) - before) / (time.monotonic() - began)

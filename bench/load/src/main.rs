@@ -1,12 +1,16 @@
 //! Load for the benchmarks: produce requests over plain sockets, one JSON object as the result.
 //!
-//! `rate` sends at a fixed rate and measures from the scheduled time; `most` sends as fast as answers come. The topic must be there, on
-//! the one broker that is named. Threads block on their sockets: there is no runtime whose own delays would be measured.
+//! `rate` sends at a fixed rate and measures from the scheduled time; `tail` does so up to a consumer that reads along; `most` sends as
+//! fast as answers come. Topics must be there, on the one broker that is named. Threads block on their sockets: there is no runtime
+//! whose own delays would be measured.
 
 mod clock;
 mod closed_loop;
+mod fetch;
 mod latencies;
 mod open_loop;
+mod stop;
+mod tail;
 mod wire;
 
 use std::time::Duration;
@@ -16,6 +20,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::closed_loop::Plan;
 use crate::open_loop::Schedule;
+use crate::tail::Beside;
 use crate::wire::Prepared;
 
 /// A sane number of requests; also keeps sums within 32 bits.
@@ -34,15 +39,21 @@ enum Mode {
     Rate {
         #[command(flatten)]
         target: Target,
-        /// Requests a second, over all connections
+        #[command(flatten)]
+        pace: Pace,
+    },
+    /// The same with a connection for each partition, up to a consumer at the tail: its latencies, and those of the acknowledgements
+    Tail {
+        #[command(flatten)]
+        target: Target,
+        #[command(flatten)]
+        pace: Pace,
+        /// A topic that another consumer reads from start to end meanwhile; ends when it is through
         #[arg(long)]
-        rate: u32,
-        /// How long is measured
-        #[arg(long)]
-        seconds: u32,
-        /// How long is sent before that
-        #[arg(long, default_value_t = 1)]
-        warm_up_seconds: u32,
+        beside: Option<String>,
+        /// Partitions of that topic
+        #[arg(long, default_value_t = 6)]
+        beside_partitions: usize,
     },
     /// As many requests as are answered
     Most {
@@ -89,18 +100,43 @@ impl Target {
     }
 }
 
+#[derive(Debug, Args)]
+struct Pace {
+    /// Requests a second, over all connections
+    #[arg(long)]
+    rate: u32,
+    /// How long is measured
+    #[arg(long)]
+    seconds: u32,
+    /// How long is sent before that
+    #[arg(long, default_value_t = 1)]
+    warm_up_seconds: u32,
+}
+
+impl Pace {
+    fn schedule(&self, connections: u32) -> Result<Schedule> {
+        let requests = self
+            .rate
+            .checked_mul(self.seconds.saturating_add(self.warm_up_seconds))
+            .filter(|requests| *requests <= REQUESTS_MAX)
+            .with_context(|| format!("more than {REQUESTS_MAX} requests"))?;
+        let warm_up = self.rate.saturating_mul(self.warm_up_seconds);
+        Ok(Schedule { rate: self.rate, requests, warm_up, connections: connections.max(1) })
+    }
+}
+
 #[expect(clippy::print_stdout, reason = "the result")]
 fn main() -> Result<()> {
     clock::wake_on_time();
     let summary = match Command::parse().mode {
-        Mode::Rate { target, rate, seconds, warm_up_seconds } => {
-            let requests = rate
-                .checked_mul(seconds.saturating_add(warm_up_seconds))
-                .filter(|requests| *requests <= REQUESTS_MAX)
-                .with_context(|| format!("more than {REQUESTS_MAX} requests"))?;
-            let warm_up = rate.saturating_mul(warm_up_seconds);
-            let schedule = Schedule { rate, requests, warm_up, connections: target.connections.max(1) };
-            open_loop::run(&target.address, &target.prepare()?, schedule)?
+        Mode::Rate { target, pace } => {
+            open_loop::run(&target.address, &target.prepare()?, pace.schedule(target.connections)?)?
+        }
+        Mode::Tail { target, pace, beside, beside_partitions } => {
+            let prepared = target.prepare()?;
+            let schedule = pace.schedule(u32::try_from(prepared.len())?)?;
+            let beside = beside.map(|topic| Beside { topic, partitions: beside_partitions });
+            tail::run(&target.address, &target.topic, &prepared, schedule, beside.as_ref())?
         }
         Mode::Most { target, in_flight, requests, seconds } => {
             let limit = Duration::from_secs(u64::from(seconds));

@@ -1,4 +1,4 @@
-//! Produce requests that are encoded once and sent many times, and the answers to them.
+//! Plain sockets; produce requests that are encoded once and sent many times, and the answers to them.
 //!
 //! Only the correlation id differs between two sends, so the load costs the machine as little as it can. Every answer is
 //! decoded, and one with an error ends the run: nothing is measured that was not acknowledged.
@@ -43,7 +43,7 @@ impl Prepared {
     /// Writes it with that correlation id.
     pub(crate) fn send(&mut self, socket: &mut TcpStream, id: u32) -> Result<()> {
         self.0[CORRELATION].copy_from_slice(&id.to_be_bytes());
-        socket.write_all(&self.0).context("cannot send")
+        send(socket, &self.0)
     }
 }
 
@@ -56,19 +56,34 @@ pub(crate) fn connect(address: &str) -> Result<TcpStream> {
     Ok(socket)
 }
 
-/// Reads one answer: its correlation id.
-pub(crate) fn answer(socket: &mut impl Read) -> Result<u32> {
+/// Writes a request.
+pub(crate) fn send(socket: &mut TcpStream, request: &[u8]) -> Result<()> {
+    socket.write_all(request).context("cannot send")
+}
+
+/// Reads one answer of at most so many bytes: its correlation id, and what it says.
+pub(crate) fn receive<A: Message>(
+    socket: &mut impl Read,
+    key: ApiKey,
+    version: i16,
+    bytes_max: usize,
+) -> Result<(i32, A)> {
     let mut length = [0; 4];
     socket.read_exact(&mut length).context("no answer")?;
     let length = usize::try_from(u32::from_be_bytes(length))?;
-    if length > ANSWER_BYTES_MAX {
-        bail!("an answer of {length} bytes, expected at most {ANSWER_BYTES_MAX}");
+    if length > bytes_max {
+        bail!("an answer of {length} bytes, expected at most {bytes_max}");
     }
     let mut body = vec![0; length];
     socket.read_exact(&mut body).context("an answer is cut")?;
     let mut input = Decoder::new(Bytes::from(body));
-    let id = decode_response_header(ApiKey::Produce, VERSION, &mut input)?;
-    let response = ProduceResponse::decode(&mut input, VERSION)?;
+    let id = decode_response_header(key, version, &mut input)?;
+    Ok((id, A::decode(&mut input, version)?))
+}
+
+/// Reads one answer to a produce request: its correlation id.
+pub(crate) fn answer(socket: &mut impl Read) -> Result<u32> {
+    let (id, response): (_, ProduceResponse) = receive(socket, ApiKey::Produce, VERSION, ANSWER_BYTES_MAX)?;
     for partition in response.responses.iter().flat_map(|topic| &topic.partition_responses) {
         if !partition.error_code.is_ok() {
             bail!("partition {} answers {}", partition.index, partition.error_code);
