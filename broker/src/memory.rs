@@ -10,6 +10,9 @@ const SESSION_PARTITION_BYTES: u64 = 512;
 /// No cluster has more.
 const SESSION_PARTITIONS_MAX: u64 = 100_000;
 
+/// More for batches that are not in segments brings no more throughput (`bench/`); what it still brings on large machines is fewer writes for logs with few records.
+const TAIL_ENOUGH: u64 = 64 << 20;
+
 /// Bytes for each user of memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shares {
@@ -38,7 +41,7 @@ impl Shares {
             requests: memory / 8,
             fetches: memory / 8,
             lists: memory / 16,
-            tail: memory / 4,
+            tail: (memory / 4).min(TAIL_ENOUGH).max(memory / 8),
             groups: memory / 8,
             sessions: (memory / 16).min(SESSION_PARTITIONS_MAX * SESSION_PARTITION_BYTES),
             decoded: (memory / 32).max(DECODED_MIN),

@@ -72,6 +72,11 @@ const METRICS: &[Metric] = &[
         read: |broker| u64::from(broker.partitions.directory().failed().is_some()),
     },
     Metric {
+        name: "disk_oldest_write_seconds",
+        help: "Whole seconds that the oldest write or sync takes which the disk has not finished; more than 2 is a disk that hangs",
+        read: |broker| broker.partitions.directory().oldest_write().as_secs(),
+    },
+    Metric {
         name: "disk_available_bytes",
         help: "Bytes that can still be written",
         read: |broker| broker.partitions.directory().space().map_or(0, |space| space.available),

@@ -3,6 +3,7 @@
 //! Order of start: identity, metadata log, management endpoint; then, once the cluster is bootstrapped, recovery and registration; ports
 //! for clients last, so whoever connects is served. Order of stop: unready, no new connections, answers, flush, clean mark.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use kennet_contract::BrokerConfig;
 use kennet_contract::config_keys::Configs;
 use kennet_contract::management::{BootstrapRecord, BrokerState};
 use kennet_log::fs::{FileSystem, RealFileSystem};
-use kennet_log::{DataDirectory, Limits};
+use kennet_log::{DataDirectory, Limits, OpenError};
 use kennet_metadata::MetadataLog;
 use kennet_metadata::decisions::register_broker;
 use kennet_protocol::BrokerId;
@@ -29,11 +30,16 @@ use crate::partition::Partitions;
 use crate::read_pool::ReadPool;
 use crate::server::{ByteBudget, ConnectionLimits, Listeners, serve};
 use crate::start_error::StartError;
-use crate::{cleaner, retention, system};
+use crate::{cleaner, clock, retention, system};
 
 /// Open connections get so long to take their last answers.
 const DRAIN: Duration = Duration::from_secs(10);
-/// Connections get this part of the files that may be open, at most: a log that can't open its files is a failed data directory.
+/// A process that was killed keeps the lock of its data directory until the last of its threads is gone, which may be in a write that the disk has not
+/// finished: whoever starts in its place waits that long for it.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+/// And looks this often.
+const LOCK_LOOK: Duration = Duration::from_millis(50);
+/// Connections get this part of the files that may be open, at most: a log that can't open its files serves nobody.
 const CONNECTIONS_PART: u64 = 2;
 /// And segments this part, twice: those that are kept open, and those that are being filled.
 const SEGMENT_FILES_PART: u64 = 8;
@@ -99,7 +105,7 @@ pub async fn start(
     };
     identity::refuse_kafkas(fs.as_ref(), &root)?;
     // the lock comes first: nothing is read or written in a directory that another process has
-    let directory = Arc::new(DataDirectory::open(Arc::clone(&fs), &root, limits)?);
+    let directory = Arc::new(open_when_free(&fs, &root, limits).await?);
     let identity = Identity::open(fs.as_ref(), &root, config.cluster_id, config.id())?;
     let (mut log, loaded) = FileMetadataLog::open(fs, &root)?;
     if loaded.bytes_cut > 0 {
@@ -153,6 +159,23 @@ pub async fn start(
     ready.set(BrokerState::Serving);
     announce(&config);
     Ok(Running { broker, config, directory, ready, stop, answered, connections, cleaner, _control: control })
+}
+
+/// Opens the data directory, once a process that is ending has left it.
+async fn open_when_free(fs: &Arc<dyn FileSystem>, root: &Path, limits: Limits) -> Result<DataDirectory, StartError> {
+    let since = clock::monotonic_ms();
+    loop {
+        match DataDirectory::open(Arc::clone(fs), root, limits) {
+            Err(OpenError::Locked { path }) => {
+                let waited = Duration::from_millis(u64::try_from(clock::monotonic_ms() - since).unwrap_or(0));
+                if waited >= LOCK_PATIENCE {
+                    return Err(StartError::Locked { path, seconds: waited.as_secs() });
+                }
+                tokio::time::sleep(LOCK_LOOK).await;
+            }
+            opened => return Ok(opened?),
+        }
+    }
 }
 
 impl Running {

@@ -51,6 +51,16 @@ pub enum StartError {
     /// The data directory can't be opened.
     #[error("{}", data_directory(.0))]
     DataDirectory(#[from] OpenError),
+    /// Another process has the data directory, and did not end.
+    #[error(
+        "data directory {path} is in use by another process, and was for the {seconds} s that this one waited: stop that one first, or give this one its own directory"
+    )]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+        /// How long it was tried.
+        seconds: u64,
+    },
     /// The data directory can't be used.
     #[error("cannot use data directory {path}: {source}; {FOLDER_EXPECTED}")]
     Io {
@@ -160,6 +170,7 @@ impl StartError {
                 ExitCode::Config
             }
             Self::DataDirectory(_)
+            | Self::Locked { .. }
             | Self::Io { .. }
             | Self::KafkasDirectory { .. }
             | Self::ForeignCluster { .. }

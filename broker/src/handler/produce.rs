@@ -290,7 +290,8 @@ fn code(error: &ProduceError) -> ErrorCode {
             // Kafka knows formats 0 and 1 and refuses them; others it can't read
             InvalidBatch::Batch(BatchError::Magic { magic: 0 | 1 }) => ErrorCode::InvalidRecord,
             InvalidBatch::Batch(BatchError::Magic { .. }) => ErrorCode::CorruptMessage,
-            InvalidBatch::TooLarge { .. } => ErrorCode::MessageTooLarge,
+            // a producer that sent several records sends them again in smaller batches
+            InvalidBatch::TooLarge { .. } | InvalidBatch::Decompressed { .. } => ErrorCode::MessageTooLarge,
             InvalidBatch::Timestamp { .. } => ErrorCode::InvalidTimestamp,
             InvalidBatch::Compression { .. } => ErrorCode::UnsupportedCompressionType,
             InvalidBatch::MoreThanOne { .. }

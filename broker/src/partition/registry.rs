@@ -260,6 +260,14 @@ impl Progress for Partitions {
         self.push(std::iter::once(Report::Failed(reason.into())));
     }
 
+    fn buffered(&self) {
+        let path = self.directory.path().display();
+        tracing::warn!(
+            %path,
+            "the volume takes no direct writes (O_DIRECT): the journal is buffered and synced, which is as safe and slower; put it on a local disk with ext4 or XFS"
+        );
+    }
+
     fn complain(&self, message: &str) {
         tracing::warn!(error = message, "a file of the data directory could not be used");
     }

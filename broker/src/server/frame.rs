@@ -50,7 +50,10 @@ const PACE: Duration = Duration::from_secs(5);
 const PACE_BYTES: usize = 5 * 64 * 1024;
 /// A request has its share of the budget for a minute at most: two requests of 100 MiB at 64 KiB/s would keep all others out for half an hour.
 const STEPS_MAX: usize = 60 / 5;
-/// What a buffer begins with when a body arrives.
+/// What a buffer begins with when a body arrives: a producer's largest batch (1 MiB, its defaults) is read without being moved. All of the request is charged to
+/// the budget before, and the system gives memory only for bytes that came.
+const BODY: usize = (1 << 20) + GROWTH;
+/// What is read in one step of a connection that ends.
 const GROWTH: usize = 64 * 1024;
 /// What is read before it is known how long a request is. An idle connection keeps so much; a record of a kilobyte comes in one read.
 const READ_AHEAD: usize = 2 * 1024;
@@ -186,7 +189,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         let Self { reader, buffer, body, .. } = self;
         let (bytes, _) = body.get_or_insert_with(|| {
             buffer.advance(PREFIX);
-            let mut bytes = Vec::with_capacity(length.min(GROWTH));
+            let mut bytes = Vec::with_capacity(length.min(BODY));
             let ahead = buffer.len().min(length);
             bytes.extend_from_slice(&buffer[..ahead]);
             buffer.advance(ahead);
@@ -213,7 +216,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 /// Makes room in a full buffer: as much again as has arrived, and never beyond `length`.
 fn grow(bytes: &mut Vec<u8>, length: usize) {
     if bytes.len() == bytes.capacity() {
-        bytes.reserve_exact(bytes.len().max(GROWTH).min(length - bytes.len()));
+        bytes.reserve_exact(bytes.len().max(BODY).min(length - bytes.len()));
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use kennet_contract::management::BootstrapRecord;
 use kennet_contract::{
     BrokerConfig, BrokerIdField, CertificatePaths, ListenerConfig, LogFormat, ManagementConfig, PlainEndpoint,
 };
+use kennet_log::fs::{FileSystem, RealFileSystem};
 use kennet_protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
 use kennet_protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use kennet_protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
@@ -101,6 +103,23 @@ impl Asked {
     fn tail_bytes(&self) -> usize {
         self.running.directory.pending_bytes()
     }
+}
+
+#[tokio::test]
+async fn a_start_waits_for_a_killed_process_to_leave_the_data_directory() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(&folder);
+    std::fs::create_dir_all(&config.data_directory).unwrap();
+    let held = RealFileSystem::new(&config.data_directory).lock(&config.data_directory.join("lock")).unwrap();
+    let bootstrap =
+        |directory: &str| BootstrapRecord { cluster_id: CLUSTER.parse().unwrap(), voters: vec![directory.to_owned()] };
+    let starting = start(config, Some(bootstrap), CancellationToken::new());
+    let leaving = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        drop(held);
+    };
+    let (running, ()) = tokio::join!(starting, leaving);
+    running.unwrap().stop().await;
 }
 
 fn batch(bytes: usize) -> Bytes {

@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use hashbrown::HashSet;
 use kennet_protocol::{TimestampMs, Uuid};
@@ -22,6 +23,7 @@ use crate::progress::Progress;
 use crate::recovery;
 use crate::rules::Rules;
 use crate::shared::{Drive, Limits, Shared};
+use crate::slot_maker;
 
 /// The logs of one broker.
 pub struct DataDirectory {
@@ -33,6 +35,7 @@ pub struct DataDirectory {
 struct Threads {
     journal: JoinHandle<()>,
     filler: JoinHandle<()>,
+    slot_maker: JoinHandle<()>,
 }
 
 impl DataDirectory {
@@ -77,9 +80,7 @@ impl DataDirectory {
         let threads = match drive {
             Drive::Threads => Some(Threads::start(&shared).map_err(refused)?),
             Drive::Manual => {
-                while shared.wants_slot() {
-                    filler::grow(&shared);
-                }
+                while shared.wants_slot() && slot_maker::grow(&shared) {}
                 None
             }
         };
@@ -181,7 +182,7 @@ impl DataDirectory {
     #[cfg(any(test, feature = "sim"))]
     pub fn fill_as_needed(&self) {
         if self.shared.wants_slot() {
-            filler::grow(&self.shared);
+            slot_maker::grow(&self.shared);
         }
         filler::pass(&self.shared, Pass::AsNeeded);
     }
@@ -217,6 +218,12 @@ impl DataDirectory {
         self.shared.fs().space(self.shared.root())
     }
 
+    /// How long the oldest write or sync takes that the disk has not finished; nothing when there is none.
+    #[must_use]
+    pub fn oldest_write(&self) -> Duration {
+        self.shared.fs().oldest_write()
+    }
+
     /// Memory that batches keep which are not in segments.
     #[must_use]
     pub fn pending_bytes(&self) -> usize {
@@ -244,7 +251,11 @@ impl Threads {
             let shared = Arc::clone(shared);
             std::thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared))
         };
-        Ok(Self { journal: spawn("log-journal", journal_thread::run)?, filler: spawn("log-filler", filler::run)? })
+        Ok(Self {
+            journal: spawn("log-journal", journal_thread::run)?,
+            filler: spawn("log-filler", filler::run)?,
+            slot_maker: spawn("log-slots", slot_maker::run)?,
+        })
     }
 
     fn stop(self, shared: &Shared) {
@@ -256,6 +267,10 @@ impl Threads {
         shared.stop_filling();
         if self.filler.join().is_err() {
             shared.fail("the filler's thread panicked");
+        }
+        shared.stop_growing();
+        if self.slot_maker.join().is_err() {
+            shared.fail("the slot maker's thread panicked");
         }
     }
 }

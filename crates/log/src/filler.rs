@@ -2,20 +2,20 @@
 //!
 //! Invariant: order. Segment and index bytes, then their sync and that of their directories, then the checkpoint and its sync, and only then
 //! are slots of the journal free. It is driven by how much of the journal and of the memory is used, never by size or age of a single log; so
-//! the small logs of a large cluster are written once a lap, not once a record. A full volume is waited out; any other error is final.
+//! the small logs of a large cluster are written once a lap, not once a record. A full volume is waited out, and so is a lack of file handles: whatever
+//! has to be opened is, before anything counts as written. Any other error is final.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 
 use crate::checkpoint::{Item, LogCheckpoint};
-use crate::fs::{File, final_error, is_final, is_full};
+use crate::fs::{Directory, File, final_error, is_full, is_transient};
 use crate::journal::entry::LogNumber;
 use crate::partition::{Filled, PartitionLog};
-use crate::progress::Progress;
 use crate::shared::{Shared, Unsynced};
 
 /// Which logs a pass takes.
@@ -31,8 +31,9 @@ pub(crate) enum Pass {
     Closing,
 }
 
-/// So many logs are filled before they are synced: each has up to three files open until then.
-const LOGS_AT_ONCE: usize = 64;
+/// So many logs are filled before they are synced: each has up to three files and a directory open until then, and the journal's writes wait for the disk
+/// behind them. With 64, p99 of 10 000 requests a second over a thousand partitions was three times as long.
+const LOGS_AT_ONCE: usize = 16;
 
 /// What is in segments and synced, and in no checkpoint yet: the volume was full. It goes first in the next pass.
 #[derive(Default)]
@@ -46,29 +47,11 @@ pub(crate) struct Unfinished {
 /// Works until it is told to stop.
 pub(crate) fn run(shared: &Arc<Shared>) {
     loop {
-        while shared.wants_slot() {
-            grow(shared);
-        }
         if shared.wait_for_filling() {
             return;
         }
         pass(shared, Pass::AsNeeded);
     }
-}
-
-/// Makes one more slot for the journal, before the last free one is taken.
-pub(crate) fn grow(shared: &Arc<Shared>) {
-    if shared.failed().is_none()
-        && let Err(error) = shared.add_slot()
-    {
-        if is_final(&error) {
-            shared.fail(&error.to_string());
-        } else {
-            // with fewer slots it works as well
-            shared.complain(shared.root(), &error);
-        }
-    }
-    shared.progress().room();
 }
 
 /// Fills once; what goes wrong is told to the directory.
@@ -80,6 +63,7 @@ pub(crate) fn pass(shared: &Arc<Shared>, which: Pass) {
     match try_pass(shared, &mut unfinished, which) {
         Ok(freed) => shared.note_filled(freed),
         Err(error) if is_full(&error) => shared.note_full(),
+        Err(error) if is_transient(&error) => shared.note_no_handle(&error),
         Err(error) => shared.fail(&error.to_string()),
     }
 }
@@ -110,7 +94,7 @@ fn fill_together(
     which: Pass,
 ) -> io::Result<()> {
     let mut files = Vec::new();
-    let mut directories = HashSet::new();
+    let mut directories = HashMap::new();
     let mut filled = Vec::new();
     let mut result = Ok(());
     for log in logs {
@@ -128,7 +112,10 @@ fn fill_together(
         }
     }
     if shared.rules().segments_are_synced {
-        sync_all(shared, &files, directories).map_err(|error| final_error(&error))?;
+        let synced = sync_all(shared, &files, &directories);
+        let is_final = synced.is_ok() || shared.rules().failed_syncs_are_final;
+        let synced = if is_final { synced } else { sync_all(shared, &files, &directories) };
+        synced.map_err(|error| final_error(&error))?;
     }
     for (log, item) in filled {
         unfinished.add(log, item);
@@ -139,17 +126,10 @@ fn fill_together(
 fn sync_all(
     shared: &Arc<Shared>,
     files: &[Arc<dyn File>],
-    directories: impl IntoIterator<Item = PathBuf>,
+    directories: &HashMap<PathBuf, Arc<dyn Directory>>,
 ) -> io::Result<()> {
     shared.fs().sync_files(files)?;
-    for directory in directories {
-        match shared.fs().sync_directory(&directory) {
-            // its topic was deleted meanwhile, durably
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            other => other?,
-        }
-    }
-    Ok(())
+    directories.values().try_for_each(|directory| directory.sync())
 }
 
 impl Unfinished {

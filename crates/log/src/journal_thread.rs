@@ -1,9 +1,10 @@
 //! The journal's thread: takes what is pending, makes it durable block by block, and tells who waits.
 //!
 //! Invariant: a log's durable end rises only behind the block that has its entries. Without a free slot or room on the volume it waits for the
-//! filler; any other error is final for the directory, because what is on the disk is unknown then, and a write that succeeds later would lie.
+//! filler, without a file handle for others to close theirs; any other error is final for the directory, because what is on the disk is unknown then, and a write that succeeds later would lie.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 use kennet_protocol::Offset;
@@ -12,6 +13,12 @@ use crate::journal::writer::{Queued, WriteError};
 use crate::partition::{LogId, PartitionLog};
 use crate::progress::{Advance, Progress};
 use crate::shared::Shared;
+
+/// The pause from one block's beginning to the next one's. A fast disk could make ten thousand small blocks a second, each of which costs more than the records
+/// in it; four thousand carry as much. Who appends alone notices nothing: its answer takes longer than this.
+const BLOCK_PAUSE: Duration = Duration::from_micros(250);
+/// A block of so many bytes is worth making at once.
+const BLOCK_WORTH_BYTES: u64 = 64 << 10;
 
 /// What belongs to an entry on its way: the log, and the end that it raises.
 pub(crate) struct Tag {
@@ -30,15 +37,24 @@ pub(crate) enum Step {
     NoSlot,
     /// The volume is full.
     Full,
+    /// There is no file handle for a slot.
+    NoHandle,
     /// Nothing is written any more.
     Failed,
 }
+
+/// When the directory is closed and a slot can't be opened, it is tried so often, a tenth of a second apart: by then nearly all handles of the
+/// process are closed, or never will be.
+const LAST_TRIES: u32 = 50;
 
 /// Works until it is told to stop; everything that was pushed before is written, unless the directory fails.
 pub(crate) fn run(shared: &Arc<Shared>) {
     // also when it panics
     let _told = ClosedAtTheEnd(shared);
+    let mut begun = None;
+    let mut last_tries = LAST_TRIES;
     loop {
+        begun = Some(keep_pause(begun, shared.pending_bytes()));
         match step(shared) {
             Step::More => {}
             Step::Idle => {
@@ -51,6 +67,16 @@ pub(crate) fn run(shared: &Arc<Shared>) {
                     return;
                 }
             }
+            Step::NoHandle => {
+                if shared.wait_for_slot() {
+                    return;
+                }
+                last_tries -= u32::from(shared.is_last());
+                // what was never durable was never acknowledged
+                if last_tries == 0 {
+                    return;
+                }
+            }
             Step::Failed => {
                 if shared.wait_for_entries() {
                     return;
@@ -58,6 +84,26 @@ pub(crate) fn run(shared: &Arc<Shared>) {
             }
         }
     }
+}
+
+/// How long the next block waits when the last one was begun `since` ago and so many bytes wait.
+fn pause(since: Duration, pending_bytes: u64) -> Duration {
+    if pending_bytes >= BLOCK_WORTH_BYTES { Duration::ZERO } else { BLOCK_PAUSE.saturating_sub(since) }
+}
+
+/// Waits out the pause behind the block that was begun at `begun`; returns when the next one begins.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this thread is the shell, and nothing but the time of a block depends on it"
+)]
+fn keep_pause(begun: Option<Instant>, pending_bytes: u64) -> Instant {
+    if let Some(begun) = begun {
+        let left = pause(begun.elapsed(), pending_bytes);
+        if !left.is_zero() {
+            std::thread::sleep(left);
+        }
+    }
+    Instant::now()
 }
 
 struct ClosedAtTheEnd<'a>(&'a Shared);
@@ -85,8 +131,11 @@ pub(crate) fn step(shared: &Arc<Shared>) -> Step {
     writer.push(pending);
     match writer.write_block() {
         Ok(done) => {
-            let is_idle = writer.is_empty();
+            let (is_idle, is_buffered) = (writer.is_empty(), writer.is_buffered());
             drop(writer);
+            if is_buffered {
+                shared.note_buffered();
+            }
             complete(shared, &done);
             if is_idle { Step::Idle } else { Step::More }
         }
@@ -94,6 +143,10 @@ pub(crate) fn step(shared: &Arc<Shared>) -> Step {
         Err(WriteError::Full) => {
             shared.note_full();
             Step::Full
+        }
+        Err(WriteError::NoHandle(error)) => {
+            shared.note_no_handle(&error);
+            Step::NoHandle
         }
         Err(WriteError::Failed(error)) => {
             drop(writer);
@@ -129,4 +182,19 @@ fn complete(shared: &Arc<Shared>, done: &[Queued<Tag>]) {
     }
     // last, so that who waits for the entry finds everybody told
     shared.note_durable(last.number, done);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{BLOCK_PAUSE, BLOCK_WORTH_BYTES, pause};
+
+    #[test]
+    fn small_blocks_keep_a_pause_and_large_ones_do_not() {
+        let since = Duration::from_micros(100);
+        assert_eq!(pause(since, 1), BLOCK_PAUSE - since);
+        assert_eq!(pause(since, BLOCK_WORTH_BYTES), Duration::ZERO);
+        assert_eq!(pause(Duration::from_secs(1), 1), Duration::ZERO);
+    }
 }

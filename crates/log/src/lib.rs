@@ -24,6 +24,7 @@ mod rules;
 mod scan;
 mod segment;
 mod shared;
+mod slot_maker;
 mod tail;
 #[cfg(any(test, feature = "sim"))]
 pub mod testing;

@@ -23,6 +23,9 @@ pub trait Progress: Send + Sync {
     /// Nothing can be written any more. Everything that waits has failed.
     fn failed(&self, reason: &str);
 
+    /// The volume takes no direct writes: each block of the journal goes through the page cache and is synced. Told once.
+    fn buffered(&self);
+
     /// A file could not be removed or written where that costs only space or time.
     fn complain(&self, message: &str);
 }
@@ -74,6 +77,10 @@ impl Progress for LateProgress {
 
     fn failed(&self, reason: &str) {
         self.tell(|target| target.failed(reason));
+    }
+
+    fn buffered(&self) {
+        self.tell(|target| target.buffered());
     }
 
     fn complain(&self, message: &str) {

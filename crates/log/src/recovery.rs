@@ -13,7 +13,7 @@ use kennet_protocol::{Offset, Uuid};
 
 use crate::checkpoint::{Checkpoint, CheckpointFile, Compaction, FILES, Item, Loaded, LogCheckpoint, load};
 use crate::epochs::LeaderEpochs;
-use crate::fs::{FileSystem, final_error, is_full};
+use crate::fs::{FileSystem, is_full, sync_names};
 use crate::journal::entry::{Entry, LogNumber};
 use crate::journal::ledger::Ledger;
 use crate::journal::replay::{Replayed, replay};
@@ -52,6 +52,7 @@ pub(crate) fn open(
     };
     let open_count = checkpoint.open_count + 1;
     if let Some(file) = &mut file {
+        file.set_takes_turns(rules.checkpoints_take_turns);
         if checkpoint.open_count == 0 {
             make_first_slots(fs.as_ref(), root, journal)?;
         }
@@ -164,7 +165,7 @@ pub(crate) fn remove_topic(fs: &dyn FileSystem, root: &Path, topic_id: Uuid) -> 
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other?,
     }
-    fs.sync_directory(&layout::topics(root)).map_err(|error| final_error(&error))?;
+    sync_names(fs, &layout::topics(root))?;
     fs.remove_directory(&to)
 }
 

@@ -30,6 +30,14 @@ pub struct Rules {
     pub gaps_are_known_before_swaps: bool,
     /// A restart finishes the swaps that it finds.
     pub swaps_are_finished: bool,
+    /// A new base of the checkpoint goes to the file that is not in use.
+    pub checkpoints_take_turns: bool,
+    /// What an index says is believed only if a batch is there.
+    pub look_ups_verify_the_index: bool,
+    /// A batch is served only if its checksum holds.
+    pub checksums_are_checked: bool,
+    /// After a sync that failed nothing is synced again.
+    pub failed_syncs_are_final: bool,
 }
 
 impl Default for Rules {
@@ -48,6 +56,10 @@ impl Default for Rules {
             swaps_are_synced: true,
             gaps_are_known_before_swaps: true,
             swaps_are_finished: true,
+            checkpoints_take_turns: true,
+            look_ups_verify_the_index: true,
+            checksums_are_checked: true,
+            failed_syncs_are_final: true,
         }
     }
 }

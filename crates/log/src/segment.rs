@@ -24,7 +24,7 @@ pub(crate) struct Segment {
     written: AtomicU64,
     /// Of the first batch, as far as it was needed; -1 is unknown.
     first_timestamp: AtomicI64,
-    file: Mutex<Option<Arc<dyn File>>>,
+    file: Mutex<Option<Held>>,
     /// What a compacted segment is called until those that it replaces are gone; taken with the lock of `file`.
     swap: Mutex<Option<PathBuf>>,
     /// `None` until it is needed, for segments that this process did not begin.
@@ -107,32 +107,26 @@ impl Segment {
     pub(crate) fn create(&self, fs: &dyn FileSystem, open: &OpenFiles) -> io::Result<Arc<dyn File>> {
         let file = fs.create(&self.path())?;
         file.set_length(0)?;
-        let before = self.file.lock().unwrap_or_else(PoisonError::into_inner).replace(Arc::clone(&file));
-        if before.is_none() {
-            open.count();
-        }
+        let held = Held { file: Arc::clone(&file), _counted: open.count() };
+        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
         Ok(file)
     }
 
     /// The file, opened if need be; `NotFound` when the segment was removed.
     pub(crate) fn file(&self, fs: &dyn FileSystem, open: &OpenFiles) -> io::Result<Arc<dyn File>> {
         let mut held = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(file) = held.as_ref() {
-            return Ok(Arc::clone(file));
+        if let Some(held) = held.as_ref() {
+            return Ok(Arc::clone(&held.file));
         }
         let path = self.path();
         let file = if self.is_written { fs.open_to_write(&path)? } else { fs.open(&path)? };
-        *held = Some(Arc::clone(&file));
-        drop(held);
-        open.count();
+        *held = Some(Held { file: Arc::clone(&file), _counted: open.count() });
         Ok(file)
     }
 
     /// Closes the file; the next use opens it again.
-    pub(crate) fn close_file(&self, open: &OpenFiles) {
-        if self.file.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
-            open.uncount();
-        }
+    pub(crate) fn close_file(&self) {
+        drop(self.file.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     /// Publishes batches that are written now.
@@ -233,18 +227,20 @@ impl Segment {
         layout::SEGMENT_FILES.map(|kind| layout::segment(&self.directory, self.base, kind)).into()
     }
 
-    /// The first batch whose last offset is at or behind `offset`, and its position.
+    /// The first batch whose last offset is at or behind `offset`, and its position. The index is a hint: with `verifies`, what it says has to be a
+    /// batch that is not too late.
     pub(crate) fn find(
         &self,
         file: &dyn File,
         fs: &dyn FileSystem,
         offset: Offset,
         wait: Wait,
+        verifies: bool,
     ) -> io::Result<Option<(u64, BatchHeader)>> {
         let end = self.written();
         let hint = self.with_index(file, fs, wait, |index| index.position_before(offset))?;
         let mut scan = HeaderScan::new(file, end, wait);
-        let start = if self.is_batch_at(&mut scan, hint, offset)? { hint } else { 0 };
+        let start = if !verifies || self.is_batch_at(&mut scan, hint, offset)? { hint } else { 0 };
         let mut position = start;
         while let Some(header) = scan.at(position)? {
             if header.last_offset() >= offset {
@@ -274,25 +270,65 @@ fn absurd_is_absent(read: io::Result<Option<Vec<u8>>>) -> io::Result<Option<Vec<
 /// How many segment files are open, and how many may be.
 #[derive(Debug)]
 pub(crate) struct OpenFiles {
-    open: AtomicU64,
+    open: Arc<AtomicU64>,
     limit: u64,
+}
+
+/// A file that a segment keeps open. It counts until it is dropped: a reader may open the file of a segment that is the log's no more.
+struct Held {
+    file: Arc<dyn File>,
+    _counted: Counted,
+}
+
+struct Counted(Arc<AtomicU64>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl OpenFiles {
     pub(crate) fn new(limit: u64) -> Self {
-        Self { open: AtomicU64::new(0), limit }
+        Self { open: Arc::default(), limit }
     }
 
-    fn count(&self) {
+    fn count(&self) -> Counted {
         self.open.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn uncount(&self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
+        Counted(Arc::clone(&self.open))
     }
 
     /// Whether files that are not in use should be closed.
     pub(crate) fn too_many(&self) -> bool {
         self.open.load(Ordering::Relaxed) > self.limit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use kennet_protocol::Offset;
+
+    use super::{OpenFiles, Segment};
+    use crate::fs::FileSystem;
+    use crate::fs::sim::SimulatedDisk;
+
+    #[test]
+    fn a_file_counts_as_open_until_its_segment_closes_it_or_is_gone() {
+        let (disk, open) = (SimulatedDisk::new(1), OpenFiles::new(0));
+        let directory = PathBuf::from("/data");
+        disk.create_directory(&directory).unwrap();
+        let segment = Segment::begun(directory, Offset(0));
+        segment.create(&disk, &open).unwrap();
+        segment.create(&disk, &open).unwrap();
+        assert!(open.too_many());
+        segment.close_file();
+        assert!(!open.too_many());
+        // whoever reads a segment that was taken away keeps it open for as long as it has it
+        segment.file(&disk, &open).unwrap();
+        assert!(open.too_many());
+        drop(segment);
+        assert!(!open.too_many());
     }
 }

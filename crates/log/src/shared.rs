@@ -3,7 +3,9 @@
 //! Lock order: a partition's locks come first; of the locks here none is taken while another one is held, but `unsynced` under `pending`, and what the filler takes
 //! under its own.
 
+mod filling;
 mod room;
+mod slots;
 
 pub(crate) use room::Whose;
 
@@ -26,13 +28,15 @@ use crate::journal::JournalLimits;
 use crate::journal::block::{FRAGMENT_BYTES, HEADER_BYTES};
 use crate::journal::entry::{Entry, LogNumber};
 use crate::journal::ledger::{Ledger, Place};
-use crate::journal::writer::{Queued, Writer, make_slot};
+use crate::journal::writer::{Queued, Writer};
 use crate::journal_thread::{self, Step, Tag};
 use crate::partition::{LogId, PartitionLog, RecoveredLog};
 use crate::progress::{LateProgress, Progress};
 use crate::rules::Rules;
 use crate::scan::to_u64;
 use crate::segment::OpenFiles;
+use crate::shared::slots::Growing;
+use crate::slot_maker;
 
 /// Whoever waits for a thing that another thread does looks again this often, whatever it was told.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -114,6 +118,8 @@ pub(crate) struct Shared {
     room_wanted: AtomicU64,
     /// The journal has all its slots, or the volume no room for more.
     cannot_grow: AtomicBool,
+    growing: Mutex<Growing>,
+    growing_changed: Condvar,
     /// The newest entry that is durable.
     durable: Mutex<u64>,
     durable_changed: Condvar,
@@ -127,6 +133,10 @@ pub(crate) struct Shared {
     checkpoint: Mutex<Option<CheckpointFile>>,
     last_anchor: Mutex<Place>,
     is_full: AtomicBool,
+    /// Something could not be opened for lack of a file handle, and is tried again.
+    lacks_handles: AtomicBool,
+    /// It was told that the journal is not written directly.
+    is_told_buffered: AtomicBool,
     /// Nobody writes the journal any more.
     is_closed: AtomicBool,
     /// An append was refused for lack of room.
@@ -183,6 +193,8 @@ impl Shared {
             journal_capacity: AtomicU64::new(slots * parts.journal.slot_bytes),
             room_wanted: AtomicU64::new(0),
             cannot_grow: AtomicBool::new(false),
+            growing: Mutex::default(),
+            growing_changed: Condvar::new(),
             durable: Mutex::new(parts.next_entry - 1),
             durable_changed: Condvar::new(),
             unsynced: Mutex::new(parts.unsynced),
@@ -194,6 +206,8 @@ impl Shared {
             checkpoint: Mutex::new(parts.checkpoint),
             last_anchor: Mutex::new(parts.anchor),
             is_full: AtomicBool::new(false),
+            lacks_handles: AtomicBool::new(false),
+            is_told_buffered: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             is_urgent: AtomicBool::new(false),
             probed_at: AtomicI64::new(0),
@@ -236,6 +250,12 @@ impl Shared {
         drop(locked(&self.durable));
         self.durable_changed.notify_all();
         self.pending_changed.notify_all();
+    }
+
+    pub(crate) fn note_buffered(&self) {
+        if !self.is_told_buffered.swap(true, Ordering::Relaxed) {
+            self.progress.buffered();
+        }
     }
 
     pub(crate) fn complain(&self, path: &Path, error: &io::Error) {
@@ -313,6 +333,11 @@ impl Shared {
         std::mem::take(&mut locked(&self.pending).entries)
     }
 
+    /// Bytes of entries that are not durable yet.
+    pub(crate) fn pending_bytes(&self) -> u64 {
+        self.pending_bytes.load(Ordering::Relaxed)
+    }
+
     /// Waits until there is something to write; true when there never will be.
     pub(crate) fn wait_for_entries(&self) -> bool {
         let mut pending = locked(&self.pending);
@@ -325,6 +350,7 @@ impl Shared {
     /// Waits for the filler to free something; true when it never will.
     pub(crate) fn wait_for_slot(&self) -> bool {
         self.want_filling();
+        self.want_growing();
         let pending = locked(&self.pending);
         // what was never durable was never acknowledged
         if pending.is_last && (self.failed().is_some() || self.is_full.load(Ordering::Acquire)) {
@@ -332,6 +358,11 @@ impl Shared {
         }
         drop(self.pending_changed.wait_timeout(pending, LOOK_AGAIN).unwrap_or_else(PoisonError::into_inner));
         false
+    }
+
+    /// Whether nothing more will be pushed.
+    pub(crate) fn is_last(&self) -> bool {
+        locked(&self.pending).is_last
     }
 
     /// The journal's thread has ended: whoever waits for it is told.
@@ -357,8 +388,11 @@ impl Shared {
         *locked(&self.durable) = entry;
         self.durable_changed.notify_all();
         let is_urgent = self.is_urgent.load(Ordering::Relaxed);
-        if is_urgent || self.needs_filling() || self.wants_slot() {
+        if is_urgent || self.needs_filling() {
             self.want_filling();
+        }
+        if self.wants_slot() {
+            self.want_growing();
         }
         if is_urgent {
             // what was refused because of what was pending may fit now, whatever the filler finds
@@ -400,16 +434,16 @@ impl Shared {
     /// One step of a directory without threads.
     pub(crate) fn step(self: &Arc<Self>) -> Step {
         if self.wants_slot() {
-            filler::grow(self);
+            slot_maker::grow(self);
         }
         let step = journal_thread::step(self);
         match step {
             Step::NoSlot => {
-                filler::grow(self);
+                slot_maker::grow(self);
                 filler::pass(self, Pass::All);
             }
             Step::Full => self.fail("the volume of the journal is full"),
-            Step::Idle | Step::More | Step::Failed => {}
+            Step::Idle | Step::More | Step::NoHandle | Step::Failed => {}
         }
         step
     }
@@ -418,47 +452,6 @@ impl Shared {
 
     pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         locked(&self.ledger)
-    }
-
-    /// Bytes that the journal has.
-    fn capacity(&self) -> u64 {
-        self.journal_capacity.load(Ordering::Relaxed)
-    }
-
-    /// Bytes that the journal has or will have when it needs them.
-    fn capacity_to_come(&self) -> u64 {
-        if self.cannot_grow.load(Ordering::Relaxed) {
-            return self.capacity();
-        }
-        to_u64(self.journal.slots_max) * self.journal.slot_bytes
-    }
-
-    /// Whether the last free slot will be needed soon.
-    pub(crate) fn wants_slot(&self) -> bool {
-        let is_small = self.capacity() - self.journal.slot_bytes < self.room_wanted.load(Ordering::Relaxed);
-        let may_grow = !self.cannot_grow.load(Ordering::Relaxed) && self.failed().is_none();
-        may_grow && (is_small || self.ledger().free_slots() <= 1)
-    }
-
-    /// Makes one more slot, unless there are enough.
-    pub(crate) fn add_slot(&self) -> io::Result<()> {
-        let slots = self.ledger().slots();
-        if slots >= self.journal.slots_max {
-            self.cannot_grow.store(true, Ordering::Relaxed);
-            return Ok(());
-        }
-        let slot = u32::try_from(slots).map_err(io::Error::other)?;
-        if let Err(error) = make_slot(self.fs.as_ref(), &self.root, slot, self.journal.slot_bytes) {
-            self.cannot_grow.store(true, Ordering::Relaxed);
-            return Err(error);
-        }
-        let mut ledger = self.ledger();
-        ledger.add_free(slot);
-        let slots = to_u64(ledger.slots());
-        drop(ledger);
-        self.journal_capacity.store(slots * self.journal.slot_bytes, Ordering::Relaxed);
-        self.pending_changed.notify_all();
-        Ok(())
     }
 
     /// The newest entry of the oldest slot, if that slot should be freed.
@@ -522,70 +515,5 @@ impl Shared {
     pub(crate) fn forget_all(&self) {
         locked(&self.unsynced).clear();
         self.logs().clear();
-    }
-
-    // the filler
-
-    pub(crate) fn unfinished(&self) -> MutexGuard<'_, Unfinished> {
-        locked(&self.unfinished)
-    }
-
-    pub(crate) fn want_filling(&self) {
-        locked(&self.filling).is_wanted = true;
-        self.filling_changed.notify_all();
-    }
-
-    pub(crate) fn stop_filling(&self) {
-        locked(&self.filling).is_last = true;
-        self.filling_changed.notify_all();
-    }
-
-    /// Waits until something should be filled; true when the filler should end.
-    pub(crate) fn wait_for_filling(&self) -> bool {
-        let mut filling = locked(&self.filling);
-        loop {
-            if filling.is_last {
-                return true;
-            }
-            if std::mem::take(&mut filling.is_wanted) {
-                return false;
-            }
-            if self.is_full.load(Ordering::Acquire) {
-                let waited = self.filling_changed.wait_timeout(filling, Duration::from_secs(1));
-                filling = waited.unwrap_or_else(PoisonError::into_inner).0;
-                if !filling.is_last {
-                    return false;
-                }
-                continue;
-            }
-            filling = self.filling_changed.wait(filling).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    /// Whether somebody was refused since the last pass; the pass that asks will see to it.
-    pub(crate) fn take_urgency(&self) -> bool {
-        self.is_urgent.swap(false, Ordering::Relaxed)
-    }
-
-    /// A pass freed nothing of what was durable up to `durable`: more may be free once more is durable.
-    pub(crate) fn stays_urgent(&self, durable: u64) {
-        self.is_urgent.store(true, Ordering::Relaxed);
-        // the lock in there orders this with `note_durable`: either it sees that it is urgent, or we see its entry
-        if self.durable_entry() > durable {
-            self.want_filling();
-        }
-    }
-
-    /// A pass went through. `freed`: it changed something.
-    pub(crate) fn note_filled(&self, freed: bool) {
-        if self.is_full.load(Ordering::Acquire) {
-            self.probe();
-        }
-        if freed {
-            self.progress.room();
-            if self.needs_filling() {
-                self.want_filling();
-            }
-        }
     }
 }

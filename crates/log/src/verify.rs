@@ -72,14 +72,11 @@ pub(crate) fn look(fs: &Arc<dyn FileSystem>, root: &Path) -> io::Result<(Vec<Par
     let (mut logs, damage) = recovery::look(fs, root)?;
     logs.sort_by_key(|log| (log.checkpoint.id.topic_id.to_string(), log.checkpoint.id.partition));
     let mut reports = Vec::with_capacity(logs.len());
-    for log in logs {
-        let (log, unreadable) = match parked::with_entries(fs.as_ref(), root, log) {
-            Ok(log) => (log, None),
-            Err(unreadable) => (unreadable.0, Some(unreadable.1.to_string())),
-        };
+    for mut log in logs {
+        let unreadable = parked::add_entries(fs.as_ref(), root, &mut log).err();
         let mut report = PartitionReport::empty(&log);
         report.read(fs.as_ref(), root, &log)?;
-        report.damage = report.damage.or(unreadable);
+        report.damage = report.damage.or(unreadable.map(|error| error.to_string()));
         reports.push(report);
     }
     Ok((reports, damage))

@@ -264,6 +264,34 @@ fn a_full_volume_ends_the_round_and_nothing_else() {
 }
 
 #[test]
+fn output_that_cannot_be_read_back_is_thrown_away_and_fails_nothing() {
+    let disk = SimulatedDisk::new(3);
+    let root = Path::new("/data");
+    disk.create_directory(root).unwrap();
+    let limits = Limits { journal_bytes_max: Some(64 << 10), ..Limits::default() };
+    let directory = DataDirectory::open_manual(Arc::new(disk.clone()), root, limits, Rules::default()).unwrap();
+    let log = log_of(&directory, compacted());
+    fill(&log);
+    settle(&directory);
+    let before = records(&log);
+    let partition = root.join("topics").join(log.id().topic_id.to_string()).join("0000");
+    let outputs = || {
+        let entries = disk.list(&partition).unwrap().into_iter();
+        entries.filter(|entry| entry.name.ends_with(".log.cleaned")).map(|entry| partition.join(entry.name))
+    };
+    let result = log.compact(log.durable_end(), NOW, MAP_BYTES, &mut |_| {
+        outputs().for_each(|path| disk.make_unreadable(&path));
+        ControlFlow::Continue(())
+    });
+    assert!(matches!(result, Err(CompactionError::Unverified { .. })), "{result:?}");
+    assert_eq!((directory.failed(), log.unavailable()), (None, None));
+    assert_eq!((outputs().count(), log.summary().set_aside), (0, 0));
+    assert_eq!(records(&log), before);
+    compact_at(&log, NOW);
+    assert_eq!(records(&log).len(), 15);
+}
+
+#[test]
 fn a_reader_whose_end_is_older_than_compaction_finds_nothing_and_no_damage() {
     let folder = tempfile::tempdir().unwrap();
     let directory = open(folder.path());

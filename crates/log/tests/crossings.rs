@@ -248,6 +248,7 @@ fn a_large_batch_is_taken_however_little_memory_is_used() {
 #[derive(Default)]
 struct Rooms(std::sync::atomic::AtomicUsize);
 impl kennet_log::Progress for Rooms {
+    fn buffered(&self) {}
     fn durable(&self, _: &[kennet_log::Advance]) {}
     fn room(&self) {
         self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -532,4 +533,47 @@ fn what_is_journaled_while_a_checkpoint_is_written_keeps_its_slot() {
         let found = values(&log_of(&dir, LogConfig::default()), 60_000);
         assert_eq!(found.len(), 3, "after {steps} steps");
     }
+}
+
+/// A pass of the filler may take long. The journal grows meanwhile, or who appends would wait for its end.
+#[test]
+fn the_journal_grows_while_a_pass_takes_long() {
+    let fs = hooked();
+    let limits = Limits { journal_bytes_max: Some(1 << 20), ..Limits::default() };
+    let dir = DataDirectory::open(Arc::new(fs.clone()), Path::new("/data"), limits).unwrap();
+    let log = log_of(&dir, LogConfig::default());
+    append_numbers(&log, 0..1);
+    dir.flush();
+    let (stuck, is_stuck) = std::sync::mpsc::channel();
+    let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
+    fs.hook(move |what, path| {
+        if what == "create" && path.extension().is_some_and(|kind| kind == "log") {
+            stuck.send(()).unwrap();
+            // its end is that of the test, whatever comes of it
+            let _ = may_go_on.recv();
+        }
+        Ok(())
+    });
+    let large = "x".repeat(1 << 10);
+    std::thread::scope(|scope| {
+        let go_on = go_on;
+        scope.spawn(|| dir.fill());
+        is_stuck.recv().unwrap();
+        for number in 0..250 {
+            let mut tries = 0;
+            while let Err(error) = log.append(&batch_at(&[&large], NOW), EPOCH, NOW) {
+                assert!(tries < 10_000 && matches!(error, AppendError::Busy { .. }), "append {number}: {error}");
+                tries += 1;
+                wait_a_little();
+            }
+            dir.flush();
+        }
+        drop(go_on);
+    });
+    assert_eq!(dir.failed(), None);
+}
+
+#[expect(clippy::disallowed_methods, reason = "another thread makes a slot meanwhile, and nothing here tells when")]
+fn wait_a_little() {
+    std::thread::sleep(std::time::Duration::from_millis(1));
 }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -186,9 +186,9 @@ fn nothing_is_written_any_more(disk: &SimulatedDisk, directory: &DataDirectory, 
     assert_eq!(disk.calls(), calls, "nothing is written any more");
 }
 
-/// Notes what is reported of logs that can't be used any more.
+/// Notes what is reported of logs that can't be used any more, and how often that writes are buffered.
 #[derive(Default)]
-struct Dropped(Mutex<Vec<LogId>>);
+struct Dropped(Mutex<Vec<LogId>>, AtomicU32);
 
 impl Progress for Dropped {
     fn durable(&self, _: &[Advance]) {}
@@ -198,6 +198,9 @@ impl Progress for Dropped {
         self.0.lock().unwrap().extend(logs.iter().map(|log| log.id().clone()));
     }
     fn failed(&self, _: &str) {}
+    fn buffered(&self) {
+        self.1.fetch_add(1, Ordering::Relaxed);
+    }
     fn complain(&self, _: &str) {}
 }
 
@@ -224,6 +227,24 @@ fn whoever_waits_for_a_log_that_goes_offline_is_told() {
     disk.release();
     directory.flush();
     assert_eq!(*dropped.0.lock().unwrap(), [log.id().clone()]);
+}
+
+#[test]
+fn that_the_journal_is_buffered_is_told_once() {
+    let disk = SimulatedDisk::new(1);
+    let directory = open_manual(&disk);
+    let told = Arc::new(Dropped::default());
+    directory.set_progress(Arc::downgrade(&(Arc::clone(&told) as Arc<dyn Progress>)));
+    let log = log_of(&directory, LogConfig::default());
+    append_numbers(&log, 0..1);
+    directory.flush();
+    assert_eq!(told.1.load(Ordering::Relaxed), 0);
+    disk.refuse_direct_writes();
+    for number in 1..3 {
+        append_numbers(&log, number..number + 1);
+        directory.flush();
+    }
+    assert_eq!(told.1.load(Ordering::Relaxed), 1);
 }
 
 /// Readers of a log whose oldest segments are taken away all the time see old records or that they are gone, never damage.

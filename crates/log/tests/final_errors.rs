@@ -3,11 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::io;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::common::hooked::{Hooked, hooked};
-use crate::common::{append_numbers, log_id, log_of, numbers, settle, small_segments, values};
+use crate::common::{LogConfig, NOW, append_numbers, log_id, log_of, numbers, settle, small_segments, values};
 use kennet_log::fs::FileSystem;
 use kennet_log::{DataDirectory, Limits, Rules, Unavailable};
 
@@ -95,6 +96,21 @@ fn a_failed_sync_while_a_log_is_opened_is_final() {
     drop(log_of(&directory, small_segments()));
     assert_failed(&directory);
     assert_whole_after_a_restart(&disk, directory, 3);
+}
+
+#[test]
+fn a_failed_sync_of_what_compaction_wrote_is_final_even_for_lack_of_room() {
+    let disk = hooked();
+    let directory = open(&disk);
+    let config = LogConfig { compaction_enabled: true, dirty_ratio_min: 0.0, ..small_segments() };
+    let log = log_of(&directory, config);
+    append_numbers(&log, 0..40);
+    settle(&directory);
+    fail_sync_behind(&disk, NO_SPACE, |path| path.ends_with(".cleaned"));
+    log.compact(log.durable_end(), NOW, 10_000, &mut |_| ControlFlow::Continue(())).unwrap_err();
+    assert_failed(&directory);
+    // records without a key would have gone; the round came to nothing
+    assert_whole_after_a_restart(&disk, directory, 40);
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod crossings;
 mod damage;
 mod faults;
 mod final_errors;
+mod handles;
 mod kill;
 mod mutants;
 mod partition_log;

@@ -3,7 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::common::lives::{bit_flips, lives};
+use crate::common::lives::{bit_flips, failed_syncs, lives, new_bases, wrong_batches, wrong_indexes};
 use kennet_log::Rules;
 
 /// So many seeds at most until it is noticed.
@@ -84,4 +84,24 @@ fn gaps_are_known_before_there_are_any() {
 #[test]
 fn swaps_that_a_restart_finds_are_finished() {
     is_noticed(|rules| rules.swaps_are_finished = false);
+}
+
+#[test]
+fn a_checkpoint_in_use_is_never_overwritten() {
+    is_noticed_by(|rules| rules.checkpoints_take_turns = false, new_bases);
+}
+
+#[test]
+fn what_an_index_says_is_verified() {
+    is_noticed_by(|rules| rules.look_ups_verify_the_index = false, wrong_indexes);
+}
+
+#[test]
+fn checksums_are_checked_before_bytes_are_served() {
+    is_noticed_by(|rules| rules.checksums_are_checked = false, wrong_batches);
+}
+
+#[test]
+fn nothing_is_synced_again_after_a_failed_sync() {
+    is_noticed_by(|rules| rules.failed_syncs_are_final = false, failed_syncs);
 }

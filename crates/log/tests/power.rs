@@ -1,7 +1,7 @@
 //! Power cuts at every call: what was acknowledged is there, what was deleted stays away, and the log goes on.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use crate::common::lives::{bit_flips, live, lives};
+use crate::common::lives::{bit_flips, failed_syncs, live, lives, new_bases, wrong_batches, wrong_indexes};
 use crate::common::world::World;
 use kennet_log::Rules;
 use kennet_log::fs::sim::Trouble;
@@ -98,4 +98,15 @@ fn a_power_cut_at_each_call_of_compaction_loses_no_key() {
 fn lives_compact_often_enough_to_tell() {
     let rounds: u32 = seeds(0).take(50).map(|seed| lives(seed, Rules::default())).sum();
     assert!(rounds > 25, "{rounds} rounds of compaction in fifty seeds");
+}
+
+/// What `mutants.rs` lives through without a rule loses nothing with all of them.
+#[test]
+fn new_bases_failed_syncs_and_wrong_bytes_lose_nothing_and_serve_nothing_wrong() {
+    for seed in seeds(0).take(60) {
+        new_bases(seed, Rules::default());
+        failed_syncs(seed, Rules::default());
+        wrong_indexes(seed, Rules::default());
+        wrong_batches(seed, Rules::default());
+    }
 }

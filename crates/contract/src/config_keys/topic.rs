@@ -11,7 +11,7 @@ pub const TOPIC_KEYS: &[ConfigKey] = &[
         name: "cleanup.policy",
         kind: Kind::List(&["compact", "delete"]),
         default: "delete",
-        doc: "What happens to old records. On a compacted topic every record needs a key, and of each key the newest stays; with both, old segments go as well.",
+        doc: "What happens to old records. On a compacted topic every record needs a key, a compressed batch may hold 32 MiB, and of each key the newest stays; with both, old segments go as well.",
         effect: Effect::Effective,
         broker_keys: &[("log.cleanup.policy", 1)],
     },

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use crate::checkpoint::codec::{crc, put_item, take_item};
 use crate::checkpoint::{Checkpoint, Item};
-use crate::fs::{File, FileSystem, Wait, final_error, is_full, read_exact};
+use crate::fs::{File, FileSystem, Wait, final_error, is_full, is_transient, read_exact};
 use crate::journal::entry::LogNumber;
 use crate::scan::to_u64;
 use kennet_protocol::ProducerId;
@@ -49,6 +49,8 @@ pub(crate) struct CheckpointFile {
     end: u64,
     base_bytes: u64,
     allocated: u64,
+    /// Whether a new base goes to the other file; it does, outside of tests.
+    takes_turns: bool,
 }
 
 /// Reads the newest checkpoint.
@@ -86,6 +88,11 @@ impl CheckpointFile {
         Self::write_base(fs, root, 0, 1, &base)
     }
 
+    /// With or without the rule that the two files take turns.
+    pub(crate) fn set_takes_turns(&mut self, takes_turns: bool) {
+        self.takes_turns = takes_turns;
+    }
+
     /// Makes items durable. `is_remembered` says which producers a new base keeps.
     pub(crate) fn append(
         &mut self,
@@ -97,8 +104,8 @@ impl CheckpointFile {
         let fits = end <= self.allocated;
         if !fits || end - self.base_bytes > self.base_bytes.max(ALLOCATED_MIN / 2) {
             match self.rebase(items, is_remembered) {
-                // a new base can wait for room as long as there is place for deltas
-                Err(error) if is_full(&error) && fits => {}
+                // a new base can wait for room or a file handle as long as there is place for deltas
+                Err(error) if (is_full(&error) || is_transient(&error)) && fits => {}
                 other => return other,
             }
         }
@@ -119,7 +126,9 @@ impl CheckpointFile {
         checkpoint.retain_producers(is_remembered);
         let generation = self.generation + 1;
         let base = record(generation, 0, Some(checkpoint.journal_id), checkpoint.items());
-        *self = Self::write_base(Arc::clone(&self.fs), &self.root, 1 - self.which, generation, &base)?;
+        let (which, takes_turns) = (if self.takes_turns { 1 - self.which } else { self.which }, self.takes_turns);
+        let written = Self::write_base(Arc::clone(&self.fs), &self.root, which, generation, &base)?;
+        *self = Self { takes_turns, ..written };
         Ok(())
     }
 
@@ -131,14 +140,17 @@ impl CheckpointFile {
         base: &[u8],
     ) -> io::Result<Self> {
         let base_bytes = to_u64(base.len());
+        // all is open before anything is written: a base that is there and does not count would hide the deltas that go to the other file
+        let names = fs.open_directory(root)?;
         let file = fs.create(&root.join(FILES[which]))?;
         let allocated = file.length()?.max(ALLOCATED_MIN).max(4 * base_bytes);
         file.allocate(allocated)?;
         file.write_at(&[IoSlice::new(base)], 0)?;
         fs.sync_files(&[Arc::clone(&file)]).map_err(|error| final_error(&error))?;
-        fs.sync_directory(root).map_err(|error| final_error(&error))?;
+        names.sync().map_err(|error| final_error(&error))?;
         let root = root.to_owned();
-        Ok(Self { fs, root, which, file, generation, index: 1, end: base_bytes, base_bytes, allocated })
+        let (end, takes_turns) = (base_bytes, true);
+        Ok(Self { fs, root, which, file, generation, index: 1, end, base_bytes, allocated, takes_turns })
     }
 }
 
@@ -175,6 +187,7 @@ fn read(
         end: to_u64(end),
         base_bytes: to_u64(base_length),
         allocated,
+        takes_turns: true,
     };
     Ok(Some((checkpoint, found)))
 }

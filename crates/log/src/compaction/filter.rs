@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kennet_protocol::TimestampMs;
-use kennet_protocol::record::{Batch, BuildError, Record, RecordError};
+use kennet_protocol::record::{Batch, BuildError, COMPACTED_BYTES_MAX, Record, RecordError};
 
-use crate::compaction::{DECOMPRESSED_BYTES_MAX, NewestOffsets};
+use crate::compaction::NewestOffsets;
 
 /// What is left of a batch.
 #[derive(Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl Filter<'_> {
             return Ok(if must_stay { Kept::Whole } else { Kept::Gone });
         }
         // gone over again and again and never gathered: a small batch may have millions of them
-        let records = batch.records(DECOMPRESSED_BYTES_MAX)?;
+        let records = batch.records(COMPACTED_BYTES_MAX)?;
         let known_horizon = batch.delete_horizon();
         let is_past = self.removes_tombstones && known_horizon.is_some_and(|horizon| horizon <= self.now);
         let (mut kept, mut gone, mut tombstones) = (0_usize, 0_usize, 0_usize);
@@ -104,7 +104,7 @@ impl Filter<'_> {
 /// Whether a batch that was made gives back the records that it was made of.
 fn check(bytes: &Bytes, mut expected: impl Iterator<Item = Record>) -> Result<(), FilterError> {
     let again = Batch::parse(bytes).map_err(|_| FilterError::Different)?;
-    for record in again.records(DECOMPRESSED_BYTES_MAX)? {
+    for record in again.records(COMPACTED_BYTES_MAX)? {
         if expected.next() != Some(record?) {
             return Err(FilterError::Different);
         }

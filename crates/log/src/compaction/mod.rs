@@ -15,9 +15,7 @@ pub(crate) use output::{Finished, Output, OutputError};
 use std::io;
 
 use crate::error::Unavailable;
-
-/// A batch that decompresses to more is not looked into, and its segment is set aside. Filtering holds this much up to three times.
-pub(crate) const DECOMPRESSED_BYTES_MAX: usize = 32 << 20;
+use crate::fs::is_transient;
 
 /// How much of a log could be compacted now.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -71,7 +69,16 @@ pub enum CompactionError {
     /// This partition or its whole directory can't be used.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
+    /// There is no file handle for what it has to open.
+    #[error("compaction has no file handle left ({0}): raise the limit of open files or lower max.connections")]
+    NoHandle(io::Error),
     /// The system could not read.
     #[error("cannot read the log")]
-    Io(#[from] io::Error),
+    Io(#[source] io::Error),
+}
+
+impl From<io::Error> for CompactionError {
+    fn from(error: io::Error) -> Self {
+        if is_transient(&error) { Self::NoHandle(error) } else { Self::Io(error) }
+    }
 }

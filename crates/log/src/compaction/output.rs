@@ -10,7 +10,7 @@ use bytes::Bytes;
 use kennet_protocol::Offset;
 use kennet_protocol::record::Batch;
 
-use crate::fs::{File, FileSystem};
+use crate::fs::{File, FileSystem, final_error};
 use crate::index::SparseIndex;
 use crate::layout;
 use crate::scan::{BatchScan, to_u64};
@@ -24,7 +24,7 @@ pub(crate) enum OutputError {
     /// Writing or syncing failed.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// What was read back is not what was written.
+    /// What was read back is not what was written, or could not be read.
     #[error("{0}")]
     Wrong(String),
 }
@@ -90,6 +90,7 @@ impl Output {
         if !self.gathered.is_empty() {
             self.write()?;
         }
+        let names = fs.open_directory(&self.directory)?;
         let mut files = vec![Arc::clone(&self.file)];
         let (offsets, times) = self.index.encode();
         for (kind, bytes) in [("index", offsets), ("timeindex", times)] {
@@ -99,11 +100,15 @@ impl Output {
             files.push(file);
         }
         if syncs {
-            fs.sync_files(&files)?;
+            fs.sync_files(&files).map_err(|error| final_error(&error))?;
             // the names, too: a swap whose index files a power cut took would be read with those of the segment that it replaces
-            fs.sync_directory(&self.directory)?;
+            names.sync().map_err(|error| final_error(&error))?;
         }
-        self.check()?;
+        // nothing counts yet, and what is replaced is whole: that this can't be read says nothing of the rest
+        self.check().map_err(|error| match error {
+            OutputError::Io(error) => OutputError::Wrong(format!("it can't be read back: {error}")),
+            wrong @ OutputError::Wrong(_) => wrong,
+        })?;
         Ok(Finished { base: self.base, length: self.length, index: self.index })
     }
 

@@ -6,12 +6,15 @@
 mod real;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+mod unfinished;
 
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use real::RealFileSystem;
+use rustix::io::Errno;
 
 /// Whether a read may wait for the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +69,10 @@ pub trait File: Send + Sync {
     /// As for [`FileSystem::sync_files`], unless the volume is full.
     fn write_durable(&self, bytes: &[u8], position: u64) -> io::Result<()>;
 
+    /// Whether durable writes go through the page cache, each with a sync behind it, because system or device take no direct ones. Known once there
+    /// was one.
+    fn is_buffered(&self) -> bool;
+
     /// The file's length in bytes.
     ///
     /// # Errors
@@ -73,6 +80,15 @@ pub trait File: Send + Sync {
     fn length(&self) -> io::Result<u64>;
 
     /// Makes the file's data and length durable; callers use [`FileSystem::sync_files`].
+    ///
+    /// # Errors
+    /// As for [`FileSystem::sync_files`].
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// An open directory.
+pub trait Directory: Send + Sync {
+    /// Makes its names durable. Whoever opened it before changing names can't fail for lack of a file handle any more.
     ///
     /// # Errors
     /// As for [`FileSystem::sync_files`].
@@ -117,6 +133,12 @@ pub trait FileSystem: Send + Sync {
     /// The system's; `NotFound` when there is none.
     fn open_durable(&self, path: &Path) -> io::Result<Arc<dyn File>>;
 
+    /// Opens a directory, to make names durable that will change.
+    ///
+    /// # Errors
+    /// The system's; `NotFound` when there is none.
+    fn open_directory(&self, path: &Path) -> io::Result<Arc<dyn Directory>>;
+
     /// Bytes that durable writes come in multiples of: a power of two.
     fn alignment(&self) -> usize;
 
@@ -147,14 +169,19 @@ pub trait FileSystem: Send + Sync {
     /// Makes a directory's names durable.
     ///
     /// # Errors
-    /// As for `sync_files`.
-    fn sync_directory(&self, path: &Path) -> io::Result<()>;
+    /// As for `sync_files`, and for [`Self::open_directory`].
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        self.open_directory(path)?.sync()
+    }
 
     /// Takes the lock file at `path`; it is free again when the answer is dropped.
     ///
     /// # Errors
     /// `WouldBlock` when somebody else has it, else the system's.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>>;
+
+    /// How long the oldest write or sync takes that has not come back; nothing when there is none.
+    fn oldest_write(&self) -> Duration;
 
     /// Bytes that can still be written, and bytes in all, where `path` is.
     ///
@@ -178,6 +205,14 @@ pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
+/// The process or the system has no file handle left (EMFILE, ENFILE). Only what opens a file says so, before anything is changed: it says nothing
+/// of the disk, and may be tried again.
+#[must_use]
+pub fn is_transient(error: &io::Error) -> bool {
+    let refused = [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|code| refused.contains(&code))
+}
+
 /// What a sync reported, or a write that did not lack room.
 #[derive(Debug, thiserror::Error)]
 #[error("a sync or write failed: {0}")]
@@ -192,6 +227,11 @@ pub(crate) fn final_error(error: &io::Error) -> io::Error {
 #[must_use]
 pub(crate) fn is_final(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<Final>())
+}
+
+/// Makes a directory's names durable. An error is final, unless the directory could not even be opened for lack of a file handle.
+pub(crate) fn sync_names(fs: &dyn FileSystem, path: &Path) -> io::Result<()> {
+    fs.sync_directory(path).map_err(|error| if is_transient(&error) { error } else { final_error(&error) })
 }
 
 /// Reads a whole small file, or `None` when there is none.
@@ -222,12 +262,13 @@ pub fn read_file(fs: &dyn FileSystem, path: &Path, length_max: usize) -> io::Res
 pub fn replace_file(fs: &dyn FileSystem, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().ok_or_else(|| io::Error::other("a file without a directory"))?;
     let beside = path.with_extension("new");
+    let names = fs.open_directory(folder)?;
     let file = fs.create(&beside)?;
     file.set_length(0)?;
     file.write_at(&[IoSlice::new(bytes)], 0)?;
     fs.sync_files(&[file]).map_err(|error| final_error(&error))?;
     fs.rename(&beside, path)?;
-    fs.sync_directory(folder).map_err(|error| final_error(&error))
+    names.sync().map_err(|error| final_error(&error))
 }
 
 /// Reads until the buffer is full or the file ends; returns the bytes read.

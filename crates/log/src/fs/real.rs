@@ -8,17 +8,22 @@ use std::io::{self, IoSlice};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags, flock, syncfs};
 use rustix::io::{Errno, ReadWriteFlags};
 
-use crate::fs::{Entry, File, FileSystem, Space, Wait, final_error};
+use crate::fs::unfinished::Unfinished;
+use crate::fs::{Directory, Entry, File, FileSystem, Space, Wait, final_error};
 
 /// From this many files on, one `syncfs` is cheaper than an `fdatasync` for each.
 const SYNCFS_FROM: usize = 8;
 /// Parts that one `pwritev` takes (IOV_MAX on Linux).
 const PARTS_MAX: usize = 1024;
-/// Of direct writes. Devices ask for 512 bytes or 4096; more than a page is asked by none that Linux drives.
+/// Of direct writes: the largest physical sector that is sold, and not the logical block of mostly 512 bytes that `statx` tells. A write of less than a
+/// physical sector makes the device read, change and write the whole sector, and a power cut in the middle of that may take blocks along that were
+/// durable already; how large those sectors are is told neither by `statx` nor for every device. One that asks for more than this gets
+/// buffered writes with a sync each.
 const ALIGNMENT: usize = 4096;
 /// Data belongs to the broker alone.
 const FILE_MODE: u32 = 0o640;
@@ -29,13 +34,14 @@ pub struct RealFileSystem {
     root: PathBuf,
     /// Open from the first use on: a handle sees write-back errors since it was opened, and each only once.
     volume: Arc<OnceLock<fs::File>>,
+    unfinished: Arc<Unfinished>,
 }
 
 impl RealFileSystem {
     /// All paths given later lie on the volume of `root`, which `sync_files` may sync as a whole.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), volume: Arc::default() }
+        Self { root: root.into(), volume: Arc::default(), unfinished: Arc::default() }
     }
 }
 
@@ -47,9 +53,15 @@ impl RealFileSystem {
         let opened = fs::File::open(&self.root)?;
         Ok(self.volume.get_or_init(|| opened))
     }
+
+    fn file(&self, file: fs::File) -> RealFile {
+        RealFile(file, Arc::clone(&self.unfinished))
+    }
 }
 
-struct RealFile(fs::File);
+struct RealFile(fs::File, Arc<Unfinished>);
+
+struct RealDirectory(fs::File, Arc<Unfinished>);
 
 /// A file whose writes are durable when they return.
 struct DurableFile {
@@ -74,6 +86,7 @@ impl File for RealFile {
     }
 
     fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<()> {
+        let _taking = self.1.begin();
         let mut position = position;
         for parts in parts.chunks(PARTS_MAX) {
             position += write_parts(&self.0, parts, position)?;
@@ -82,10 +95,12 @@ impl File for RealFile {
     }
 
     fn set_length(&self, length: u64) -> io::Result<()> {
+        let _taking = self.1.begin();
         self.0.set_len(length)
     }
 
     fn allocate(&self, length: u64) -> io::Result<()> {
+        let _taking = self.1.begin();
         match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, length) {
             // a file system that can't reserve gets the length only; a full volume shows later then
             Err(Errno::OPNOTSUPP) => self.0.set_len(length.max(self.length()?)),
@@ -94,9 +109,14 @@ impl File for RealFile {
     }
 
     fn write_durable(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+        let _taking = self.1.begin();
         self.0.write_all_at(bytes, position)?;
         // a volume that turns out to be full only now has dropped what was written
         self.0.sync_data().map_err(|error| final_error(&error))
+    }
+
+    fn is_buffered(&self) -> bool {
+        true
     }
 
     fn length(&self) -> io::Result<u64> {
@@ -104,6 +124,7 @@ impl File for RealFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        let _taking = self.1.begin();
         self.0.sync_data()
     }
 }
@@ -129,14 +150,22 @@ impl File for DurableFile {
         if let Some(buffered) = self.buffered.get() {
             return buffered.write_durable(bytes, position);
         }
-        match self.file.0.write_all_at(bytes, position) {
+        let taking = self.file.1.begin();
+        let written = self.file.0.write_all_at(bytes, position);
+        drop(taking);
+        match written {
             // a device with larger blocks than ours, or a file system that takes the flag and not the writes
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 let opened = OpenOptions::new().read(true).write(true).open(&self.path)?;
-                self.buffered.get_or_init(|| RealFile(opened)).write_durable(bytes, position)
+                let buffered = self.buffered.get_or_init(|| RealFile(opened, Arc::clone(&self.file.1)));
+                buffered.write_durable(bytes, position)
             }
             other => other,
         }
+    }
+
+    fn is_buffered(&self) -> bool {
+        self.buffered.get().is_some()
     }
 
     fn length(&self) -> io::Result<u64> {
@@ -145,6 +174,13 @@ impl File for DurableFile {
 
     fn sync(&self) -> io::Result<()> {
         self.file.sync()
+    }
+}
+
+impl Directory for RealDirectory {
+    fn sync(&self) -> io::Result<()> {
+        let _taking = self.1.begin();
+        self.0.sync_all()
     }
 }
 
@@ -193,16 +229,16 @@ impl FileSystem for RealFileSystem {
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(RealFile(fs::File::open(path)?)))
+        Ok(Arc::new(self.file(fs::File::open(path)?)))
     }
 
     fn open_to_write(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(RealFile(OpenOptions::new().read(true).write(true).open(path)?)))
+        Ok(Arc::new(self.file(OpenOptions::new().read(true).write(true).open(path)?)))
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path)?;
-        Ok(Arc::new(RealFile(file)))
+        Ok(Arc::new(self.file(file)))
     }
 
     fn open_durable(&self, path: &Path) -> io::Result<Arc<dyn File>> {
@@ -210,16 +246,20 @@ impl FileSystem for RealFileSystem {
         let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
         match OpenOptions::new().read(true).write(true).custom_flags(flags).open(path) {
             Ok(file) => {
-                let file = RealFile(file);
+                let file = self.file(file);
                 Ok(Arc::new(DurableFile { file, path: path.to_owned(), buffered: OnceLock::new() }))
             }
             // tmpfs before Linux 6.6 and some network file systems
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                let open = || OpenOptions::new().read(true).write(true).open(path).map(RealFile);
+                let open = || OpenOptions::new().read(true).write(true).open(path).map(|file| self.file(file));
                 Ok(Arc::new(DurableFile { file: open()?, path: path.to_owned(), buffered: OnceLock::from(open()?) }))
             }
             Err(error) => Err(error),
         }
+    }
+
+    fn open_directory(&self, path: &Path) -> io::Result<Arc<dyn Directory>> {
+        Ok(Arc::new(RealDirectory(fs::File::open(path)?, Arc::clone(&self.unfinished))))
     }
 
     fn alignment(&self) -> usize {
@@ -240,13 +280,10 @@ impl FileSystem for RealFileSystem {
 
     fn sync_files(&self, files: &[Arc<dyn File>]) -> io::Result<()> {
         if files.len() >= SYNCFS_FROM {
+            let _taking = self.unfinished.begin();
             return syncfs(self.volume()?).map_err(io::Error::from);
         }
         files.iter().try_for_each(|file| file.sync())
-    }
-
-    fn sync_directory(&self, path: &Path) -> io::Result<()> {
-        fs::File::open(path)?.sync_all()
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {
@@ -254,6 +291,10 @@ impl FileSystem for RealFileSystem {
         flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(io::Error::from)?;
         self.volume()?;
         Ok(Box::new(file))
+    }
+
+    fn oldest_write(&self) -> Duration {
+        self.unfinished.oldest()
     }
 
     fn space(&self, path: &Path) -> io::Result<Space> {

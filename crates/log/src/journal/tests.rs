@@ -77,7 +77,7 @@ impl World {
             match self.writer.write_block() {
                 Ok(done) => self.durable = done.last().map_or(self.durable, |entry| entry.number),
                 Err(WriteError::NoSlot) => self.recycle(self.durable),
-                Err(WriteError::Failed(_) | WriteError::Full) => return,
+                Err(WriteError::Failed(_) | WriteError::Full | WriteError::NoHandle(_)) => return,
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Writes entries into the journal, block after block; the journal's thread owns it.
 //!
 //! Invariant: a block is written in one call that returns when it is durable, and the next one is made only after that. Nothing of a block
-//! counts before. A block that could not be written because there is no slot or no space is made again later; any other error is final.
+//! counts before. A block that could not be written because there is no slot, no space or no file handle is made again later; any other error is final.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -10,14 +10,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashMap;
 
-use crate::fs::{File, FileSystem, final_error, is_full};
+use crate::fs::{File, FileSystem, final_error, is_full, is_transient};
 use crate::journal::block::{BlockHeader, FRAGMENT_BYTES, HEADER_BYTES, put_fragment_head};
 use crate::journal::entry::Encoded;
 use crate::journal::ledger::Ledger;
 use crate::journal::{JournalLimits, slot_path};
 use crate::scan::to_u64;
 
-/// Zeros that are written in one call.
+/// Zeros that are written in one call, and synced before the next one: what is journaled meanwhile waits behind so much at most, not behind a whole slot.
 const ZEROS: usize = 1 << 20;
 
 /// An entry that waits to be written.
@@ -36,6 +36,8 @@ pub(crate) enum WriteError {
     NoSlot,
     /// The volume is full; it may be tried again.
     Full,
+    /// The slot could not be opened for lack of a file handle; it may be tried again.
+    NoHandle(io::Error),
     /// What is on the disk is unknown now.
     Failed(io::Error),
 }
@@ -53,6 +55,8 @@ pub(crate) struct Writer<T> {
     queue: VecDeque<Queued<T>>,
     /// Bytes of the first entry in the queue that are durable.
     written_of_first: usize,
+    /// Whether a block was written through the page cache.
+    is_buffered: bool,
 }
 
 impl<T> Writer<T> {
@@ -75,6 +79,7 @@ impl<T> Writer<T> {
             buffer: AlignedBuffer::new(limits.alignment),
             queue: VecDeque::new(),
             written_of_first: 0,
+            is_buffered: false,
         }
     }
 
@@ -84,6 +89,11 @@ impl<T> Writer<T> {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
+    }
+
+    /// Whether the last block was written through the page cache.
+    pub(crate) fn is_buffered(&self) -> bool {
+        self.is_buffered
     }
 
     /// Writes the next block; returns the entries that end in it, which are durable now.
@@ -106,6 +116,7 @@ impl<T> Writer<T> {
         let block = self.buffer.padded(length);
         let checksum = header.seal(block);
         file.write_durable(block, place.position).map_err(sort)?;
+        self.is_buffered = file.is_buffered();
         let padded = to_u64(block.len());
         let next_entry = first_number + to_u64(ended) + u64::from(written_of_next > 0);
         self.ledger().note_block(padded, checksum, next_entry);
@@ -166,20 +177,18 @@ impl<T> Writer<T> {
 /// write changes the file system's own records as well, which costs ten times as much.
 pub(crate) fn make_slot(fs: &dyn FileSystem, root: &Path, slot: u32, bytes: u64) -> io::Result<()> {
     let path = slot_path(root, slot);
-    let file = fs.create(&path)?;
-    file.allocate(bytes)?;
+    let names = path.parent().map(|folder| fs.open_directory(folder)).transpose()?;
+    let file = [fs.create(&path)?];
+    file[0].allocate(bytes)?;
     let zeros = vec![0; usize::try_from(bytes).unwrap_or(usize::MAX).min(ZEROS)];
     let mut position = 0;
     while position < bytes {
         let length = usize::try_from(bytes - position).unwrap_or(usize::MAX).min(zeros.len());
-        file.write_at(&[IoSlice::new(&zeros[..length])], position).map_err(full_or_final)?;
+        file[0].write_at(&[IoSlice::new(&zeros[..length])], position).map_err(full_or_final)?;
+        fs.sync_files(&file).map_err(|error| final_error(&error))?;
         position += to_u64(length);
     }
-    fs.sync_files(&[file]).map_err(|error| final_error(&error))?;
-    match path.parent() {
-        Some(folder) => fs.sync_directory(folder).map_err(|error| final_error(&error)),
-        None => Ok(()),
-    }
+    names.map_or(Ok(()), |names| names.sync().map_err(|error| final_error(&error)))
 }
 
 fn full_or_final(error: io::Error) -> io::Error {
@@ -187,7 +196,11 @@ fn full_or_final(error: io::Error) -> io::Error {
 }
 
 fn sort(error: io::Error) -> WriteError {
-    if is_full(&error) { WriteError::Full } else { WriteError::Failed(error) }
+    match error {
+        error if is_full(&error) => WriteError::Full,
+        error if is_transient(&error) => WriteError::NoHandle(error),
+        error => WriteError::Failed(error),
+    }
 }
 
 /// Memory at an address that direct I/O takes.

@@ -14,16 +14,15 @@ use std::sync::{Arc, TryLockError};
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use kennet_protocol::record::Batch;
+use kennet_protocol::record::{Batch, COMPACTED_BYTES_MAX};
 use kennet_protocol::{Offset, ProducerId, TimestampMs};
 
 use crate::checkpoint::{Compaction, Item};
 use crate::compaction::{
-    Cleanable, Compacted, CompactionError, DECOMPRESSED_BYTES_MAX, Filter, Finished, Kept, NewestOffsets, Output,
-    OutputError, is_left_alone,
+    Cleanable, Compacted, CompactionError, Filter, Finished, Kept, NewestOffsets, Output, OutputError, is_left_alone,
 };
 use crate::config::LogConfig;
-use crate::fs::{Wait, is_full};
+use crate::fs::{Wait, is_full, is_transient};
 use crate::layout;
 use crate::partition::open::replace;
 use crate::partition::{PartitionLog, State};
@@ -279,7 +278,7 @@ impl PartitionLog {
             if full_at.is_some() || batch.header().last_offset() < from || is_left_alone(batch) {
                 return Ok(());
             }
-            for record in batch.records(DECOMPRESSED_BYTES_MAX).map_err(|error| error.to_string())? {
+            for record in batch.records(COMPACTED_BYTES_MAX).map_err(|error| error.to_string())? {
                 let record = record.map_err(|error| error.to_string())?;
                 let Some(key) = record.key.filter(|_| record.offset >= from) else { continue };
                 if !newest.put(&key, record.offset) {
@@ -310,7 +309,11 @@ impl PartitionLog {
             false => Fault::Round(CompactionError::Changed),
         };
         let open = self.shared.open_files();
-        let file = segment.file(self.shared.fs(), open).map_err(|error| fault(error.to_string()))?;
+        let file = segment.file(self.shared.fs(), open).map_err(|error| match error {
+            // that says nothing of the segment
+            error if is_transient(&error) => Fault::Round(error.into()),
+            error => fault(error.to_string()),
+        })?;
         let length = segment.written();
         let mut scan = BatchScan::new(file.as_ref(), 0, length);
         let mut next = segment.base;
@@ -324,7 +327,7 @@ impl PartitionLog {
                 .map_err(|what| fault(format!("the batch at byte {position} can't be used: {what}")))?;
         }
         if open.too_many() {
-            segment.close_file(open);
+            segment.close_file();
         }
         if scan.position() == length {
             return Ok(());
@@ -448,11 +451,14 @@ impl PartitionLog {
         state.producers.iter().filter_map(last).collect()
     }
 
-    /// A write, sync or rename that failed. A full volume is waited out, and a topic that was deleted is no error; anything else is final for the
-    /// directory.
+    /// A write, sync or rename that failed, or what has to be open for it. A full volume and a lack of file handles are waited out, and a topic that
+    /// was deleted is no error; anything else is final for the directory.
     fn refused(&self, error: io::Error) -> CompactionError {
         if is_full(&error) {
             return CompactionError::NoRoom { bytes: ROOM_BYTES };
+        }
+        if is_transient(&error) {
+            return error.into();
         }
         let state = self.lock();
         if let Err(reason) = self.check_available(&state) {
@@ -491,6 +497,11 @@ impl PartitionLog {
         drop(state);
         let swap = layout::Swap { base, end, length };
         let path = layout::swap(&self.directory, base, end);
+        // open before the first name changes: behind that, nothing may fail for lack of a file handle
+        let names = fs.open_directory(&self.directory).map_err(|error| {
+            self.discard(base);
+            self.refused(error)
+        })?;
         let renamed = fs.rename(&layout::cleaned(&self.directory, base, "log"), &path);
         renamed.map_err(|error| self.refused(error))?;
         // from here on nothing can be left half done: a swap that is forgotten would take the place of newer segments at some start
@@ -499,20 +510,20 @@ impl PartitionLog {
             CompactionError::Io(error)
         };
         if rules.swaps_are_synced {
-            fs.sync_directory(&self.directory).map_err(last_error)?;
+            names.sync().map_err(last_error)?;
         }
         // before any file goes: whoever meets one that is gone sees that its view is old
         let segment = Arc::new(Segment::swapped(self.directory.clone(), path, base, length, index));
         self.lock().segments.splice(at..at + group.len(), [Arc::clone(&segment)]);
         let replaced = group[1..].iter().map(|sealed| sealed.segment.base);
         let finish = || {
-            replace(fs, &self.directory, swap, replaced)?;
+            replace(fs, &self.directory, names.as_ref(), swap, replaced)?;
             segment.finish_swap(fs)?;
-            fs.sync_directory(&self.directory)
+            names.sync()
         };
         finish().map_err(last_error)?;
         for sealed in group {
-            sealed.segment.close_file(self.shared.open_files());
+            sealed.segment.close_file();
         }
         segment.drop_index();
         Ok(())

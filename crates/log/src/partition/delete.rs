@@ -136,7 +136,7 @@ impl PartitionLog {
         let file = segment.file(fs, self.shared.open_files())?;
         let newest = segment.with_index(file.as_ref(), fs, Wait::Allowed, |index| index.max_timestamp())?;
         if self.shared.open_files().too_many() {
-            segment.close_file(self.shared.open_files());
+            segment.close_file();
         }
         Ok((newest.0 >= 0).then_some(newest))
     }
@@ -150,7 +150,7 @@ impl PartitionLog {
                 }
             }
             // after the names are gone, so that no reader opens the file again and keeps it
-            segment.close_file(self.shared.open_files());
+            segment.close_file();
         }
     }
 
@@ -162,7 +162,7 @@ impl PartitionLog {
         state.unavailable = Some(Unavailable::Deleted);
         self.is_unavailable.store(true, Ordering::Release);
         for segment in state.segments.drain(..) {
-            segment.close_file(self.shared.open_files());
+            segment.close_file();
         }
         let freed = state.tail.clear();
         let before = state.unsynced.take();

@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hashbrown::HashMap;
 use kennet_protocol::Offset;
 use kennet_protocol::record::{BatchHeader, HEADER_LENGTH};
 
 use crate::checkpoint::{Compaction, LastSegment, LogCheckpoint};
 use crate::error::Unavailable;
-use crate::fs::{File, FileSystem, is_full, replace_file};
+use crate::fs::{Directory, File, FileSystem, final_error, is_full, is_transient, replace_file};
 use crate::layout;
 use crate::partition::{PartitionLog, State};
 use crate::scan::to_u64;
@@ -23,12 +24,19 @@ use crate::tail::TailBatch;
 /// Bytes that are gathered for one write: below 64 KiB the calls cost, above a mebibyte nothing is gained.
 const WRITE_BYTES: usize = 1 << 20;
 
+/// So much is written before it is synced: the journal's writes wait behind what the disk has to do at once, so a pass over 30 MiB that is synced at its end
+/// costs who produces meanwhile 30 ms.
+const SYNC_BYTES: usize = 1 << 20;
+
 /// What one log's part of a pass wrote. It counts once the files and directories are synced and the item is in a durable checkpoint.
 pub(crate) struct Filled {
     pub(crate) item: LogCheckpoint,
     pub(crate) files: Vec<Arc<dyn File>>,
-    pub(crate) directories: Vec<PathBuf>,
+    pub(crate) directories: OpenDirectories,
 }
+
+/// Directories whose names changed, open before they did: making them durable can't fail for lack of a file handle.
+pub(crate) type OpenDirectories = HashMap<PathBuf, Arc<dyn Directory>>;
 
 /// A segment with batches that are written and that nobody sees yet: header, position and length of each.
 struct Unpublished {
@@ -45,6 +53,8 @@ struct Writing<'a> {
     position: u64,
     gathered: Vec<([u8; HEADER_LENGTH], Bytes)>,
     gathered_bytes: usize,
+    /// Written to the file since it was synced.
+    unsynced_bytes: usize,
     /// Of the segment that is being written.
     batches: Vec<(BatchHeader, u64, u64)>,
     interval: u64,
@@ -53,7 +63,7 @@ struct Writing<'a> {
     /// Segments that were made.
     made: Vec<Arc<Segment>>,
     files: Vec<Arc<dyn File>>,
-    directories: Vec<PathBuf>,
+    directories: OpenDirectories,
 }
 
 impl PartitionLog {
@@ -78,7 +88,7 @@ impl PartitionLog {
         let count = batches.len();
         if let Err(error) = writing.write_all(batches) {
             // nobody has seen anything of it: the next pass writes the same to the same places
-            writing.made.iter().for_each(|segment| segment.close_file(self.shared.open_files()));
+            writing.made.iter().for_each(|segment| segment.close_file());
             return Err(error);
         }
         let Written { last, closed, made, mut files, directories } = writing.publish();
@@ -102,7 +112,7 @@ impl PartitionLog {
         files.extend(indexed.unwrap_or_default());
         let item = state.item(number, self, durable);
         if self.shared.open_files().too_many() {
-            state.segments.iter().for_each(|segment| segment.close_file(self.shared.open_files()));
+            state.segments.iter().for_each(|segment| segment.close_file());
         }
         drop(state);
         Ok(Some(Filled { item, files, directories }))
@@ -115,25 +125,30 @@ impl PartitionLog {
         state.config.compaction_enabled && state.may_be_filled() && (is_last_sealed || state.tail.has_sealed())
     }
 
-    /// Writes the index files of a segment, and answers what must be synced before they count. None when there is no room for them: they only
-    /// save time.
+    /// Writes the index files of a segment, and answers what must be synced before they count. None when there is no room or no file handle for
+    /// them: they only save time, and the segment's batches count already.
     fn write_indexes(&self, segment: &Segment) -> io::Result<Option<Vec<Arc<dyn File>>>> {
+        let fs = self.shared.fs();
+        match self.try_write_indexes(segment) {
+            Ok(written) => Ok(Some(written)),
+            Err(error) if is_full(&error) || is_transient(&error) => {
+                self.shared.complain(&segment.path(), &io::Error::other(format!("it gets no index files: {error}")));
+                for kind in ["index", "timeindex", "new"] {
+                    fs.remove_file(&layout::segment(&self.directory, segment.base, kind))?;
+                }
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn try_write_indexes(&self, segment: &Segment) -> io::Result<Vec<Arc<dyn File>>> {
         let fs = self.shared.fs();
         let mut written = Vec::new();
         for (path, bytes) in segment.index_files(fs, self.shared.open_files())? {
-            match write_index(fs, segment, &path, &bytes) {
-                Ok(file) => written.extend(file),
-                Err(error) if is_full(&error) => {
-                    self.shared.complain(&path, &error);
-                    for kind in ["index", "timeindex", "new"] {
-                        fs.remove_file(&layout::segment(&self.directory, segment.base, kind))?;
-                    }
-                    return Ok(None);
-                }
-                Err(error) => return Err(error),
-            }
+            written.extend(write_index(fs, segment, &path, &bytes)?);
         }
-        Ok(Some(written))
+        Ok(written)
     }
 
     /// The oldest entry that no checkpoint has, once one has those up to `through`.
@@ -211,7 +226,7 @@ struct Written {
     closed: Vec<Arc<Segment>>,
     made: Vec<Arc<Segment>>,
     files: Vec<Arc<dyn File>>,
-    directories: Vec<PathBuf>,
+    directories: OpenDirectories,
 }
 
 impl<'a> Writing<'a> {
@@ -224,12 +239,13 @@ impl<'a> Writing<'a> {
             file: None,
             gathered: Vec::new(),
             gathered_bytes: 0,
+            unsynced_bytes: 0,
             batches: Vec::new(),
             interval: state.config.index_interval_bytes,
             closed: Vec::new(),
             made: Vec::new(),
             files: Vec::new(),
-            directories: Vec::new(),
+            directories: OpenDirectories::new(),
         }
     }
 
@@ -262,6 +278,11 @@ impl<'a> Writing<'a> {
         };
         file.write_at(&parts, self.position)?;
         drop(parts);
+        self.unsynced_bytes += self.gathered_bytes;
+        if self.unsynced_bytes >= SYNC_BYTES && self.log.shared.rules().segments_are_synced {
+            file.sync().map_err(|error| final_error(&error))?;
+            self.unsynced_bytes = 0;
+        }
         self.file = Some(file);
         self.position += to_u64(self.gathered_bytes);
         self.gathered.clear();
@@ -281,11 +302,11 @@ impl<'a> Writing<'a> {
             }
             None => self.create_directory()?,
         }
+        open_directory(fs, self.log.directory.clone(), &mut self.directories)?;
         let segment = Arc::new(Segment::begun(self.log.directory.clone(), base));
         self.made.push(Arc::clone(&segment));
         self.file = Some(segment.create(fs, self.log.shared.open_files())?);
         self.position = 0;
-        self.directories.push(self.log.directory.clone());
         self.segment = Some(segment);
         Ok(())
     }
@@ -315,8 +336,16 @@ impl<'a> Writing<'a> {
         if fs.open(&name).is_err() {
             replace_file(fs, &name, self.log.topic_name.as_bytes())?;
         }
-        self.directories.push(layout::topic(root, topic_id));
-        self.directories.push(layout::topics(root));
-        Ok(())
+        open_directory(fs, layout::topic(root, topic_id), &mut self.directories)?;
+        open_directory(fs, layout::topics(root), &mut self.directories)
     }
+}
+
+/// Opens a directory whose names are about to change, unless it is open.
+pub(super) fn open_directory(fs: &dyn FileSystem, path: PathBuf, open: &mut OpenDirectories) -> io::Result<()> {
+    if !open.contains_key(&path) {
+        let directory = fs.open_directory(&path)?;
+        open.insert(path, directory);
+    }
+    Ok(())
 }

@@ -132,7 +132,8 @@ impl PartitionLog {
     ) -> Result<Option<TimestampOffset>, ReadError> {
         let (fs, open) = (self.shared.fs(), self.shared.open_files());
         let file = segment.file(fs, open)?;
-        let Some((position, _)) = segment.find(file.as_ref(), fs, from.max(segment.base), Wait::Allowed)? else {
+        let (from, verifies) = (from.max(segment.base), self.shared.rules().look_ups_verify_the_index);
+        let Some((position, _)) = segment.find(file.as_ref(), fs, from, Wait::Allowed, verifies)? else {
             return Ok(None);
         };
         let mut scan = BatchScan::new(file.as_ref(), position, segment.written());

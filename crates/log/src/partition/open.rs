@@ -13,13 +13,17 @@ use kennet_protocol::{Offset, TimestampMs};
 use crate::checkpoint::{LastSegment, LogCheckpoint};
 use crate::config::LogConfig;
 use crate::error::Unavailable;
-use crate::fs::{FileSystem, final_error, is_final};
+use crate::fs::{Directory, FileSystem, final_error, is_final, is_transient};
 use crate::journal::entry::Entry;
 use crate::layout;
 use crate::partition::{LogId, PartitionLog, PlannedSegment, State, parked};
 use crate::scan::to_u64;
 use crate::segment::Segment;
 use crate::shared::Shared;
+
+/// A log that can't be opened for lack of a file handle is tried so often, a tenth of a second apart, before it is taken for one that can't be read:
+/// a start waits that long, and whoever holds handles then does not give them back.
+const TRIES: u32 = 100;
 
 /// What a restart found of a log.
 #[derive(Debug)]
@@ -59,16 +63,12 @@ impl PartitionLog {
     /// Opens a log that a restart found. The caller notes it among those with entries that are only in the journal.
     pub(crate) fn recovered(
         shared: Arc<Shared>,
-        found: RecoveredLog,
+        mut found: RecoveredLog,
         config: LogConfig,
         now: TimestampMs,
     ) -> Arc<Self> {
         let first_entry = found.entries.first().map(|(entry, _)| *entry);
-        let found = parked::with_entries(shared.fs(), shared.root(), found);
-        let (found, parked) = match found {
-            Ok(found) => (found, None),
-            Err(unreadable) => (unreadable.0, Some(unreadable.1)),
-        };
+        let with_parked = patiently(&shared, || Ok(parked::add_entries(shared.fs(), shared.root(), &mut found)?));
         let log_start = found.log_start();
         let RecoveredLog { checkpoint, entries } = found;
         let (id, topic, number) = (checkpoint.id.clone(), checkpoint.topic.clone(), checkpoint.number);
@@ -76,13 +76,13 @@ impl PartitionLog {
         let rules = shared.rules();
         let compaction = checkpoint.compaction;
         // parked again they would replace those that can't be read: then they stay in the journal
-        let may_park = parked.is_none();
-        let segments = match parked {
-            None => finish_compactions(shared.fs(), &directory, rules.swaps_are_finished)
-                .map_err(RecoveryError::from)
-                .and_then(|()| segments(shared.fs(), &directory, &checkpoint, log_start, rules.unknown_bytes_are_cut)),
-            Some(error) => Err(RecoveryError::Io(error)),
-        };
+        let may_park = with_parked.is_ok();
+        let segments = with_parked.and_then(|()| {
+            patiently(&shared, || {
+                finish_compactions(shared.fs(), &directory, rules.swaps_are_finished)?;
+                segments(shared.fs(), &directory, &checkpoint, log_start, rules.unknown_bytes_are_cut)
+            })
+        });
         let mut state = State::empty(config);
         state.clean_below = compaction.clean_below;
         state.number = Some(number);
@@ -190,17 +190,33 @@ impl State {
     }
 }
 
+/// Tries again what failed for lack of a file handle, because that says nothing of the log.
+fn patiently<T>(shared: &Shared, mut open: impl FnMut() -> Result<T, RecoveryError>) -> Result<T, RecoveryError> {
+    for _ in 1..TRIES {
+        match open() {
+            Err(RecoveryError::Io(error)) if is_transient(&error) => shared.wait_for_handle(&error),
+            opened => return opened,
+        }
+    }
+    open()
+}
+
 /// Finishes the swaps of compacted segments that were durable, and removes what compaction had not come to an end with.
 fn finish_compactions(fs: &dyn FileSystem, directory: &Path, finishes: bool) -> io::Result<()> {
     let (swaps, cleaned) = layout::compactions(fs, directory)?;
+    if swaps.is_empty() && cleaned.is_empty() {
+        return Ok(());
+    }
+    // before anything changes: a swap that has its name and is not durable would be forgotten by the next try
+    let names = fs.open_directory(directory)?;
     for swap in swaps.iter().filter(|_| finishes) {
         let replaced: Vec<_> = layout::segments(fs, directory)?
             .into_iter()
             .filter(|(base, _)| *base != swap.base && swap.replaces(*base))
             .collect();
-        replace(fs, directory, *swap, replaced.iter().map(|(base, _)| *base))?;
+        replace(fs, directory, names.as_ref(), *swap, replaced.iter().map(|(base, _)| *base))?;
         fs.rename(&layout::swap(directory, swap.base, swap.end), &layout::segment(directory, swap.base, "log"))?;
-        fs.sync_directory(directory).map_err(|error| final_error(&error))?;
+        names.sync().map_err(|error| final_error(&error))?;
     }
     for name in cleaned {
         fs.remove_file(&directory.join(name))?;
@@ -213,6 +229,7 @@ fn finish_compactions(fs: &dyn FileSystem, directory: &Path, finishes: bool) -> 
 pub(super) fn replace(
     fs: &dyn FileSystem,
     directory: &Path,
+    names: &dyn Directory,
     swap: layout::Swap,
     replaced: impl Iterator<Item = Offset>,
 ) -> io::Result<()> {
@@ -228,7 +245,7 @@ pub(super) fn replace(
             other => other?,
         }
     }
-    fs.sync_directory(directory).map_err(|error| final_error(&error))
+    names.sync().map_err(|error| final_error(&error))
 }
 
 /// The segments that the checkpoint knows and the log start needs; others are removed, and what was never counted is cut.

@@ -17,7 +17,8 @@ use crate::checkpoint::{LogCheckpoint, crc};
 use crate::fs::{FileSystem, read_file};
 use crate::journal::entry::Entry;
 use crate::layout;
-use crate::partition::{Filled, PartitionLog, RecoveredLog};
+use crate::partition::fill::{Filled, OpenDirectories, open_directory};
+use crate::partition::{PartitionLog, RecoveredLog};
 
 const HEAD_BYTES: usize = 8;
 
@@ -25,44 +26,35 @@ impl PartitionLog {
     /// Writes all entries of a log that could not be opened beside its segments. The writer's and the state's lock are held.
     pub(super) fn park(&self, parked: &RecoveredLog, durable: u64) -> io::Result<Option<Filled>> {
         let fs = self.shared.fs();
+        let (root, topic_id) = (self.shared.root(), self.id.topic_id);
         fs.create_directory(&self.directory)?;
+        let mut directories = OpenDirectories::new();
+        for path in [self.directory.clone(), layout::topic(root, topic_id), layout::topics(root)] {
+            open_directory(fs, path, &mut directories)?;
+        }
         let file = fs.create(&layout::parked(&self.directory))?;
         let bytes = encode(&parked.entries);
         file.set_length(0)?;
         file.write_at(&[IoSlice::new(&bytes)], 0)?;
         let through = parked.entries.last().map_or(parked.checkpoint.through, |(entry, _)| (*entry).min(durable));
         let item = LogCheckpoint { through, is_parked: true, ..parked.checkpoint.clone() };
-        let (root, topic_id) = (self.shared.root(), self.id.topic_id);
-        let directories = vec![self.directory.clone(), layout::topic(root, topic_id), layout::topics(root)];
         Ok(Some(Filled { item, files: vec![Arc::clone(&file)], directories }))
     }
 }
 
-/// A log with its parked entries in front of those of the journal; the log as it was, and why, when they can't be read.
-pub(crate) fn with_entries(
-    fs: &dyn FileSystem,
-    root: &Path,
-    mut found: RecoveredLog,
-) -> Result<RecoveredLog, Box<(RecoveredLog, io::Error)>> {
+/// Puts a log's parked entries in front of those of the journal; the log stays as it was when they can't be read.
+pub(crate) fn add_entries(fs: &dyn FileSystem, root: &Path, found: &mut RecoveredLog) -> io::Result<()> {
     if !found.checkpoint.is_parked {
-        return Ok(found);
+        return Ok(());
     }
     let id = &found.checkpoint.id;
     let path = layout::parked(&layout::partition(root, id.topic_id, id.partition));
     let missing = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("{} {what}", path.display()));
-    let entries = match read_file(fs, &path, usize::MAX) {
-        Ok(Some(bytes)) => decode(&bytes.into()).ok_or_else(|| missing("is damaged")),
-        Ok(None) => Err(missing("is missing")),
-        Err(error) => Err(error),
-    };
-    match entries {
-        Ok(mut entries) => {
-            entries.append(&mut found.entries);
-            found.entries = entries;
-            Ok(found)
-        }
-        Err(error) => Err(Box::new((found, error))),
-    }
+    let bytes = read_file(fs, &path, usize::MAX)?.ok_or_else(|| missing("is missing"))?;
+    let mut entries = decode(&bytes.into()).ok_or_else(|| missing("is damaged"))?;
+    entries.append(&mut found.entries);
+    found.entries = entries;
+    Ok(())
 }
 
 fn encode(entries: &[(u64, Entry)]) -> Vec<u8> {

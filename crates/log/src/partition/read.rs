@@ -86,7 +86,7 @@ impl PartitionLog {
                 .read_segment(segment, &mut read, upper, bytes_left, first_counts, wait)
                 .map_err(|error| would_wait(error, from))?;
             if self.shared.open_files().too_many() {
-                segment.close_file(self.shared.open_files());
+                segment.close_file();
             }
             if !went_on {
                 break;
@@ -155,7 +155,8 @@ impl PartitionLog {
         let (fs, open) = (self.shared.fs(), self.shared.open_files());
         let end = segment.written();
         let file = segment.file(fs, open)?;
-        let Some((position, header)) = segment.find(file.as_ref(), fs, read.next_offset, wait)? else {
+        let verifies = self.shared.rules().look_ups_verify_the_index;
+        let Some((position, header)) = segment.find(file.as_ref(), fs, read.next_offset, wait, verifies)? else {
             return Ok(true);
         };
         let first = header.total_length().unwrap_or(usize::MAX);
@@ -195,12 +196,17 @@ impl PartitionLog {
             if header.base_offset >= upper {
                 break;
             }
-            match Batch::parse(&bytes.slice(whole..)) {
+            let length = header.total_length().filter(|length| *length <= bytes.len() - whole);
+            let parsed = match length.filter(|_| !self.shared.rules().checksums_are_checked) {
+                Some(length) => Ok(length),
+                None => Batch::parse(&bytes.slice(whole..)).map(|batch| batch.bytes().len()),
+            };
+            match parsed {
                 // the checksum does not cover the offset; that batches follow one another does
-                Ok(batch) if self.follows(batch.header(), read.next_offset, whole == 0) => {
-                    whole += batch.bytes().len();
-                    read.next_offset = batch.header().next_offset();
-                    read.last_epoch = Some(batch.header().partition_leader_epoch);
+                Ok(length) if self.follows(&header, read.next_offset, whole == 0) => {
+                    whole += length;
+                    read.next_offset = header.next_offset();
+                    read.last_epoch = Some(header.partition_leader_epoch);
                 }
                 Err(BatchError::Truncated { .. }) => break,
                 Ok(_) => return Err(self.damaged(segment, position + to_u64(whole), "its offset does not follow")),

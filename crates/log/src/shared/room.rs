@@ -97,6 +97,7 @@ impl Shared {
             // whatever is used: it is too much for this one
             self.is_urgent.store(true, Ordering::Relaxed);
             self.want_filling();
+            self.want_growing();
             return Err(AppendError::Busy { bytes: tail });
         }
         Ok(())

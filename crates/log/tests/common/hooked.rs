@@ -2,11 +2,12 @@
 #![allow(dead_code, clippy::unwrap_used, reason = "tests: each binary uses its own part")]
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use kennet_log::fs::sim::SimulatedDisk;
-use kennet_log::fs::{Entry, File, FileSystem, Space};
+use kennet_log::fs::{Directory, Entry, File, FileSystem, Space};
 
 pub(crate) fn disk() -> SimulatedDisk {
     let disk = SimulatedDisk::new(1);
@@ -57,6 +58,9 @@ impl FileSystem for Hooked {
     fn open_durable(&self, p: &Path) -> io::Result<Arc<dyn File>> {
         self.0.open_durable(p)
     }
+    fn open_directory(&self, p: &Path) -> io::Result<Arc<dyn Directory>> {
+        Ok(Arc::new(HookedDirectory(self.clone(), p.to_owned(), self.0.open_directory(p)?)))
+    }
     fn alignment(&self) -> usize {
         self.0.alignment()
     }
@@ -74,15 +78,21 @@ impl FileSystem for Hooked {
         self.call("sync", Path::new(""))?;
         self.0.sync_files(f)
     }
-    fn sync_directory(&self, p: &Path) -> io::Result<()> {
-        self.call("syncdir", p)?;
-        self.0.sync_directory(p)
-    }
     fn lock(&self, p: &Path) -> io::Result<Box<dyn Send + Sync>> {
         FileSystem::lock(&self.0, p)
     }
+    fn oldest_write(&self) -> Duration {
+        self.0.oldest_write()
+    }
     fn space(&self, p: &Path) -> io::Result<Space> {
         self.0.space(p)
+    }
+}
+struct HookedDirectory(Hooked, PathBuf, Arc<dyn Directory>);
+impl Directory for HookedDirectory {
+    fn sync(&self) -> io::Result<()> {
+        self.0.call("syncdir", &self.1)?;
+        self.2.sync()
     }
 }
 pub(crate) fn hooked() -> Hooked {

@@ -6,6 +6,8 @@ use kennet_log::fs::sim::Trouble;
 use super::world::World;
 
 const LIVES: usize = 3;
+/// A checkpoint of few logs gets a new base after about a hundred fills.
+const FILLS_MAX: usize = 1_000;
 
 /// One step of a broker's life, by chance.
 fn step(world: &mut World) {
@@ -47,6 +49,63 @@ pub(crate) fn lives(seed: u64, rules: Rules) -> u32 {
         world.restart(true, &format!("seed {seed}, life {life}, power cut at call {call}"));
     }
     world.compactions
+}
+
+/// A life in which the checkpoint gets a new base, and the power fails while it does. The life is lived twice: the first time only to know when that is.
+pub(crate) fn new_bases(seed: u64, rules: Rules) {
+    let fills = |world: &mut World, until: usize| -> Option<(usize, std::ops::Range<u64>)> {
+        for fill in 0..until {
+            let before = (world.checkpoint_generation(), world.disk.calls());
+            world.append_some(3);
+            world.fill_all();
+            if world.disk.is_off() {
+                return None;
+            }
+            if world.checkpoint_generation() > before.0 {
+                return Some((fill + 1, before.1 + 1..world.disk.calls() + 1));
+            }
+        }
+        None
+    };
+    let (count, calls) = fills(&mut World::with_rules(seed, 3, rules), FILLS_MAX).unwrap();
+    let mut world = World::with_rules(seed, 3, rules);
+    let call = fastrand::Rng::with_seed(seed).u64(calls);
+    world.disk.plan(call, Trouble::PowerOff);
+    fills(&mut world, count);
+    world.restart(true, &format!("seed {seed}, power cut at call {call}, in fill {count}"));
+}
+
+/// A life in which one call fails with EIO, and goes on; then the power fails.
+pub(crate) fn failed_syncs(seed: u64, rules: Rules) {
+    let mut world = World::with_rules(seed, 3, rules);
+    let call = world.disk.calls() + world.random.u64(1..150);
+    world.disk.plan(call, Trouble::InputOutput);
+    for _ in 0..40 {
+        world.append_some(3);
+        world.flush();
+        if world.random.bool() {
+            world.fill();
+        }
+    }
+    world.restart(true, &format!("seed {seed}, EIO at call {call}"));
+}
+
+/// A life, a clean stop, and indexes with wrong entries: every record has to be found all the same.
+pub(crate) fn wrong_indexes(seed: u64, rules: Rules) {
+    let mut world = World::with_rules(seed, 3, rules);
+    live(&mut world, 60);
+    world.directory.close();
+    world.flip_in_indexes();
+    world.restart(false, &format!("seed {seed}, wrong indexes"));
+}
+
+/// A life, a clean stop, and batches with a bit that flipped: they are not served.
+pub(crate) fn wrong_batches(seed: u64, rules: Rules) {
+    let mut world = World::with_rules(seed, 3, rules);
+    live(&mut world, 60);
+    world.fill_all();
+    world.flip_in_batches();
+    world.read_damaged(&format!("seed {seed}, wrong batches"));
 }
 
 /// A life, a power cut, and a bit that flipped in any block but the newest; returns whether that was damage. It is none where the block is not

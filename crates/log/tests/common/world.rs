@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -463,6 +463,74 @@ impl World {
             let (_, path, at) = &blocks[self.random.usize(..blocks.len())];
             // a block has a header of 64 bytes and at least a fragment's head
             self.disk.flip(path, at + self.random.usize(..69));
+        }
+    }
+
+    /// The generation of the newest base of the checkpoint.
+    pub(crate) fn checkpoint_generation(&self) -> u64 {
+        let generation = |name: &str| {
+            let bytes = read_file(&self.disk, &Path::new(ROOT).join(name), usize::MAX).ok()??;
+            Some(u64::from_be_bytes(bytes.get(8..16)?.try_into().unwrap()))
+        };
+        ["checkpoint.0", "checkpoint.1"].into_iter().filter_map(generation).max().unwrap_or(0)
+    }
+
+    /// All files of partitions with this extension.
+    fn partition_files(&self, extension: &str) -> Vec<PathBuf> {
+        let topics = Path::new(ROOT).join("topics");
+        let partitions = self.disk.list(&topics).unwrap().into_iter().map(|topic| topics.join(topic.name).join("0000"));
+        let files = |partition: PathBuf| {
+            let entries = self.disk.list(&partition).unwrap().into_iter();
+            entries.map(move |entry| partition.join(entry.name))
+        };
+        partitions.flat_map(files).filter(|path| path.extension().is_some_and(|found| found == extension)).collect()
+    }
+
+    /// Flips a bit of a position in each offset index that has one.
+    pub(crate) fn flip_in_indexes(&mut self) {
+        for path in self.partition_files("index") {
+            let entries = read_file(&self.disk, &path, usize::MAX).unwrap().unwrap().len() / 8;
+            if entries > 0 {
+                // the lowest byte of the position
+                self.disk.flip(&path, self.random.usize(..entries) * 8 + 7);
+            }
+        }
+    }
+
+    /// Flips a bit in a batch of each segment, where its checksum covers it.
+    pub(crate) fn flip_in_batches(&mut self) {
+        for path in self.partition_files("log") {
+            let bytes = read_file(&self.disk, &path, usize::MAX).unwrap().unwrap();
+            let mut starts = vec![0];
+            for batch in Batches::new(Bytes::from(bytes)) {
+                starts.push(starts[starts.len() - 1] + batch.unwrap().bytes().len());
+            }
+            if starts.len() > 1 {
+                let at = self.random.usize(..starts.len() - 1);
+                self.disk.flip(&path, self.random.usize(starts[at] + 21..starts[at + 1]));
+            }
+        }
+    }
+
+    /// Reads all logs as far as they can be read: what is served is what was written.
+    pub(crate) fn read_damaged(&self, context: &str) {
+        for log in &self.logs {
+            let written: Vec<_> = log.batches.iter().flat_map(ModelBatch::records).collect();
+            let mut at = log.log.log_start();
+            while let Ok(read) = log.log.read(at, log.log.durable_end(), 700, true, Wait::Allowed) {
+                if read.next_offset == at {
+                    break;
+                }
+                for batch in read.chunks.into_iter().flat_map(Batches::new) {
+                    let batch = batch.unwrap_or_else(|error| panic!("{context}: {error} is served"));
+                    for record in batch.records(1 << 20).unwrap().map(Result::unwrap) {
+                        let found = written.iter().find(|written| written.offset == record.offset.0).unwrap();
+                        let value = record.value.map(|value| String::from_utf8(value.to_vec()).unwrap());
+                        assert_eq!(value, found.value, "{context}");
+                    }
+                }
+                at = read.next_offset;
+            }
         }
     }
 

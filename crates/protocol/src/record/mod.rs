@@ -20,5 +20,5 @@ pub use builder::{BatchBuilder, BuildError, ProducerStamp};
 pub use compression::{Compression, CompressionError};
 pub use header::{Attributes, BatchHeader, HEADER_LENGTH, TimestampType};
 pub use item::{Header, Record, RecordError, Records};
-pub use produce::{InvalidBatch, ProduceRules, check_produced};
+pub use produce::{COMPACTED_BYTES_MAX, InvalidBatch, ProduceRules, check_produced};
 pub use walk::Walked;

@@ -5,8 +5,8 @@
 //!
 //! Uncompressed records are walked over, so that the number of offsets that a batch takes is the number of its records. Compressed
 //! payloads are passed through, which is what makes large batches cheap; they are decompressed, as a stream, only where a rule needs it
-//! (on a compacted topic every record must have a key) or where the number of records is not plausible for the bytes. So a compressed
-//! batch can take at most one offset per byte.
+//! (on a compacted topic every record must have a key, and compaction must be able to look into the batch) or where the number of records is
+//! not plausible for the bytes. So a compressed batch can take at most one offset per byte.
 
 use std::ops::ControlFlow;
 
@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use crate::TimestampMs;
 use crate::record::batch::{Batch, BatchError};
-use crate::record::compression::Compression;
+use crate::record::compression::{Compression, CompressionError};
 use crate::record::header::HEADER_LENGTH;
 use crate::record::item::RecordError;
 
@@ -76,6 +76,14 @@ pub enum InvalidBatch {
         earliest: TimestampMs,
         /// The latest allowed.
         latest: TimestampMs,
+    },
+    /// A compacted topic could never be compacted with it.
+    #[error(
+        "the record batch decompresses to more than {limit} bytes, and a compacted topic takes no larger ones: send smaller batches (batch.size) or records"
+    )]
+    Decompressed {
+        /// What it may decompress to.
+        limit: usize,
     },
     /// Records of a compacted topic that have no key, by index; the first thousand.
     #[error("a compacted topic needs a key in every record; at least {} have none", indexes.len())]
@@ -163,6 +171,9 @@ fn bounds(rules: &ProduceRules, now: TimestampMs) -> (TimestampMs, TimestampMs) 
     (earliest, TimestampMs(now.0.saturating_add(rules.after_ms_max)))
 }
 
+/// What a compressed batch of a compacted topic may decompress to. Compaction holds so much of a batch up to three times; one that was produced before
+/// the topic was compacted and has more is never looked into, nor is the segment that it lies in.
+pub const COMPACTED_BYTES_MAX: usize = 32 << 20;
 /// How much larger than the largest batch a decompressed payload may be where the broker must look inside; this bounds the time.
 const EXPANSION_MAX: usize = 64;
 /// Bytes of the smallest record: length, attributes, timestamp, offset, no key, no value, no headers.
@@ -179,13 +190,15 @@ fn check_records(batch: &Batch, rules: &ProduceRules, now: TimestampMs) -> Resul
     if is_compressed && is_plausible && !rules.keys_required {
         return Ok(());
     }
-    let limit = rules.batch_bytes_max.saturating_mul(EXPANSION_MAX);
+    let limit_of_all = rules.batch_bytes_max.saturating_mul(EXPANSION_MAX);
+    let is_limited = rules.keys_required && is_compressed && limit_of_all > COMPACTED_BYTES_MAX;
+    let limit = if is_limited { COMPACTED_BYTES_MAX } else { limit_of_all };
     if count > limit / RECORD_BYTES_MIN {
         return Err(InvalidBatch::Invalid { what: "it states more records than fit into a batch" });
     }
     let (earliest, latest) = bounds(rules, now);
     let mut keyless = Vec::new();
-    let broken = batch.walk(limit, |record| {
+    let walked = batch.walk(limit, |record| {
         if record.offset_delta != record.index {
             return ControlFlow::Break(InvalidBatch::Invalid { what: "its records' offsets do not count up by one" });
         }
@@ -198,6 +211,12 @@ fn check_records(batch: &Batch, rules: &ProduceRules, now: TimestampMs) -> Resul
             keyless.push(record.index);
         }
         ControlFlow::Continue(())
+    });
+    let broken = walked.map_err(|error| match error {
+        RecordError::Compression(CompressionError::TooLarge { limit, .. }) if is_limited => {
+            InvalidBatch::Decompressed { limit }
+        }
+        error => error.into(),
     })?;
     if let Some(broken) = broken {
         return Err(broken);
@@ -209,7 +228,7 @@ fn check_records(batch: &Batch, rules: &ProduceRules, now: TimestampMs) -> Resul
 mod tests {
     use bytes::Bytes;
 
-    use super::{InvalidBatch, ProduceRules, RECORD_BYTES_MIN, check_produced};
+    use super::{COMPACTED_BYTES_MAX, InvalidBatch, ProduceRules, RECORD_BYTES_MIN, check_produced};
     use crate::TimestampMs;
     use crate::record::batch::{assemble, checksum};
     use crate::record::{Attributes, Batch, BatchBuilder, BatchHeader, Compression, HEADER_LENGTH};
@@ -343,6 +362,27 @@ mod tests {
         let error = check_produced(&batch_of(None, NOW), &rules, NOW).unwrap_err();
         assert!(matches!(error, InvalidBatch::MissingKeys { indexes } if indexes == [0]));
         assert!(check_produced(&batch_of(Some(b"k"), NOW), &rules, NOW).is_ok());
+    }
+
+    #[test]
+    fn a_compacted_topic_takes_no_batch_that_compaction_could_not_look_into() {
+        let compacted = ProduceRules { keys_required: true, ..rules() };
+        let value = vec![7; COMPACTED_BYTES_MAX];
+        for codec in Compression::ALL.into_iter().filter(|codec| *codec != Compression::None) {
+            let of = |bytes: usize| {
+                let mut builder = BatchBuilder::new(NOW).compression(codec);
+                builder.push(NOW, Some(b"k"), Some(&value[..bytes]), &[]);
+                builder.build().unwrap()
+            };
+            let (large, small) = (of(COMPACTED_BYTES_MAX), of(COMPACTED_BYTES_MAX - 100));
+            // what does not compress well is refused by its size as stored
+            let wide = ProduceRules { batch_bytes_max: large.len().max(1 << 20), ..compacted };
+            let error = check_produced(&large, &wide, NOW).unwrap_err();
+            assert!(matches!(error, InvalidBatch::Decompressed { .. }), "{codec:?}: {error}");
+            let batch = check_produced(&small, &wide, NOW).unwrap();
+            batch.records(COMPACTED_BYTES_MAX).unwrap();
+            check_produced(&large, &ProduceRules { keys_required: false, ..wide }, NOW).unwrap();
+        }
     }
 
     #[test]

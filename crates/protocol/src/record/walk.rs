@@ -103,16 +103,23 @@ struct Input<R> {
 }
 
 impl<R: BufRead> Input<R> {
+    #[inline]
     fn buffered(&mut self) -> Result<&[u8], Fault> {
-        let codec = self.codec.name();
-        self.from.fill_buf().map_err(|source| Fault::Compression(CompressionError::Codec { codec, source }))
+        let codec = self.codec;
+        let broken = |source| Fault::Compression(CompressionError::Codec { codec: codec.name(), source });
+        self.from.fill_buf().map_err(broken)
     }
 
+    #[inline]
     fn consume(&mut self, bytes: usize) -> Result<(), Fault> {
-        let too_large = CompressionError::TooLarge { codec: self.codec.name(), limit: self.limit };
-        self.left = self.left.checked_sub(bytes).ok_or(Fault::Compression(too_large))?;
+        self.left = self.left.checked_sub(bytes).ok_or_else(|| self.too_large())?;
         self.from.consume(bytes);
         Ok(())
+    }
+
+    #[cold]
+    fn too_large(&self) -> Fault {
+        Fault::Compression(CompressionError::TooLarge { codec: self.codec.name(), limit: self.limit })
     }
 
     fn record(&mut self) -> Result<Fields, Fault> {

@@ -2,13 +2,16 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
+use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
 use crate::fs::sim::Trouble;
 
 pub(super) const SECTOR: usize = 512;
 /// EIO on Linux.
-const EIO: i32 = 5;
+pub(super) const EIO: i32 = 5;
+/// EMFILE on Linux.
+const EMFILE: i32 = 24;
 /// ENOSPC on Linux.
 const ENOSPC: i32 = 28;
 
@@ -17,8 +20,11 @@ pub(super) struct Disk {
     pub(super) nodes: Vec<Node>,
     pub(super) calls: u64,
     pub(super) planned: Option<(u64, Trouble)>,
+    pub(super) opens: u64,
+    pub(super) refused_opens: Range<u64>,
     pub(super) is_off: bool,
     pub(super) is_held: bool,
+    pub(super) is_buffered: bool,
     pub(super) waiting: u32,
     pub(super) capacity: Option<u64>,
     pub(super) locked: HashSet<PathBuf>,
@@ -39,6 +45,7 @@ pub(super) struct FileNode {
     now: Vec<u8>,
     safe: Vec<u8>,
     changes: Vec<Change>,
+    pub(super) is_unreadable: bool,
 }
 
 enum Change {
@@ -137,8 +144,11 @@ impl Disk {
             nodes: vec![Node::Directory(DirectoryNode::default())],
             calls: 0,
             planned: None,
+            opens: 0,
+            refused_opens: 0..0,
             is_off: false,
             is_held: false,
+            is_buffered: false,
             waiting: 0,
             capacity: None,
             locked: HashSet::new(),
@@ -168,6 +178,7 @@ impl Disk {
             }
         }
         self.planned = None;
+        self.refused_opens = 0..0;
         self.is_off = false;
         self.is_held = false;
         self.locked.clear();
@@ -188,6 +199,13 @@ impl Disk {
 
     pub(super) fn check_power(&self) -> io::Result<()> {
         if self.is_off { Err(power_is_off()) } else { Ok(()) }
+    }
+
+    /// Something is opened, unless there is no handle for it.
+    pub(super) fn note_open(&mut self) -> io::Result<()> {
+        self.check_power()?;
+        self.opens += 1;
+        if self.refused_opens.contains(&self.opens) { Err(io::Error::from_raw_os_error(EMFILE)) } else { Ok(()) }
     }
 
     /// Makes a change, unless trouble is planned for it. When the power goes off, the change may still be among what survives.
@@ -273,21 +291,18 @@ impl Disk {
             self.is_off = true;
             return Err(power_is_off());
         }
+        // after a failed sync the system counts the changes as written, though they are not: no later sync makes them safe
+        let is_made = trouble.is_none();
         match &mut self.nodes[node] {
             Node::File(file) => {
-                file.changes.clear();
-                if trouble.is_none() {
-                    file.safe.clone_from(&file.now);
-                }
+                let changes = std::mem::take(&mut file.changes);
+                changes.iter().filter(|_| is_made).for_each(|change| change.apply(&mut file.safe));
             }
             Node::Directory(directory) => {
-                directory.changes.clear();
-                if trouble.is_none() {
-                    directory.safe.clone_from(&directory.now);
-                }
+                let changes = std::mem::take(&mut directory.changes);
+                changes.iter().filter(|_| is_made).for_each(|change| change.apply(&mut directory.safe));
             }
         }
-        // after a failed sync the system counts the changes as written, though they are not
         trouble.map_or(Ok(()), |_| Err(io::Error::from_raw_os_error(EIO)))
     }
 
@@ -316,6 +331,12 @@ impl Disk {
             if let Some(safe) = file.safe.get_mut(at) {
                 *safe ^= 1;
             }
+        }
+    }
+
+    pub(super) fn make_unreadable(&mut self, node: usize) {
+        if let Node::File(file) = &mut self.nodes[node] {
+            file.is_unreadable = true;
         }
     }
 

@@ -7,12 +7,14 @@
 mod disk;
 
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use disk::{Disk, Node};
 
-use crate::fs::{Entry, File, FileSystem, Space, Wait};
+use crate::fs::{Directory, Entry, File, FileSystem, Space, Wait};
 
 /// What happens at a planned call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +52,17 @@ impl SimulatedDisk {
         self.lock().planned = Some((call, trouble));
     }
 
+    /// Opens so far, of files and of directories.
+    #[must_use]
+    pub fn opens(&self) -> u64 {
+        self.lock().opens
+    }
+
+    /// Lets the opens with these numbers fail with EMFILE; the first open of a disk is 1.
+    pub fn refuse_opens(&self, opens: Range<u64>) {
+        self.lock().refused_opens = opens;
+    }
+
     /// Cuts the power now: all calls fail until `restart`.
     pub fn power_off(&self) {
         self.lock().is_off = true;
@@ -66,6 +79,11 @@ impl SimulatedDisk {
         self.lock().capacity = bytes;
     }
 
+    /// Lets durable writes be buffered ones from now on.
+    pub fn refuse_direct_writes(&self) {
+        self.lock().is_buffered = true;
+    }
+
     /// Bytes that files have.
     #[must_use]
     pub fn used(&self) -> u64 {
@@ -80,6 +98,16 @@ impl SimulatedDisk {
         let mut disk = self.lock();
         let node = disk.find(path).unwrap_or_else(|| panic!("no file {}", path.display()));
         disk.flip(node, at);
+    }
+
+    /// Lets each read of a file fail with EIO from now on.
+    ///
+    /// # Panics
+    /// When there is no such file.
+    pub fn make_unreadable(&self, path: &Path) {
+        let mut disk = self.lock();
+        let node = disk.find(path).unwrap_or_else(|| panic!("no file {}", path.display()));
+        disk.make_unreadable(node);
     }
 
     /// The largest buffer that was given to a read, in bytes.
@@ -148,7 +176,11 @@ impl File for SimulatedFile {
         let mut disk = self.disk.lock();
         self.check(&disk)?;
         disk.largest_buffer = disk.largest_buffer.max(buffer.len());
-        let content = disk.file(self.node)?.content();
+        let file = disk.file(self.node)?;
+        if file.is_unreadable {
+            return Err(io::Error::from_raw_os_error(disk::EIO));
+        }
+        let content = file.content();
         let start = usize::try_from(position).unwrap_or(usize::MAX).min(content.len());
         let read = buffer.len().min(content.len() - start);
         buffer[..read].copy_from_slice(&content[start..start + read]);
@@ -183,6 +215,10 @@ impl File for SimulatedFile {
         disk.write_durable(self.node, position, bytes)
     }
 
+    fn is_buffered(&self) -> bool {
+        self.disk.lock().is_buffered
+    }
+
     fn length(&self) -> io::Result<u64> {
         let disk = self.disk.lock();
         self.check(&disk)?;
@@ -193,6 +229,15 @@ impl File for SimulatedFile {
         let mut disk = self.disk.lock_to_change();
         self.check(&disk)?;
         disk.sync(self.node)
+    }
+}
+
+/// Its names, which `sync` makes safe as it does a file's content.
+struct SimulatedDirectory(SimulatedFile);
+
+impl Directory for SimulatedDirectory {
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync()
     }
 }
 
@@ -209,8 +254,8 @@ impl FileSystem for SimulatedDisk {
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
-        let disk = self.lock();
-        disk.check_power()?;
+        let mut disk = self.lock();
+        disk.note_open()?;
         let Some(node) = disk.find(path) else { return Ok(Vec::new()) };
         let entry = |(name, node): (&String, &usize)| match &disk.nodes[*node] {
             Node::File(file) => {
@@ -222,8 +267,8 @@ impl FileSystem for SimulatedDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        let disk = self.lock();
-        disk.check_power()?;
+        let mut disk = self.lock();
+        disk.note_open()?;
         let node = disk.find(path).ok_or(io::ErrorKind::NotFound)?;
         disk.file(node)?;
         Ok(self.file_of(&disk, node))
@@ -235,7 +280,7 @@ impl FileSystem for SimulatedDisk {
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let mut disk = self.lock_to_change();
-        disk.check_power()?;
+        disk.note_open()?;
         let node = match disk.find(path) {
             Some(node) => node,
             None => disk.create_file(path)?,
@@ -246,6 +291,14 @@ impl FileSystem for SimulatedDisk {
 
     fn open_durable(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         self.open(path)
+    }
+
+    fn open_directory(&self, path: &Path) -> io::Result<Arc<dyn Directory>> {
+        let mut disk = self.lock();
+        disk.note_open()?;
+        let node = disk.find(path).ok_or(io::ErrorKind::NotFound)?;
+        disk.directory(node)?;
+        Ok(Arc::new(SimulatedDirectory(SimulatedFile { disk: self.clone(), node, life: disk.life })))
     }
 
     fn alignment(&self) -> usize {
@@ -268,12 +321,6 @@ impl FileSystem for SimulatedDisk {
         files.iter().try_for_each(|file| file.sync())
     }
 
-    fn sync_directory(&self, path: &Path) -> io::Result<()> {
-        let mut disk = self.lock_to_change();
-        let node = disk.find(path).ok_or(io::ErrorKind::NotFound)?;
-        disk.sync(node)
-    }
-
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {
         let mut disk = Self::lock(self);
         disk.check_power()?;
@@ -281,6 +328,11 @@ impl FileSystem for SimulatedDisk {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         Ok(Box::new(Locked { disk: self.clone(), path: path.to_owned(), life: disk.life }))
+    }
+
+    fn oldest_write(&self) -> Duration {
+        // it has no clock
+        Duration::ZERO
     }
 
     fn space(&self, _: &Path) -> io::Result<Space> {

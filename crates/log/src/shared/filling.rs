@@ -1,0 +1,93 @@
+//! When the filler works, and what it waits out.
+
+use std::io;
+use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::filler::Unfinished;
+use crate::progress::Progress;
+use crate::shared::{LOOK_AGAIN, Shared, locked};
+
+impl Shared {
+    pub(crate) fn unfinished(&self) -> MutexGuard<'_, Unfinished> {
+        locked(&self.unfinished)
+    }
+
+    pub(crate) fn want_filling(&self) {
+        locked(&self.filling).is_wanted = true;
+        self.filling_changed.notify_all();
+    }
+
+    pub(crate) fn stop_filling(&self) {
+        locked(&self.filling).is_last = true;
+        self.filling_changed.notify_all();
+    }
+
+    /// Waits until something should be filled; true when the filler should end.
+    pub(crate) fn wait_for_filling(&self) -> bool {
+        let mut filling = locked(&self.filling);
+        loop {
+            if filling.is_last {
+                return true;
+            }
+            if std::mem::take(&mut filling.is_wanted) {
+                return false;
+            }
+            if self.is_full.load(Ordering::Acquire) || self.lacks_handles.load(Ordering::Acquire) {
+                let waited = self.filling_changed.wait_timeout(filling, Duration::from_secs(1));
+                filling = waited.unwrap_or_else(PoisonError::into_inner).0;
+                if !filling.is_last {
+                    return false;
+                }
+                continue;
+            }
+            filling = self.filling_changed.wait(filling).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Whether somebody was refused since the last pass; the pass that asks will see to it.
+    pub(crate) fn take_urgency(&self) -> bool {
+        self.is_urgent.swap(false, Ordering::Relaxed)
+    }
+
+    /// A pass freed nothing of what was durable up to `durable`: more may be free once more is durable.
+    pub(crate) fn stays_urgent(&self, durable: u64) {
+        self.is_urgent.store(true, Ordering::Relaxed);
+        // the lock in there orders this with `note_durable`: either it sees that it is urgent, or we see its entry
+        if self.durable_entry() > durable {
+            self.want_filling();
+        }
+    }
+
+    /// Something could not be opened. It is tried again, and told once until it goes.
+    pub(crate) fn note_no_handle(&self, error: &io::Error) {
+        if !self.lacks_handles.swap(true, Ordering::AcqRel) {
+            self.progress.complain(&format!(
+                "{} waits for files that can't be opened: {error}; raise the limit of open files or lower max.connections",
+                self.root.display()
+            ));
+        }
+    }
+
+    /// Waits for others to close files.
+    pub(crate) fn wait_for_handle(&self, error: &io::Error) {
+        self.note_no_handle(error);
+        // nobody tells of a file that was closed
+        std::thread::park_timeout(LOOK_AGAIN);
+    }
+
+    /// A pass went through. `freed`: it changed something.
+    pub(crate) fn note_filled(&self, freed: bool) {
+        self.lacks_handles.store(false, Ordering::Release);
+        if self.is_full.load(Ordering::Acquire) {
+            self.probe();
+        }
+        if freed {
+            self.progress.room();
+            if self.needs_filling() {
+                self.want_filling();
+            }
+        }
+    }
+}
