@@ -1,5 +1,5 @@
 //! A simulated disk on which a test looks at each call first, and may let it fail with any error.
-#![allow(dead_code, clippy::unwrap_used, reason = "tests: each binary uses its own part")]
+#![allow(dead_code, clippy::unwrap_used, reason = "tests")]
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
 //! A data directory in a temporary folder, batches with readable values, and what comes back from them.
-#![allow(dead_code, clippy::unwrap_used, reason = "tests: each binary uses its own part")]
+#![allow(dead_code, clippy::unwrap_used, reason = "tests")]
 
 pub(crate) mod hooked;
 pub(crate) mod lives;

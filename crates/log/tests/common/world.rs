@@ -1,5 +1,5 @@
 //! Logs on a simulated disk beside a plain model of what they must hold, over several lives.
-#![allow(dead_code, clippy::unwrap_used, reason = "tests: each binary uses its own part")]
+#![allow(dead_code, clippy::unwrap_used, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
