@@ -16,7 +16,7 @@ use crate::checkpoint::{Item, LogCheckpoint};
 use crate::fs::{Directory, File, final_error, is_full, is_transient};
 use crate::journal::entry::LogNumber;
 use crate::partition::{Filled, PartitionLog};
-use crate::shared::{Shared, Unsynced};
+use crate::shared::{FailedByPanic, Shared, Unsynced};
 
 /// Which logs a pass takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +46,7 @@ pub(crate) struct Unfinished {
 
 /// Works until it is told to stop.
 pub(crate) fn run(shared: &Arc<Shared>) {
+    let _told = FailedByPanic { shared, thread: "filler" };
     loop {
         if shared.wait_for_filling() {
             return;
@@ -60,17 +61,24 @@ pub(crate) fn pass(shared: &Arc<Shared>, which: Pass) {
     if shared.failed().is_some() {
         return;
     }
-    match try_pass(shared, &mut unfinished, which) {
+    // before anything is looked at: whoever is refused from here on asks for a pass of its own
+    let is_urgent = which != Pass::Sealed && shared.take_urgency();
+    match try_pass(shared, &mut unfinished, which, is_urgent) {
         Ok(freed) => shared.note_filled(freed),
-        Err(error) if is_full(&error) => shared.note_full(),
-        Err(error) if is_transient(&error) => shared.note_no_handle(&error),
-        Err(error) => shared.fail(&error.to_string()),
+        Err(error) => {
+            if is_urgent {
+                shared.keep_urgency();
+            }
+            match error {
+                error if is_full(&error) => shared.note_full(),
+                error if is_transient(&error) => shared.note_no_handle(&error),
+                error => shared.fail(&error.to_string()),
+            }
+        }
     }
 }
 
-fn try_pass(shared: &Arc<Shared>, unfinished: &mut Unfinished, which: Pass) -> io::Result<bool> {
-    // before anything is looked at: whoever is refused from here on asks for a pass of its own
-    let is_urgent = which != Pass::Sealed && shared.take_urgency();
+fn try_pass(shared: &Arc<Shared>, unfinished: &mut Unfinished, which: Pass, is_urgent: bool) -> io::Result<bool> {
     let durable = shared.durable_entry();
     let chosen = choose(shared, which, durable, is_urgent);
     for logs in chosen.logs.chunks(LOGS_AT_ONCE) {

@@ -12,7 +12,7 @@ use kennet_protocol::Offset;
 use crate::journal::writer::{Queued, WriteError};
 use crate::partition::{LogId, PartitionLog};
 use crate::progress::{Advance, Progress};
-use crate::shared::Shared;
+use crate::shared::{FailedByPanic, Shared};
 
 /// The pause from one block's beginning to the next one's. A fast disk could make ten thousand small blocks a second, each of which costs more than the records
 /// in it; four thousand carry as much. Who appends alone notices nothing: its answer takes longer than this.
@@ -49,8 +49,9 @@ const LAST_TRIES: u32 = 50;
 
 /// Works until it is told to stop; everything that was pushed before is written, unless the directory fails.
 pub(crate) fn run(shared: &Arc<Shared>) {
-    // also when it panics
-    let _told = ClosedAtTheEnd(shared);
+    // also when it panics, and in this order
+    let _closed = ClosedAtTheEnd(shared);
+    let _told = FailedByPanic { shared, thread: "journal" };
     let mut begun = None;
     let mut last_tries = LAST_TRIES;
     loop {
@@ -110,9 +111,6 @@ struct ClosedAtTheEnd<'a>(&'a Shared);
 
 impl Drop for ClosedAtTheEnd<'_> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.fail("the journal's thread panicked");
-        }
         self.0.note_closed();
     }
 }

@@ -6,6 +6,7 @@
 mod filling;
 mod room;
 mod slots;
+mod wanted;
 
 pub(crate) use room::Whose;
 
@@ -35,7 +36,7 @@ use crate::progress::{LateProgress, Progress};
 use crate::rules::Rules;
 use crate::scan::to_u64;
 use crate::segment::OpenFiles;
-use crate::shared::slots::Growing;
+use crate::shared::wanted::Wanted;
 use crate::slot_maker;
 
 /// Whoever waits for a thing that another thread does looks again this often, whatever it was told.
@@ -86,10 +87,18 @@ struct Pending {
     is_last: bool,
 }
 
-#[derive(Default)]
-struct Filling {
-    is_wanted: bool,
-    is_last: bool,
+/// Fails the directory when its thread panics: what it would have done is waited for.
+pub(crate) struct FailedByPanic<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) thread: &'static str,
+}
+
+impl Drop for FailedByPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.shared.fail(&format!("the {}'s thread panicked", self.thread));
+        }
+    }
 }
 
 /// What the logs of a directory share.
@@ -118,16 +127,14 @@ pub(crate) struct Shared {
     room_wanted: AtomicU64,
     /// The journal has all its slots, or the volume no room for more.
     cannot_grow: AtomicBool,
-    growing: Mutex<Growing>,
-    growing_changed: Condvar,
+    growing: Wanted,
     /// The newest entry that is durable.
     durable: Mutex<u64>,
     durable_changed: Condvar,
     unsynced: Mutex<BTreeMap<u64, Unsynced>>,
     next_number: AtomicU64,
     tail_bytes: AtomicUsize,
-    filling: Mutex<Filling>,
-    filling_changed: Condvar,
+    filling: Wanted,
     unfinished: Mutex<Unfinished>,
     /// None when it is damaged; then the directory has failed.
     checkpoint: Mutex<Option<CheckpointFile>>,
@@ -193,15 +200,13 @@ impl Shared {
             journal_capacity: AtomicU64::new(slots * parts.journal.slot_bytes),
             room_wanted: AtomicU64::new(0),
             cannot_grow: AtomicBool::new(false),
-            growing: Mutex::default(),
-            growing_changed: Condvar::new(),
+            growing: Wanted::default(),
             durable: Mutex::new(parts.next_entry - 1),
             durable_changed: Condvar::new(),
             unsynced: Mutex::new(parts.unsynced),
             next_number: AtomicU64::new(parts.next_number),
             tail_bytes: AtomicUsize::new(0),
-            filling: Mutex::default(),
-            filling_changed: Condvar::new(),
+            filling: Wanted::default(),
             unfinished: Mutex::default(),
             checkpoint: Mutex::new(parts.checkpoint),
             last_anchor: Mutex::new(parts.anchor),
@@ -384,7 +389,7 @@ impl Shared {
     pub(crate) fn note_durable(&self, entry: u64, done: &[Queued<Tag>]) {
         let bytes = done.iter().map(|queued| to_u64(queued.encoded.length() + FRAGMENT_BYTES)).sum();
         self.pending_bytes.fetch_sub(bytes, Ordering::Relaxed);
-        self.journal_used.store(self.ledger().used_bytes(), Ordering::Relaxed);
+        self.note_used(&self.ledger());
         *locked(&self.durable) = entry;
         self.durable_changed.notify_all();
         let is_urgent = self.is_urgent.load(Ordering::Relaxed);
@@ -463,11 +468,15 @@ impl Shared {
     pub(crate) fn free_slots(&self, anchor: Place) {
         let mut ledger = self.ledger();
         ledger.recycle(anchor);
-        let used = ledger.used_bytes();
+        self.note_used(&ledger);
         drop(ledger);
-        self.journal_used.store(used, Ordering::Relaxed);
         *locked(&self.last_anchor) = anchor;
         self.pending_changed.notify_all();
+    }
+
+    /// Under the ledger's lock, so that the newest number stays.
+    fn note_used(&self, ledger: &Ledger) {
+        self.journal_used.store(ledger.used_bytes(), Ordering::Relaxed);
     }
 
     pub(crate) fn last_anchor(&self) -> Place {

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use crate::fs::{is_final, is_transient};
 use crate::progress::Progress;
-use crate::shared::Shared;
+use crate::shared::{FailedByPanic, Shared};
 
 /// Works until there are all slots, or it is told to stop.
 pub(crate) fn run(shared: &Arc<Shared>) {
+    let _told = FailedByPanic { shared, thread: "slot maker" };
     loop {
         while shared.wants_slot() && grow(shared) {}
         if shared.wait_for_growing() {
@@ -21,18 +22,17 @@ pub(crate) fn run(shared: &Arc<Shared>) {
 
 /// Makes one more slot for the journal, before the last free one is taken; false when that has to be tried again later.
 pub(crate) fn grow(shared: &Arc<Shared>) -> bool {
-    if shared.failed().is_none()
-        && let Err(error) = shared.add_slot()
-    {
-        if is_transient(&error) {
-            shared.note_no_handle(&error);
-            return false;
-        }
-        if is_final(&error) {
-            shared.fail(&error.to_string());
-        } else {
+    if shared.failed().is_none() {
+        match shared.add_slot() {
+            Ok(true) => {}
+            Ok(false) => return false,
+            Err(error) if is_transient(&error) => {
+                shared.note_no_handle(&error);
+                return false;
+            }
+            Err(error) if is_final(&error) => shared.fail(&error.to_string()),
             // with fewer slots it works as well
-            shared.complain(shared.root(), &error);
+            Err(error) => shared.complain(shared.root(), &error),
         }
     }
     shared.progress().room();

@@ -3,6 +3,7 @@
 mod arbitrary;
 mod common;
 mod compact;
+mod crossed_deletions;
 mod crossings;
 mod damage;
 mod faults;

@@ -38,12 +38,14 @@ pub(crate) struct Ledger {
     free: VecDeque<u32>,
     /// Where the next block goes.
     end: Place,
+    /// A slot is being made.
+    is_growing: bool,
 }
 
 impl Ledger {
     /// The ledger after a replay; `used` is never empty and ends with the slot of `end`.
     pub(crate) fn new(slot_bytes: u64, used: Vec<UsedSlot>, free: Vec<u32>, end: Place) -> Self {
-        Self { slot_bytes, used: used.into(), free: free.into(), end }
+        Self { slot_bytes, used: used.into(), free: free.into(), end, is_growing: false }
     }
 
     /// Where the next block goes.
@@ -58,9 +60,16 @@ impl Ledger {
         Some(slot)
     }
 
-    /// A slot was made.
-    pub(crate) fn add_free(&mut self, slot: u32) {
-        self.free.push_back(slot);
+    /// The number of a slot that is to be made now. None while another one is being made.
+    pub(crate) fn begin_slot(&mut self) -> Option<u32> {
+        let slot = u32::try_from(self.slots()).ok()?;
+        (!std::mem::replace(&mut self.is_growing, true)).then_some(slot)
+    }
+
+    /// It was made, or not.
+    pub(crate) fn end_slot(&mut self, made: Option<u32>) {
+        self.is_growing = false;
+        self.free.extend(made);
     }
 
     fn start_slot(&mut self, slot: u32) {
@@ -177,6 +186,16 @@ mod tests {
         assert_eq!((end.slot, end.position), (1, 100));
         ledger.recycle(end);
         assert_eq!(ledger.free_slots(), 2);
+    }
+
+    #[test]
+    fn a_slot_is_made_once() {
+        let mut ledger = ledger();
+        assert_eq!((ledger.begin_slot(), ledger.begin_slot()), (Some(3), None));
+        ledger.end_slot(None);
+        assert_eq!(ledger.begin_slot(), Some(3));
+        ledger.end_slot(Some(3));
+        assert_eq!((ledger.begin_slot(), ledger.free_slots()), (Some(4), 3));
     }
 
     #[test]

@@ -99,7 +99,8 @@ impl PartitionLog {
         let number = self.shared.new_number();
         state.number = Some(number);
         let entry = Entry::Create { number, id: self.id.clone(), topic: (&*self.topic_name).into() };
-        state.control_entry = self.push(state, entry, Offset(0));
+        let entry = self.push(state, entry, Offset(0));
+        state.loose.note(entry);
         number
     }
 

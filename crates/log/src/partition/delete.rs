@@ -53,8 +53,7 @@ impl PartitionLog {
         // a log without a number never had a record
         let Some(number) = state.number else { return Ok(0) };
         let entry = self.push(&mut state, Entry::LogStart { number, offset }, Offset(0));
-        state.control_entry = entry;
-        state.starts.push((entry, offset));
+        state.loose.note_start(entry, offset);
         drop(state);
         if self.shared.rules().log_starts_are_journaled {
             self.shared.wait_durable(entry)?;
@@ -62,13 +61,9 @@ impl PartitionLog {
         let _writer = self.lock_writer();
         let mut state = self.lock();
         self.log_start.fetch_max(offset.0, Ordering::AcqRel);
-        state.starts.retain(|(pending, _)| *pending > entry);
+        state.loose.start_is_visible(entry, offset);
         state.epochs.cut_front(offset);
-        let (freed, changed) = state.tail.delete_below(offset, entry);
-        state.unsaved_producers.extend(changed);
-        if freed > 0 {
-            state.start_behind(now);
-        }
+        let freed = state.delete_from_tail(offset, entry, now);
         let gone = state.take_below(offset);
         drop(state);
         self.shared.remove_tail_bytes(freed);

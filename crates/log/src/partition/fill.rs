@@ -79,8 +79,7 @@ impl PartitionLog {
         let rules = self.shared.rules();
         let batches = state.tail.durable(if rules.only_durable_is_filled { durable } else { u64::MAX });
         let wants_index = closing && !state.is_indexed && !(state.segments.is_empty() && batches.is_empty());
-        let has_control = state.control_entry > state.through && state.control_entry <= durable;
-        if batches.is_empty() && !wants_index && !has_control {
+        if batches.is_empty() && !wants_index && !state.loose.is_known_by(durable) {
             return Ok(None);
         }
         let mut writing = Writing::new(self, &state);
@@ -134,7 +133,9 @@ impl PartitionLog {
             Err(error) if is_full(&error) || is_transient(&error) => {
                 self.shared.complain(&segment.path(), &io::Error::other(format!("it gets no index files: {error}")));
                 for kind in ["index", "timeindex", "new"] {
-                    fs.remove_file(&layout::segment(&self.directory, segment.base, kind))?;
+                    // what was written is visible already and not synced: a pass that came back for room would not know of it any more
+                    let path = layout::segment(&self.directory, segment.base, kind);
+                    fs.remove_file(&path).map_err(|error| final_error(&error))?;
                 }
                 Ok(None)
             }
@@ -165,10 +166,12 @@ impl PartitionLog {
             return;
         }
         state.through = state.through.max(through);
+        let through = state.through;
+        state.loose.forget(through);
         // the pass that wrote it is still under way, so there is no newer segment
         state.sealed_below = state.segments.last().map_or(state.sealed_below, |last| last.base);
         let before = state.unsynced.take();
-        state.unsynced = state.first_unsynced(state.through);
+        state.unsynced = state.first_unsynced(through);
         self.shared.move_unsynced(before, state.unsynced, self);
     }
 }
@@ -202,13 +205,12 @@ impl State {
             first_timestamp: last.first_timestamp(),
             is_indexed,
         });
-        let starts = self.starts.iter().filter(|(entry, _)| *entry <= through).map(|(_, offset)| *offset);
         LogCheckpoint {
             number,
             id: log.id.clone(),
             topic: (&*log.topic_name).into(),
             through,
-            log_start: starts.fold(log.log_start(), Offset::max),
+            log_start: self.loose.log_start(through, log.log_start()),
             next_offset,
             last,
             epochs: self.epochs.below(next_offset),

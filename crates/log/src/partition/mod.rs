@@ -10,6 +10,7 @@ mod compact;
 mod delete;
 mod fill;
 mod lookup;
+mod loose;
 mod open;
 pub(crate) mod parked;
 mod read;
@@ -32,6 +33,7 @@ use crate::config::LogConfig;
 use crate::epochs::LeaderEpochs;
 use crate::error::Unavailable;
 use crate::journal::entry::LogNumber;
+use crate::partition::loose::Loose;
 use crate::producers::Producers;
 use crate::segment::Segment;
 use crate::shared::Shared;
@@ -93,10 +95,8 @@ struct State {
     unavailable: Option<Unavailable>,
     /// Given by the first entry of the log.
     number: Option<LogNumber>,
-    /// Log starts whose entries may not be durable yet, oldest first.
-    starts: Vec<(u64, Offset)>,
-    /// The newest entry that is not about a batch.
-    control_entry: u64,
+    /// Entries that no batch in the tail stands for.
+    loose: Loose,
     /// The newest entry whose effects are in a durable checkpoint.
     through: u64,
     /// Where the log is noted among those with entries that are only in the journal.
@@ -267,8 +267,7 @@ impl State {
             config,
             unavailable: None,
             number: None,
-            starts: Vec::new(),
-            control_entry: 0,
+            loose: Loose::default(),
             through: 0,
             unsynced: None,
             next_offset: Offset(0),
@@ -305,11 +304,22 @@ impl State {
         }
     }
 
-    /// The oldest entry of the log behind `through`, as far as the checkpoint needs it.
+    /// An entry of the log that is not newer than the oldest one that a checkpoint with those up to `through` does not have.
     fn first_unsynced(&self, through: u64) -> Option<u64> {
         let batch = self.tail.front().map(|front| front.entry);
-        let control = Some(self.control_entry).filter(|entry| *entry > through);
-        [batch, control].into_iter().flatten().min()
+        [batch, self.loose.oldest_behind(through)].into_iter().flatten().min()
+    }
+
+    /// Takes out of the tail what lies below a log start that `entry` moved to `offset`; returns the memory that is free.
+    fn delete_from_tail(&mut self, offset: Offset, entry: u64, now: TimestampMs) -> usize {
+        let first = self.tail.front().map(|front| front.entry);
+        let (freed, changed) = self.tail.delete_below(offset, entry);
+        self.unsaved_producers.extend(changed);
+        if let Some(first) = first.filter(|_| freed > 0) {
+            self.loose.note_deleted(first, entry);
+            self.start_behind(now);
+        }
+        freed
     }
 
     /// Whether `segment` is one of the log's.

@@ -175,15 +175,15 @@ impl State {
                 self.note_append(batch, held, number, header.max_timestamp);
             }
             Entry::LogStart { offset, .. } => {
-                self.control_entry = number;
-                self.starts.push((number, offset));
-                let (freed, changed) = self.tail.delete_below(offset, number);
-                self.unsaved_producers.extend(changed);
-                if freed > 0 {
-                    self.start_behind(now);
+                self.loose.note_start(number, offset);
+                self.delete_from_tail(offset, number, now);
+                // nothing that we wrote says so; records below the start could never be read
+                if self.next_offset < offset {
+                    self.next_offset = offset;
+                    self.plan = Some(PlannedSegment::new(offset, now));
                 }
             }
-            Entry::Create { .. } => self.control_entry = number,
+            Entry::Create { .. } => self.loose.note(number),
             // ends the log before it is opened
             Entry::Delete { .. } => {}
         }

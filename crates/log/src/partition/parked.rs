@@ -7,14 +7,13 @@
 //! Invariant: once the checkpoint says that the log is parked, the file has all its entries up to `through`, durably, and a later start applies
 //! them before those of the journal. Nothing of the log's segments is changed.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::checkpoint::{LogCheckpoint, crc};
-use crate::fs::{FileSystem, read_file};
+use crate::fs::{FileSystem, read_file, replace_file};
 use crate::journal::entry::Entry;
 use crate::layout;
 use crate::partition::fill::{Filled, OpenDirectories, open_directory};
@@ -32,13 +31,11 @@ impl PartitionLog {
         for path in [self.directory.clone(), layout::topic(root, topic_id), layout::topics(root)] {
             open_directory(fs, path, &mut directories)?;
         }
-        let file = fs.create(&layout::parked(&self.directory))?;
-        let bytes = encode(&parked.entries);
-        file.set_length(0)?;
-        file.write_at(&[IoSlice::new(&bytes)], 0)?;
+        // as a whole: an older checkpoint may speak of the one that is there
+        replace_file(fs, &layout::parked(&self.directory), &encode(&parked.entries))?;
         let through = parked.entries.last().map_or(parked.checkpoint.through, |(entry, _)| (*entry).min(durable));
         let item = LogCheckpoint { through, is_parked: true, ..parked.checkpoint.clone() };
-        Ok(Some(Filled { item, files: vec![Arc::clone(&file)], directories }))
+        Ok(Some(Filled { item, files: Vec::new(), directories }))
     }
 }
 

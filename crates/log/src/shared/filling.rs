@@ -1,13 +1,16 @@
 //! When the filler works, and what it waits out.
 
 use std::io;
+use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
-use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::filler::Unfinished;
 use crate::progress::Progress;
 use crate::shared::{LOOK_AGAIN, Shared, locked};
+
+/// What failed for lack of room or of file handles is tried again after so long.
+pub(super) const SHORTAGE_PAUSE: Duration = Duration::from_secs(1);
 
 impl Shared {
     pub(crate) fn unfinished(&self) -> MutexGuard<'_, Unfinished> {
@@ -15,40 +18,29 @@ impl Shared {
     }
 
     pub(crate) fn want_filling(&self) {
-        locked(&self.filling).is_wanted = true;
-        self.filling_changed.notify_all();
+        self.filling.want();
     }
 
     pub(crate) fn stop_filling(&self) {
-        locked(&self.filling).is_last = true;
-        self.filling_changed.notify_all();
+        self.filling.stop();
     }
 
     /// Waits until something should be filled; true when the filler should end.
     pub(crate) fn wait_for_filling(&self) -> bool {
-        let mut filling = locked(&self.filling);
-        loop {
-            if filling.is_last {
-                return true;
-            }
-            if std::mem::take(&mut filling.is_wanted) {
-                return false;
-            }
-            if self.is_full.load(Ordering::Acquire) || self.lacks_handles.load(Ordering::Acquire) {
-                let waited = self.filling_changed.wait_timeout(filling, Duration::from_secs(1));
-                filling = waited.unwrap_or_else(PoisonError::into_inner).0;
-                if !filling.is_last {
-                    return false;
-                }
-                continue;
-            }
-            filling = self.filling_changed.wait(filling).unwrap_or_else(PoisonError::into_inner);
-        }
+        self.filling.wait(|| {
+            let lacks = self.is_full.load(Ordering::Acquire) || self.lacks_handles.load(Ordering::Acquire);
+            lacks.then_some(SHORTAGE_PAUSE)
+        })
     }
 
     /// Whether somebody was refused since the last pass; the pass that asks will see to it.
     pub(crate) fn take_urgency(&self) -> bool {
         self.is_urgent.swap(false, Ordering::Relaxed)
+    }
+
+    /// A pass that was urgent failed for now: the next one is urgent as well.
+    pub(crate) fn keep_urgency(&self) {
+        self.is_urgent.store(true, Ordering::Relaxed);
     }
 
     /// A pass freed nothing of what was durable up to `durable`: more may be free once more is durable.

@@ -4,20 +4,13 @@
 //! filler's.
 
 use std::io;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use crate::fs::is_transient;
 use crate::journal::writer::make_slot;
 use crate::scan::to_u64;
-use crate::shared::{Shared, locked};
-
-/// What the slot maker waits for.
-#[derive(Default)]
-pub(super) struct Growing {
-    is_wanted: bool,
-    is_last: bool,
-}
+use crate::shared::Shared;
+use crate::shared::filling::SHORTAGE_PAUSE;
 
 impl Shared {
     /// Bytes that the journal has.
@@ -40,48 +33,40 @@ impl Shared {
         may_grow && (is_small || self.ledger().free_slots() <= 1)
     }
 
-    /// Makes one more slot, unless there are enough.
-    pub(crate) fn add_slot(&self) -> io::Result<()> {
-        let slots = self.ledger().slots();
-        if slots >= self.journal.slots_max {
+    /// Makes one more slot, unless there are enough; false when somebody else makes one.
+    pub(crate) fn add_slot(&self) -> io::Result<bool> {
+        let mut ledger = self.ledger();
+        if ledger.slots() >= self.journal.slots_max {
             self.cannot_grow.store(true, Ordering::Relaxed);
-            return Ok(());
+            return Ok(true);
         }
-        let slot = u32::try_from(slots).map_err(io::Error::other)?;
-        if let Err(error) = make_slot(self.fs.as_ref(), &self.root, slot, self.journal.slot_bytes) {
+        let Some(slot) = ledger.begin_slot() else { return Ok(false) };
+        drop(ledger);
+        let made = make_slot(self.fs.as_ref(), &self.root, slot, self.journal.slot_bytes);
+        let mut ledger = self.ledger();
+        ledger.end_slot(made.is_ok().then_some(slot));
+        let slots = to_u64(ledger.slots());
+        drop(ledger);
+        if let Err(error) = made {
             self.cannot_grow.store(!is_transient(&error), Ordering::Relaxed);
             return Err(error);
         }
-        let mut ledger = self.ledger();
-        ledger.add_free(slot);
-        let slots = to_u64(ledger.slots());
-        drop(ledger);
         self.journal_capacity.store(slots * self.journal.slot_bytes, Ordering::Relaxed);
         self.pending_changed.notify_all();
-        Ok(())
+        Ok(true)
     }
 
     pub(crate) fn want_growing(&self) {
-        locked(&self.growing).is_wanted = true;
-        self.growing_changed.notify_all();
+        self.growing.want();
     }
 
     pub(crate) fn stop_growing(&self) {
-        locked(&self.growing).is_last = true;
-        self.growing_changed.notify_all();
+        self.growing.stop();
     }
 
     /// Waits until a slot may be needed; true when none ever will be.
     pub(crate) fn wait_for_growing(&self) -> bool {
-        let mut growing = locked(&self.growing);
-        loop {
-            if growing.is_last || self.cannot_grow.load(Ordering::Relaxed) {
-                return true;
-            }
-            if std::mem::take(&mut growing.is_wanted) {
-                return false;
-            }
-            growing = self.growing_changed.wait(growing).unwrap_or_else(PoisonError::into_inner);
-        }
+        self.cannot_grow.load(Ordering::Relaxed)
+            || self.growing.wait(|| self.lacks_handles.load(Ordering::Acquire).then_some(SHORTAGE_PAUSE))
     }
 }
