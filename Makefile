@@ -5,8 +5,8 @@
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
-build: ## the three programs, optimised, under target/system
-	cargo build --locked --profile system -p kennet-broker -p kennet-operator -p kennet
+build: ## the three programs, optimised and static, under target/programs
+	bash images/programs
 
 check: ## what a change must pass before it is worth testing: format, lints, tidy, drift
 	cargo xtask check
