@@ -12,6 +12,8 @@ use crate::fs::{File, Wait, read_exact};
 
 /// Read in one go while scanning for headers: a window of the index and a header behind it.
 pub(crate) const HEADER_WINDOW: usize = 8 * 1024;
+/// Where one window follows another, each is twice as large, up to this: nothing reads ahead of a segment's readers.
+const HEADER_WINDOW_MAX: usize = 256 * 1024;
 /// Read in one go while checking whole batches.
 const BATCH_WINDOW: usize = 1 << 20;
 
@@ -22,12 +24,13 @@ pub(crate) struct HeaderScan<'a> {
     wait: Wait,
     window: Vec<u8>,
     window_start: u64,
+    window_length: usize,
 }
 
 impl<'a> HeaderScan<'a> {
     /// Scans the first `end` bytes of a file.
     pub(crate) fn new(file: &'a dyn File, end: u64, wait: Wait) -> Self {
-        Self { file, end, wait, window: Vec::new(), window_start: 0 }
+        Self { file, end, wait, window: Vec::new(), window_start: 0, window_length: HEADER_WINDOW }
     }
 
     /// The header at `position`; `None` when no whole batch fits there.
@@ -53,7 +56,11 @@ impl<'a> HeaderScan<'a> {
 
     fn fill(&mut self, position: u64) -> io::Result<()> {
         let left = usize::try_from(self.end - position).unwrap_or(usize::MAX);
-        self.window.resize(HEADER_WINDOW.min(left), 0);
+        // with large batches most of what lies between their headers is not read
+        let window_end = self.window_start + to_u64(self.window.len());
+        let goes_on = !self.window.is_empty() && position < window_end + to_u64(HEADER_WINDOW);
+        self.window_length = if goes_on { (2 * self.window_length).min(HEADER_WINDOW_MAX) } else { HEADER_WINDOW };
+        self.window.resize(self.window_length.min(left), 0);
         let read = read_exact(self.file, &mut self.window, position, self.wait)?;
         self.window.truncate(read);
         self.window_start = position;

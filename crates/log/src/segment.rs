@@ -107,6 +107,7 @@ impl Segment {
     pub(crate) fn create(&self, fs: &dyn FileSystem, open: &OpenFiles) -> io::Result<Arc<dyn File>> {
         let file = fs.create(&self.path())?;
         file.set_length(0)?;
+        file.read_nothing_ahead();
         let held = Held { file: Arc::clone(&file), _counted: open.count() };
         *self.file.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
         Ok(file)
@@ -120,6 +121,7 @@ impl Segment {
         }
         let path = self.path();
         let file = if self.is_written { fs.open_to_write(&path)? } else { fs.open(&path)? };
+        file.read_nothing_ahead();
         *held = Some(Held { file: Arc::clone(&file), _counted: open.count() });
         Ok(file)
     }

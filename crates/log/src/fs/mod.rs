@@ -79,6 +79,10 @@ pub trait File: Send + Sync {
     /// The system's.
     fn length(&self) -> io::Result<u64>;
 
+    /// From now on the system reads what is asked for and nothing ahead of it. Where its readahead is some mebibytes, one cold reader fills the device's queue
+    /// with them, and who waits for a block of the journal waits behind all of it.
+    fn read_nothing_ahead(&self) {}
+
     /// Makes the file's data and length durable; callers use [`FileSystem::sync_files`].
     ///
     /// # Errors
@@ -271,12 +275,16 @@ pub fn replace_file(fs: &dyn FileSystem, path: &Path, bytes: &[u8]) -> io::Resul
     names.sync().map_err(|error| final_error(&error))
 }
 
+/// Read at a time: a device does nearly as much with it as with more, and lets a write of the journal in between.
+const READ_STEP: usize = 256 << 10;
+
 /// Reads until the buffer is full or the file ends; returns the bytes read.
 pub(crate) fn read_exact(file: &dyn File, buffer: &mut [u8], position: u64, wait: Wait) -> io::Result<usize> {
     let mut done = 0;
     while done < buffer.len() {
         let at = position + u64::try_from(done).map_err(io::Error::other)?;
-        match file.read_at(&mut buffer[done..], at, wait)? {
+        let step = READ_STEP.min(buffer.len() - done);
+        match file.read_at(&mut buffer[done..done + step], at, wait)? {
             0 => break,
             read => done += read,
         }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use rustix::fs::{FallocateFlags, FlockOperation, OFlags, flock, syncfs};
+use rustix::fs::{Advice, FallocateFlags, FlockOperation, OFlags, fadvise, flock, syncfs};
 use rustix::io::{Errno, ReadWriteFlags};
 
 use crate::fs::unfinished::Unfinished;
@@ -83,6 +83,11 @@ impl File for RealFile {
             Err(Errno::OPNOTSUPP | Errno::AGAIN) => Err(io::ErrorKind::WouldBlock.into()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn read_nothing_ahead(&self) {
+        // advice: a system that does not take it reads as it likes
+        let _ = fadvise(&self.0, 0, None, Advice::Random);
     }
 
     fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<()> {
