@@ -3,7 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::common::lives::{bit_flips, failed_syncs, lives, new_bases, wrong_batches, wrong_indexes};
+use crate::common::lives::{bit_flips, cut_compactions, failed_syncs, lives, new_bases, wrong_batches, wrong_indexes};
 use kennet_log::Rules;
 
 /// So many seeds at most until it is noticed.
@@ -73,17 +73,17 @@ fn a_checkpoint_has_producers_as_of_the_segments() {
 
 #[test]
 fn a_swap_is_durable_before_old_segments_go() {
-    is_noticed(|rules| rules.swaps_are_synced = false);
+    is_noticed_by(|rules| rules.swaps_are_synced = false, cut_compactions);
 }
 
 #[test]
 fn gaps_are_known_before_there_are_any() {
-    is_noticed(|rules| rules.gaps_are_known_before_swaps = false);
+    is_noticed_by(|rules| rules.gaps_are_known_before_swaps = false, cut_compactions);
 }
 
 #[test]
 fn swaps_that_a_restart_finds_are_finished() {
-    is_noticed(|rules| rules.swaps_are_finished = false);
+    is_noticed_by(|rules| rules.swaps_are_finished = false, cut_compactions);
 }
 
 #[test]
