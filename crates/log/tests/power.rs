@@ -1,7 +1,9 @@
 //! Power cuts at every call: what was acknowledged is there, what was deleted stays away, and the log goes on.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use crate::common::lives::{bit_flips, compacting, failed_syncs, live, lives, new_bases, wrong_batches, wrong_indexes};
+use crate::common::lives::{
+    bit_flips, compacting, crossings, failed_syncs, live, lives, new_bases, wrong_batches, wrong_indexes,
+};
 use crate::common::world::World;
 use kennet_log::Rules;
 use kennet_log::fs::sim::Trouble;
@@ -20,13 +22,18 @@ fn a_power_cut_loses_nothing_that_was_acknowledged_and_takes_no_log_offline() {
 }
 
 #[test]
+fn what_crosses_a_pass_is_not_lost_by_a_power_cut() {
+    seeds(0).for_each(|seed| crossings(seed, Rules::default()));
+}
+
+#[test]
 fn a_power_cut_at_each_single_call_loses_nothing_that_was_acknowledged() {
     let life = |cut: Option<u64>| {
         let mut world = World::new(7, 3);
         if let Some(call) = cut {
             world.disk.plan(call, Trouble::PowerOff);
         }
-        live(&mut world, 150);
+        live(&mut world, 100);
         let calls = world.disk.calls();
         world.restart(true, &format!("power cut at call {cut:?}"));
         calls

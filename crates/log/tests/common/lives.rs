@@ -51,6 +51,27 @@ pub(crate) fn lives(seed: u64, rules: Rules) -> u32 {
     world.compactions
 }
 
+/// A life of few steps around passes that others cross, until the power fails.
+pub(crate) fn crossings(seed: u64, rules: Rules) {
+    let mut world = World::with_rules(seed, 3, rules);
+    for life in 0..LIVES {
+        for _ in 0..2 {
+            world.append_some(6);
+            world.flush();
+            if world.random.bool() {
+                world.fill_all();
+            }
+            if world.random.u8(..4) == 0 {
+                let call = world.disk.calls() + world.random.u64(1..60);
+                world.disk.plan(call, Trouble::PowerOff);
+            }
+            let all = world.random.bool();
+            world.crossed(all);
+        }
+        world.restart(true, &format!("seed {seed}, life {life}"));
+    }
+}
+
 /// A life in which the third log is compacted, and the power fails at a call of that; returns how many calls there were.
 pub(crate) fn compacting(seed: u64, rules: Rules, cut: Option<u64>) -> u64 {
     let append = |world: &mut World| {
