@@ -474,7 +474,7 @@ impl Shared {
 
     pub(crate) fn free_slots(&self, anchor: Place) {
         let mut ledger = self.ledger();
-        ledger.recycle(anchor);
+        ledger.recycle(anchor, self.rules.anchors_keep_their_slot);
         self.note_used(&ledger);
         drop(ledger);
         *locked(&self.last_anchor) = anchor;

@@ -3,7 +3,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::common::lives::{bit_flips, cut_compactions, failed_syncs, lives, new_bases, wrong_batches, wrong_indexes};
+use crate::common::lives::{
+    bit_flips, crossings, cut_compactions, failed_syncs, lives, new_bases, wrong_batches, wrong_indexes,
+};
 use kennet_log::Rules;
 
 /// So many seeds at most until it is noticed.
@@ -44,6 +46,11 @@ fn segments_are_synced_before_a_checkpoint_speaks_of_them() {
 #[test]
 fn a_slot_is_used_again_only_after_the_checkpoint() {
     is_noticed(|rules| rules.slots_wait_for_the_checkpoint = false);
+}
+
+#[test]
+fn the_slot_of_an_anchor_is_kept() {
+    is_noticed_by(|rules| rules.anchors_keep_their_slot = false, crossings);
 }
 
 #[test]
