@@ -17,6 +17,8 @@ use crate::error::{OpenError, Unavailable};
 use crate::filler::{self, Pass};
 use crate::fs::{FileSystem, Space, is_final};
 use crate::journal_thread;
+#[cfg(any(test, feature = "sim"))]
+use crate::journal_thread::Step;
 use crate::layout;
 use crate::partition::{LogId, PartitionLog};
 use crate::progress::Progress;
@@ -178,13 +180,49 @@ impl DataDirectory {
         self.shared.step();
     }
 
-    /// Fills as far as journal and memory ask for it.
+    /// As [`Self::step`], while a pass is under way: without a free slot nothing is written, since there can't be a second pass. Grows only if it
+    /// `may_grow`. True when nothing waits any more and a slot is free, so that whoever waits for one more small entry needs no pass either.
     #[cfg(any(test, feature = "sim"))]
-    pub fn fill_as_needed(&self) {
+    pub fn step_without_filling(&self, may_grow: bool) -> bool {
+        if may_grow {
+            self.grow();
+        }
+        journal_thread::step(&self.shared) == Step::Idle && self.shared.ledger().free_slots() > 0
+    }
+
+    /// Makes a slot for the journal if it wants one.
+    #[cfg(any(test, feature = "sim"))]
+    pub fn grow(&self) {
         if self.shared.wants_slot() {
             slot_maker::grow(&self.shared);
         }
+    }
+
+    /// Fills as far as journal and memory ask for it.
+    #[cfg(any(test, feature = "sim"))]
+    pub fn fill_as_needed(&self) {
+        self.grow();
+        self.fill_without_growing();
+    }
+
+    /// As [`Self::fill_as_needed`], for a test in which the journal grows between the calls of the pass.
+    #[cfg(any(test, feature = "sim"))]
+    pub fn fill_without_growing(&self) {
         filler::pass(&self.shared, Pass::AsNeeded);
+    }
+
+    /// Whether a log that a restart found is being opened: without threads, who wants to open or delete one too would wait for itself.
+    #[cfg(any(test, feature = "sim"))]
+    #[must_use]
+    pub fn is_opening_a_log(&self) -> bool {
+        self.shared.is_opening_a_log()
+    }
+
+    /// Whether the checkpoint is being written: without threads, who wants to write it too would wait for itself.
+    #[cfg(any(test, feature = "sim"))]
+    #[must_use]
+    pub fn checkpoint_is_being_written(&self) -> bool {
+        self.shared.checkpoint_is_being_written()
     }
 
     /// Makes everything durable, moves it to segments so that the next start reads nothing, and ends the threads. Later appends are never

@@ -12,6 +12,8 @@ pub struct Rules {
     pub segments_are_synced: bool,
     /// A slot is used again only when the checkpoint that makes it needless is durable.
     pub slots_wait_for_the_checkpoint: bool,
+    /// The slot that a checkpoint's anchor lies in stays in use when the journal has moved on before the checkpoint is durable.
+    pub anchors_keep_their_slot: bool,
     /// A restart cuts what lies behind the bytes that the checkpoint knows.
     pub unknown_bytes_are_cut: bool,
     /// Only what is durable in the journal is written to segments.
@@ -47,6 +49,7 @@ impl Default for Rules {
             applied_entries_are_skipped: true,
             segments_are_synced: true,
             slots_wait_for_the_checkpoint: true,
+            anchors_keep_their_slot: true,
             unknown_bytes_are_cut: true,
             only_durable_is_filled: true,
             log_starts_are_journaled: true,

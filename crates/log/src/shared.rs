@@ -13,6 +13,8 @@ pub(crate) use room::Whose;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+#[cfg(any(test, feature = "sim"))]
+use std::sync::TryLockError;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -291,6 +293,11 @@ impl Shared {
         Some(log)
     }
 
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn is_opening_a_log(&self) -> bool {
+        matches!(self.found.try_lock(), Err(TryLockError::WouldBlock))
+    }
+
     pub(crate) fn new_number(&self) -> LogNumber {
         LogNumber(self.next_number.fetch_add(1, Ordering::Relaxed))
     }
@@ -467,7 +474,7 @@ impl Shared {
 
     pub(crate) fn free_slots(&self, anchor: Place) {
         let mut ledger = self.ledger();
-        ledger.recycle(anchor);
+        ledger.recycle(anchor, self.rules.anchors_keep_their_slot);
         self.note_used(&ledger);
         drop(ledger);
         *locked(&self.last_anchor) = anchor;
@@ -494,6 +501,11 @@ impl Shared {
             Some(file) => file.append(items, remembered),
             None => Err(io::Error::other("the checkpoint is damaged")),
         }
+    }
+
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn checkpoint_is_being_written(&self) -> bool {
+        matches!(self.checkpoint.try_lock(), Err(TryLockError::WouldBlock))
     }
 
     // what is only in the journal

@@ -3,7 +3,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::common::lives::{bit_flips, failed_syncs, lives, new_bases, wrong_batches, wrong_indexes};
+use crate::common::lives::{
+    bit_flips, crossings, cut_compactions, failed_syncs, lives, new_bases, wrong_batches, wrong_indexes,
+};
 use kennet_log::Rules;
 
 /// So many seeds at most until it is noticed.
@@ -47,6 +49,11 @@ fn a_slot_is_used_again_only_after_the_checkpoint() {
 }
 
 #[test]
+fn the_slot_of_an_anchor_is_kept() {
+    is_noticed_by(|rules| rules.anchors_keep_their_slot = false, crossings);
+}
+
+#[test]
 fn bytes_that_the_checkpoint_does_not_know_are_cut() {
     is_noticed(|rules| rules.unknown_bytes_are_cut = false);
 }
@@ -73,17 +80,17 @@ fn a_checkpoint_has_producers_as_of_the_segments() {
 
 #[test]
 fn a_swap_is_durable_before_old_segments_go() {
-    is_noticed(|rules| rules.swaps_are_synced = false);
+    is_noticed_by(|rules| rules.swaps_are_synced = false, cut_compactions);
 }
 
 #[test]
 fn gaps_are_known_before_there_are_any() {
-    is_noticed(|rules| rules.gaps_are_known_before_swaps = false);
+    is_noticed_by(|rules| rules.gaps_are_known_before_swaps = false, cut_compactions);
 }
 
 #[test]
 fn swaps_that_a_restart_finds_are_finished() {
-    is_noticed(|rules| rules.swaps_are_finished = false);
+    is_noticed_by(|rules| rules.swaps_are_finished = false, cut_compactions);
 }
 
 #[test]

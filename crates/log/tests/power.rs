@@ -1,7 +1,9 @@
 //! Power cuts at every call: what was acknowledged is there, what was deleted stays away, and the log goes on.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use crate::common::lives::{bit_flips, failed_syncs, live, lives, new_bases, wrong_batches, wrong_indexes};
+use crate::common::lives::{
+    bit_flips, compacting, crossings, failed_syncs, live, lives, new_bases, wrong_batches, wrong_indexes,
+};
 use crate::common::world::World;
 use kennet_log::Rules;
 use kennet_log::fs::sim::Trouble;
@@ -20,13 +22,18 @@ fn a_power_cut_loses_nothing_that_was_acknowledged_and_takes_no_log_offline() {
 }
 
 #[test]
+fn what_crosses_a_pass_is_not_lost_by_a_power_cut() {
+    seeds(0).for_each(|seed| crossings(seed, Rules::default()));
+}
+
+#[test]
 fn a_power_cut_at_each_single_call_loses_nothing_that_was_acknowledged() {
     let life = |cut: Option<u64>| {
         let mut world = World::new(7, 3);
         if let Some(call) = cut {
             world.disk.plan(call, Trouble::PowerOff);
         }
-        live(&mut world, 150);
+        live(&mut world, 100);
         let calls = world.disk.calls();
         world.restart(true, &format!("power cut at call {cut:?}"));
         calls
@@ -58,38 +65,13 @@ fn fifty_logs_lose_nothing_that_was_acknowledged_either() {
     }
 }
 
-/// To the third log, which is compacted.
-fn append(world: &mut World) {
-    if !world.append(2) {
-        world.fill_all();
-    }
-}
-
 #[test]
 fn a_power_cut_at_each_call_of_compaction_loses_no_key() {
     for seed in 0..3 {
-        let life = |cut: Option<u64>| {
-            let mut world = World::new(seed, 3);
-            (0..24).for_each(|_| append(&mut world));
-            world.fill_all();
-            world.compact_once(2);
-            (0..16).for_each(|_| append(&mut world));
-            world.fill_all();
-            let before = world.disk.calls();
-            if let Some(call) = cut {
-                world.disk.plan(before + call, Trouble::PowerOff);
-            }
-            while !world.disk.is_off() && world.compact_once(2) {}
-            let calls = world.disk.calls() - before;
-            world.restart(true, &format!("seed {seed}, power cut at call {cut:?} of compaction"));
-            world.append(2);
-            world.stop_and_start();
-            calls
-        };
-        let calls = life(None);
+        let calls = compacting(seed, Rules::default(), None);
         assert!(calls > 10, "{calls} calls");
         (1..=calls).for_each(|call| {
-            life(Some(call));
+            compacting(seed, Rules::default(), Some(call));
         });
     }
 }

@@ -103,10 +103,17 @@ impl Ledger {
     }
 
     /// Frees the slots before the one that the anchor lies in, which is durable in the checkpoint now. That slot stays even when the journal has moved
-    /// on meanwhile: behind the anchor is what no checkpoint has.
-    pub(crate) fn recycle(&mut self, anchor: Place) {
+    /// on meanwhile: behind the anchor is what no checkpoint has. Without `keeps_its_slot`, which is a rule, it goes.
+    pub(crate) fn recycle(&mut self, anchor: Place, keeps_its_slot: bool) {
         let is_used = self.used.iter().any(|used| used.start.slot == anchor.slot);
-        while let Some(oldest) = self.used.front().filter(|oldest| is_used && oldest.start.slot != anchor.slot) {
+        while let Some(oldest) = self.used.front() {
+            let stays = match keeps_its_slot {
+                true => !is_used || oldest.start.slot == anchor.slot,
+                false => self.used.len() == 1 || oldest.start.sequence >= anchor.sequence,
+            };
+            if stays {
+                break;
+            }
             self.free.push_back(oldest.start.slot);
             self.used.pop_front();
         }
@@ -163,7 +170,7 @@ mod tests {
         assert_eq!(ledger.anchor(2).slot, 0);
         let anchor = ledger.anchor(3);
         assert_eq!((anchor.slot, anchor.sequence, anchor.previous, anchor.first_entry), (1, 2, 11, 4));
-        ledger.recycle(anchor);
+        ledger.recycle(anchor, true);
         assert_eq!(ledger.take_free(), Some(2));
         assert_eq!(ledger.take_free(), Some(0));
         assert_eq!(ledger.take_free(), None);
@@ -178,13 +185,13 @@ mod tests {
         ledger.note_block(600, 12, 5);
         assert_eq!(ledger.take_free(), Some(1));
         ledger.note_block(100, 13, 5);
-        ledger.recycle(anchor);
+        ledger.recycle(anchor, true);
         assert_eq!(ledger.anchor(3), anchor);
         assert_eq!(ledger.free_slots(), 1);
         // and one that ends where its slot does
         let end = ledger.anchor(4);
         assert_eq!((end.slot, end.position), (1, 100));
-        ledger.recycle(end);
+        ledger.recycle(end, true);
         assert_eq!(ledger.free_slots(), 2);
     }
 
@@ -204,7 +211,7 @@ mod tests {
         ledger.note_block(600, 11, 4);
         let anchor = ledger.anchor(3);
         assert_eq!((anchor.slot, anchor.position, anchor.sequence), (0, 600, 2));
-        ledger.recycle(anchor);
+        ledger.recycle(anchor, true);
         assert_eq!(ledger.used_bytes(), 0);
         // but not in the middle of an entry, whose start is in the block before
         ledger.note_block(100, 12, 5);

@@ -86,7 +86,7 @@ impl World {
     fn recycle(&mut self, synced: u64) {
         let mut ledger = self.ledger.lock().unwrap();
         self.anchor = ledger.anchor(synced);
-        ledger.recycle(self.anchor);
+        ledger.recycle(self.anchor, true);
     }
 
     fn replay(&self) -> (Replayed, Vec<(u64, String)>) {

@@ -248,6 +248,13 @@ impl PartitionLog {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether somebody changes its files: without threads, who wants to change them too would wait for itself.
+    #[cfg(any(test, feature = "sim"))]
+    #[must_use]
+    pub fn is_being_written(&self) -> bool {
+        matches!(self.writer.try_lock(), Err(std::sync::TryLockError::WouldBlock))
+    }
+
     /// Below this, compaction may have left gaps between batches.
     fn gaps_below(&self) -> Offset {
         Offset(self.gaps_below.load(Ordering::Acquire))

@@ -51,6 +51,59 @@ pub(crate) fn lives(seed: u64, rules: Rules) -> u32 {
     world.compactions
 }
 
+/// A life of few steps around passes that others cross, until the power fails.
+pub(crate) fn crossings(seed: u64, rules: Rules) {
+    let mut world = World::with_rules(seed, 3, rules);
+    for life in 0..LIVES {
+        for _ in 0..2 {
+            world.append_some(6);
+            world.flush();
+            if world.random.bool() {
+                world.fill_all();
+            }
+            if world.random.u8(..4) == 0 {
+                let call = world.disk.calls() + world.random.u64(1..60);
+                world.disk.plan(call, Trouble::PowerOff);
+            }
+            let all = world.random.bool();
+            world.crossed(all);
+        }
+        world.restart(true, &format!("seed {seed}, life {life}"));
+    }
+}
+
+/// A life in which the third log is compacted, and the power fails at a call of that; returns how many calls there were.
+pub(crate) fn compacting(seed: u64, rules: Rules, cut: Option<u64>) -> u64 {
+    let append = |world: &mut World| {
+        if !world.append(2) {
+            world.fill_all();
+        }
+    };
+    let mut world = World::with_rules(seed, 3, rules);
+    (0..24).for_each(|_| append(&mut world));
+    world.fill_all();
+    world.compact_once(2);
+    (0..16).for_each(|_| append(&mut world));
+    world.fill_all();
+    let before = world.disk.calls();
+    if let Some(call) = cut {
+        world.disk.plan(before + call, Trouble::PowerOff);
+    }
+    while !world.disk.is_off() && world.compact_once(2) {}
+    let calls = world.disk.calls() - before;
+    world.restart(true, &format!("seed {seed}, power cut at call {cut:?} of compaction"));
+    world.append(2);
+    world.stop_and_start();
+    calls
+}
+
+/// As [`compacting`], with the power cut at any of the calls. The life is lived twice: the first time only to know how many there are.
+pub(crate) fn cut_compactions(seed: u64, rules: Rules) {
+    let calls = compacting(seed, Rules::default(), None);
+    let call = fastrand::Rng::with_seed(seed).u64(1..=calls);
+    compacting(seed, rules, Some(call));
+}
+
 /// A life in which the checkpoint gets a new base, and the power fails while it does. The life is lived twice: the first time only to know when that is.
 pub(crate) fn new_bases(seed: u64, rules: Rules) {
     let fills = |world: &mut World, until: usize| -> Option<(usize, std::ops::Range<u64>)> {

@@ -3,6 +3,7 @@
 
 pub(crate) mod hooked;
 pub(crate) mod lives;
+pub(crate) mod meanwhile;
 pub(crate) mod world;
 
 use std::path::Path;

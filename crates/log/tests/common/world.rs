@@ -213,13 +213,13 @@ impl ModelLog {
 /// A data directory over several lives.
 pub(crate) struct World {
     pub(crate) disk: SimulatedDisk,
-    pub(crate) directory: DataDirectory,
+    pub(crate) directory: Arc<DataDirectory>,
     pub(crate) logs: Vec<ModelLog>,
     pub(crate) random: fastrand::Rng,
-    rules: Rules,
-    epoch: LeaderEpoch,
-    topics: u128,
-    deleted: Vec<Uuid>,
+    pub(super) rules: Rules,
+    pub(super) epoch: LeaderEpoch,
+    pub(super) topics: u128,
+    pub(super) deleted: Vec<Uuid>,
     /// Rounds of compaction that came to their end.
     pub(crate) compactions: u32,
 }
@@ -307,9 +307,13 @@ impl World {
         self.logs.iter_mut().for_each(ModelLog::note);
     }
 
-    /// Moves batches to segments, all or as the journal needs it.
+    /// Moves batches to segments, all or as the journal needs it; in every second pass others go on meanwhile.
     pub(crate) fn fill(&mut self) {
+        let all = self.random.bool();
         if self.random.bool() {
+            return self.crossed(all);
+        }
+        if all {
             self.directory.fill();
         } else {
             self.directory.fill_as_needed();
@@ -325,7 +329,8 @@ impl World {
     pub(crate) fn delete_records(&mut self, at: usize) {
         let log = &mut self.logs[at];
         let watermark = log.log.durable_end();
-        let wanted = self.random.i64(log.start..=watermark.0);
+        // also to the end: then no batch is left that holds the entries of those that went
+        let wanted = if self.random.u8(..4) == 0 { watermark.0 } else { self.random.i64(log.start..=watermark.0) };
         log.start_wanted = log.start_wanted.max(wanted);
         if log.log.delete_records(Offset(wanted), watermark, NOW).is_ok() {
             assert!(log.log.log_start().0 >= wanted);
@@ -562,8 +567,8 @@ impl World {
     }
 }
 
-fn open(disk: &SimulatedDisk, rules: Rules) -> Result<DataDirectory, OpenError> {
+fn open(disk: &SimulatedDisk, rules: Rules) -> Result<Arc<DataDirectory>, OpenError> {
     // eight slots of 4 KiB: no slot is smaller
     let limits = Limits { memory_bytes_max: 20_000, journal_bytes_max: Some(32 << 10), ..Limits::default() };
-    DataDirectory::open_manual(Arc::new(disk.clone()), Path::new(ROOT), limits, rules)
+    DataDirectory::open_manual(Arc::new(disk.clone()), Path::new(ROOT), limits, rules).map(Arc::new)
 }

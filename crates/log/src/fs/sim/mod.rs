@@ -32,13 +32,17 @@ pub struct SimulatedDisk(Arc<Inner>);
 struct Inner {
     disk: Mutex<Disk>,
     gate: Condvar,
+    meanwhile: Mutex<Option<Meanwhile>>,
 }
+
+/// What other threads would do between the calls of one that is under way.
+type Meanwhile = Box<dyn FnMut() + Send>;
 
 impl SimulatedDisk {
     /// An empty disk; `seed` decides what survives power cuts.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self(Arc::new(Inner { disk: Mutex::new(Disk::new(seed)), gate: Condvar::new() }))
+        Self(Arc::new(Inner { disk: Mutex::new(Disk::new(seed)), gate: Condvar::new(), meanwhile: Mutex::default() }))
     }
 
     /// Calls so far that change something or sync it.
@@ -141,12 +145,42 @@ impl SimulatedDisk {
         self.0.gate.notify_all();
     }
 
+    /// Calls this from now on before each call that changes, syncs or opens something, but not for calls that it makes itself. So a test without threads
+    /// does what other threads would do meanwhile, and a seed stays a run.
+    pub fn set_meanwhile(&self, meanwhile: Box<dyn FnMut() + Send>) {
+        *self.meanwhile() = Some(meanwhile);
+    }
+
+    /// Calls it no more.
+    pub fn end_meanwhile(&self) {
+        *self.meanwhile() = None;
+    }
+
+    fn meanwhile(&self) -> MutexGuard<'_, Option<Meanwhile>> {
+        self.0.meanwhile.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Under no lock, since what is called uses the disk.
+    fn run_meanwhile(&self) {
+        let taken = self.meanwhile().take();
+        if let Some(mut run) = taken {
+            run();
+            *self.meanwhile() = Some(run);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Disk> {
         self.0.disk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn lock_to_open(&self) -> MutexGuard<'_, Disk> {
+        self.run_meanwhile();
+        self.lock()
+    }
+
     /// The disk for a changing call, once nobody holds it.
     fn lock_to_change(&self) -> MutexGuard<'_, Disk> {
+        self.run_meanwhile();
         let mut disk = self.lock();
         disk.waiting += 1;
         while disk.is_held {
@@ -254,7 +288,7 @@ impl FileSystem for SimulatedDisk {
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
-        let mut disk = self.lock();
+        let mut disk = self.lock_to_open();
         disk.note_open()?;
         let Some(node) = disk.find(path) else { return Ok(Vec::new()) };
         let entry = |(name, node): (&String, &usize)| match &disk.nodes[*node] {
@@ -267,7 +301,7 @@ impl FileSystem for SimulatedDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        let mut disk = self.lock();
+        let mut disk = self.lock_to_open();
         disk.note_open()?;
         let node = disk.find(path).ok_or(io::ErrorKind::NotFound)?;
         disk.file(node)?;
@@ -294,7 +328,7 @@ impl FileSystem for SimulatedDisk {
     }
 
     fn open_directory(&self, path: &Path) -> io::Result<Arc<dyn Directory>> {
-        let mut disk = self.lock();
+        let mut disk = self.lock_to_open();
         disk.note_open()?;
         let node = disk.find(path).ok_or(io::ErrorKind::NotFound)?;
         disk.directory(node)?;
