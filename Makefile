@@ -1,6 +1,6 @@
 # The commands of the README. Each is one line; what is longer lives in xtask or tests/.
 .DEFAULT_GOAL := help
-.PHONY: help build check test bench demo demo-kubernetes images cache cache-clear
+.PHONY: help build check test power bench demo demo-kubernetes images cache cache-clear
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -13,6 +13,9 @@ check: ## what a change must pass before it is worth testing: format, lints, tid
 
 test: ## everything: unit tests, clients, tools, chart, Kubernetes
 	cargo xtask test
+
+power: ## a long run of the log's tests under power cuts; SEEDS=100000
+	KENNET_TEST_SEEDS=$(or $(SEEDS),100000) cargo test -p kennet-log --test log power
 
 bench: ## beside Apache Kafka on this machine, up to 75 minutes; QUICK=1 up to 12
 	bench/run

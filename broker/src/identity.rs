@@ -69,6 +69,24 @@ impl Identity {
         }
     }
 
+    /// Refuses a directory that belongs to somebody else or has another format. Writes nothing.
+    ///
+    /// # Errors
+    /// When it does, or can't be read.
+    pub(crate) fn refuse_others(
+        fs: &dyn FileSystem,
+        directory: &Path,
+        cluster_id: ClusterId,
+        broker_id: i32,
+    ) -> Result<(), StartError> {
+        let path = directory.join(paths::IDENTITY_FILE);
+        let refused = |source| StartError::Io { path: directory.to_owned(), source };
+        match read_file(fs, &path, BYTES_MAX).map_err(refused)? {
+            Some(bytes) => Self::check(&bytes, directory, path, cluster_id, broker_id).map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// The directory's id as metadata has it.
     #[must_use]
     pub(crate) fn directory_uuid(&self) -> Uuid {

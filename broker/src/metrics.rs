@@ -67,6 +67,11 @@ const METRICS: &[Metric] = &[
         read: |broker| count(broker.partitions.all().iter().map(|partition| partition.log.summary().set_aside).sum()),
     },
     Metric {
+        name: "topics_unknown",
+        help: "Topics in the data directory that metadata did not name at the start; they are kept",
+        read: |broker| count(broker.partitions.unknown_topics()),
+    },
+    Metric {
         name: "disk_failed",
         help: "1 when the data directory failed and the broker must be restarted, else 0",
         read: |broker| u64::from(broker.partitions.directory().failed().is_some()),

@@ -104,6 +104,8 @@ pub async fn start(
         ..Limits::default()
     };
     identity::refuse_kafkas(fs.as_ref(), &root)?;
+    // before anything is written there: opening removes, cuts and moves what a crash left
+    Identity::refuse_others(fs.as_ref(), &root, config.cluster_id, config.id())?;
     // the lock comes first: nothing is read or written in a directory that another process has
     let directory = Arc::new(open_when_free(&fs, &root, limits).await?);
     let identity = Identity::open(fs.as_ref(), &root, config.cluster_id, config.id())?;

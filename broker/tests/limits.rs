@@ -277,6 +277,29 @@ fn a_batch_that_decompresses_without_end_is_refused_and_takes_no_memory() {
     assert_eq!(client.end_offset("t"), 0);
 }
 
+fn ask(port: u16, path: &str) -> String {
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).expect("the port accepts");
+    stream.set_read_timeout(Some(Duration::from_secs(9))).expect("a deadline");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("the request is sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it is answered");
+    answer
+}
+
+#[test]
+fn topics_that_metadata_does_not_name_are_kept_and_counted() {
+    let folder = TestBroker::start().stop();
+    let topics = crate::support::config(folder.path(), &[]).data_directory.join("topics");
+    let unknown = topics.join("00000000-0000-0000-0000-000000000009/0000");
+    std::fs::create_dir_all(&unknown).expect("a folder");
+    let broker = TestBroker::on(folder, &[]);
+    let (_, metrics) = broker.control_ports();
+    let told = ask(metrics, "/metrics");
+    assert!(told.contains("kennet_broker_topics_unknown 1"), "{told}");
+    assert!(unknown.is_dir());
+}
+
 #[test]
 fn metrics_and_probes_are_answered_while_the_loop_of_the_clients_hangs() {
     let _turn = alone();
@@ -284,15 +307,6 @@ fn metrics_and_probes_are_answered_while_the_loop_of_the_clients_hangs() {
     let mut client = broker.connect();
     client.assert_alive();
     let hung = broker.hang();
-    let ask = |port: u16, path: &str| {
-        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).expect("the port accepts");
-        stream.set_read_timeout(Some(Duration::from_secs(9))).expect("a deadline");
-        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).expect("the request is sent");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("it is answered");
-        answer
-    };
     let (probes, metrics) = broker.control_ports();
     assert!(ask(metrics, "/metrics").contains("kennet_broker_partitions"));
     assert!(ask(probes, "/readyz").starts_with("HTTP/1.1 200"));

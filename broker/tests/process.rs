@@ -4,6 +4,7 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -394,6 +395,20 @@ fn a_config_that_is_wrong_is_one_sentence_and_code_3() {
     insta::assert_snapshot!(said.join("\n"));
 }
 
+/// All files below a folder, with what is in them.
+fn content(folder: &Path) -> std::collections::BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = std::collections::BTreeMap::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            files.extend(content(&path));
+        } else {
+            files.insert(path.clone(), std::fs::read(&path).expect("a file"));
+        }
+    }
+    files
+}
+
 #[test]
 fn a_data_directory_of_somebody_else_is_one_sentence_and_code_4() {
     let folder = bootstrapped();
@@ -405,9 +420,11 @@ fn a_data_directory_of_somebody_else_is_one_sentence_and_code_4() {
     let mut not_a_folder = good.clone();
     not_a_folder.data_directory = folder.path().join("ca.crt");
     let mut said = Vec::new();
+    let before = content(&good.data_directory);
     for config in [foreign_cluster, foreign_broker, not_a_folder] {
         said.push(fails(&mut command(&folder, &config), 4));
     }
+    assert!(content(&good.data_directory) == before, "something is written in somebody else's directory");
     let mut kafkas = good.clone();
     kafkas.data_directory = folder.path().join("kafka");
     std::fs::create_dir(&kafkas.data_directory).expect("a folder");

@@ -61,7 +61,7 @@ const METRICS: &[Metric] = &[
         name: "topics_retained",
         suffix: "",
         labels: "namespace, cluster",
-        help: "Topics whose object is gone and that were kept",
+        help: "Topics that no object declares: kept when theirs went, or made by clients",
         register: |all, metric| all.registry.register(metric.name, metric.help, all.topics_retained.clone()),
     },
     Metric {

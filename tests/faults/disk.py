@@ -179,6 +179,7 @@ def read_error(place):
             drop_cache(path)
         found = {fetch_error(broker, name, offset) for offset in range(60)}
         assert found - {0}, "the segment can still be read"
+        assert broker.metric("kennet_broker_partitions_offline") == 1, "the partition is not offline"
         assert [value for _, value in read_all(broker, other, [0])[0]] == topics[other], f"{other} is not whole"
         assert produced(broker, other, [b"more"]) == [60]
         assert broker.is_alive() and not broker.has_failed(), "more than a partition went"

@@ -91,16 +91,28 @@ python_venv() {
     python3 -c 'import ensurepip, venv' 2> /dev/null || { echo "python3 can't make environments: install python3-venv" >&2; return 1; }
 }
 
-# Builds the programs that are tested, and prints their folder. Static, as they are in the images. KENNET_PROGRAMS=folder takes those there.
+# Builds programs as they are in the images, static; the arguments are cargo's, such as packages. The same flags everywhere, so that each is built once.
+static_build() {
+    local root
+    root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+    (cd "$root" && RUSTFLAGS="-C target-feature=+crt-static" \
+        cargo build --locked --profile system --target x86_64-unknown-linux-gnu "$@")
+}
+
+# Where they lie then.
+static_folder() {
+    local root
+    root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+    echo "${CARGO_TARGET_DIR:-$root/target}/x86_64-unknown-linux-gnu/system"
+}
+
+# Builds the programs that are tested, and prints their folder. KENNET_PROGRAMS=folder takes those there.
 build_programs() {
     if [ -n "${KENNET_PROGRAMS:-}" ]; then
-        echo "$KENNET_PROGRAMS"
+        (cd "$KENNET_PROGRAMS" && pwd)
         return
     fi
-    local root target=x86_64-unknown-linux-gnu folder
-    root=$(git rev-parse --show-toplevel 2> /dev/null || pwd)
-    folder=${CARGO_TARGET_DIR:-$root/target}/$target/system
-    (cd "$root" && RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet --locked --profile system --target "$target" \
-        -p kennet-broker -p kennet -p kennet-operator >&2)
-    echo "$folder"
+    # callers run this in $(...), where a failure ends nothing by itself
+    static_build --quiet -p kennet-broker -p kennet -p kennet-operator >&2 || return
+    static_folder
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub(crate) struct Partitions {
     file_configs: BTreeMap<String, String>,
     directory: Arc<DataDirectory>,
     by_id: RwLock<HashMap<LogId, Arc<Partition>>>,
+    /// Topics in the data directory that metadata did not name at the start.
+    unknown_topics: AtomicUsize,
     /// What the journal reported and the completion task has not taken.
     reported: Mutex<Vec<Report>>,
     report: Notify,
@@ -50,6 +53,7 @@ impl Partitions {
             file_configs,
             directory: Arc::clone(&directory),
             by_id: RwLock::default(),
+            unknown_topics: AtomicUsize::new(0),
             reported: Mutex::default(),
             report: Notify::new(),
             room: Notify::new(),
@@ -86,6 +90,30 @@ impl Partitions {
                 opened();
             }
         }
+        self.tell_of_unknown(image);
+    }
+
+    /// Topics that the data directory has and metadata does not name are kept. They take room, and nobody else tells of them.
+    fn tell_of_unknown(&self, image: &Image) {
+        let found = match self.directory.topics_found() {
+            Ok(found) => found,
+            Err(error) => return tracing::warn!(%error, "the data directory's topics could not be listed"),
+        };
+        let unknown: Vec<_> = found.into_iter().filter(|id| image.topic_by_id(*id).is_none()).collect();
+        self.unknown_topics.store(unknown.len(), Ordering::Relaxed);
+        if let Some(first) = unknown.iter().min() {
+            let (count, path) = (unknown.len(), self.directory.path().join("topics").join(first.to_string()));
+            tracing::warn!(
+                count,
+                first = %path.display(),
+                "the data directory has topics that metadata does not name; they are kept and take room"
+            );
+        }
+    }
+
+    /// Topics in the data directory that metadata did not name at the start.
+    pub(crate) fn unknown_topics(&self) -> usize {
+        self.unknown_topics.load(Ordering::Relaxed)
     }
 
     /// All layers of configs for a topic, or for none.

@@ -82,7 +82,7 @@ impl DataDirectory {
         let threads = match drive {
             Drive::Threads => Some(Threads::start(&shared).map_err(refused)?),
             Drive::Manual => {
-                while shared.wants_slot() && slot_maker::grow(&shared) {}
+                while shared.wants_slot() && slot_maker::grow(&shared).is_none() {}
                 None
             }
         };

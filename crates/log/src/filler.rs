@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hashbrown::HashMap;
 
@@ -16,7 +17,7 @@ use crate::checkpoint::{Item, LogCheckpoint};
 use crate::fs::{Directory, File, final_error, is_full, is_transient};
 use crate::journal::entry::LogNumber;
 use crate::partition::{Filled, PartitionLog};
-use crate::shared::{FailedByPanic, Shared, Unsynced};
+use crate::shared::{FULL_PAUSE, FailedByPanic, HANDLE_PAUSE, Opens, Shared, Unsynced};
 
 /// Which logs a pass takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,33 +48,40 @@ pub(crate) struct Unfinished {
 /// Works until it is told to stop.
 pub(crate) fn run(shared: &Arc<Shared>) {
     let _told = FailedByPanic { shared, thread: "filler" };
-    loop {
-        if shared.wait_for_filling() {
-            return;
-        }
-        pass(shared, Pass::AsNeeded);
+    let mut pause = None;
+    while !shared.wait_for_filling(pause) {
+        pause = pass(shared, Pass::AsNeeded);
     }
 }
 
-/// Fills once; what goes wrong is told to the directory.
-pub(crate) fn pass(shared: &Arc<Shared>, which: Pass) {
+/// Fills once; what goes wrong is told to the directory. Answers when it should be tried again, if something has to be waited out.
+pub(crate) fn pass(shared: &Arc<Shared>, which: Pass) -> Option<Duration> {
     let mut unfinished = shared.unfinished();
     if shared.failed().is_some() {
-        return;
+        return None;
     }
     // before anything is looked at: whoever is refused from here on asks for a pass of its own
     let is_urgent = which != Pass::Sealed && shared.take_urgency();
     match try_pass(shared, &mut unfinished, which, is_urgent) {
-        Ok(freed) => shared.note_filled(freed),
+        Ok(freed) => {
+            shared.note_filled(freed);
+            None
+        }
         Err(error) => {
             if is_urgent {
                 shared.keep_urgency();
             }
-            match error {
-                error if is_full(&error) => shared.note_full(),
-                error if is_transient(&error) => shared.note_no_handle(&error),
-                error => shared.fail(&error.to_string()),
-            }
+            let has_to_wait = if is_full(&error) {
+                shared.note_full();
+                FULL_PAUSE
+            } else if is_transient(&error) {
+                shared.note_no_handle(Opens::Segments, &error);
+                HANDLE_PAUSE
+            } else {
+                shared.fail(&error.to_string());
+                return None;
+            };
+            Some(has_to_wait)
         }
     }
 }

@@ -12,7 +12,7 @@ use kennet_protocol::Offset;
 use crate::journal::writer::{Queued, WriteError};
 use crate::partition::{LogId, PartitionLog};
 use crate::progress::{Advance, Progress};
-use crate::shared::{FailedByPanic, Shared};
+use crate::shared::{FailedByPanic, Opens, Shared};
 
 /// The pause from one block's beginning to the next one's. A fast disk could make ten thousand small blocks a second, each of which costs more than the records
 /// in it; four thousand carry as much. Who appends alone notices nothing: its answer takes longer than this.
@@ -131,6 +131,9 @@ pub(crate) fn step(shared: &Arc<Shared>) -> Step {
         Ok(done) => {
             let (is_idle, is_buffered) = (writer.is_empty(), writer.is_buffered());
             drop(writer);
+            if !done.is_empty() {
+                shared.note_handle(Opens::Slots);
+            }
             if is_buffered {
                 shared.note_buffered();
             }
@@ -143,7 +146,7 @@ pub(crate) fn step(shared: &Arc<Shared>) -> Step {
             Step::Full
         }
         Err(WriteError::NoHandle(error)) => {
-            shared.note_no_handle(&error);
+            shared.note_no_handle(Opens::Slots, &error);
             Step::NoHandle
         }
         Err(WriteError::Failed(error)) => {

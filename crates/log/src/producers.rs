@@ -82,6 +82,10 @@ impl Producers {
         }
         let fresh = Producer { epoch: header.producer_epoch, batches: VecDeque::new(), last_active: now };
         let producer = self.by_id.entry(header.producer_id).or_insert(fresh);
+        // what a deletion took out of the tail may be known already when the journal is read again
+        if producer.batches.back().is_some_and(|newest| newest.base_offset >= header.base_offset) {
+            return;
+        }
         if producer.epoch != header.producer_epoch {
             producer.epoch = header.producer_epoch;
             producer.batches.clear();

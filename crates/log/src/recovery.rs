@@ -1,6 +1,7 @@
 //! How a data directory opens: the checkpoint, then the journal behind it.
 //!
-//! Invariant: nothing is written before the open count is raised and durable, and nothing at all when the journal or the checkpoint is damaged.
+//! Invariant: nothing is written before the open count is raised and durable, but the slots of a new directory, and nothing at all when the journal or the
+//! checkpoint is damaged.
 //! No segment is read. What the journal has of logs that were deleted in it is forgotten.
 
 use std::collections::BTreeMap;
@@ -56,10 +57,6 @@ pub(crate) fn open(
         if checkpoint.open_count == 0 {
             make_first_slots(fs.as_ref(), root, journal)?;
         }
-        file.append(&[Item::Opened(open_count)], |_, _| true)?;
-    }
-    if damage.is_none() {
-        finish_slots(fs.as_ref(), root, journal)?;
     }
     let (journal_id, anchor) = (checkpoint.journal_id, checkpoint.anchor);
     let (recovery, replayed) = match &damage {
@@ -69,12 +66,16 @@ pub(crate) fn open(
     let (unsynced, next_number) = (recovery.unsynced(), recovery.next_number);
     let deleted_topics = recovery.topics_without_logs();
     damage = damage.or_else(|| replayed.damage.clone().filter(|_| rules.later_blocks_are_damage)).or(recovery.unknown);
+    let Replayed { end, used, mut free, .. } = replayed;
     if damage.is_none() {
+        if let Some(file) = &mut file {
+            file.append(&[Item::Opened(open_count)], |_, _| true)?;
+        }
+        free.extend(finish_slots(fs.as_ref(), root, journal)?);
         for topic_id in deleted_topics {
             remove_topic(fs.as_ref(), root, topic_id)?;
         }
     }
-    let Replayed { end, used, free, .. } = replayed;
     let ledger = Arc::new(Mutex::new(Ledger::new(journal.slot_bytes, used, free, end)));
     let writer = Writer::new(Arc::clone(&fs), root, journal_id, open_count, journal, Arc::clone(&ledger));
     let shared = Shared::new(Parts {
@@ -175,18 +176,24 @@ fn allocate_slot(fs: &dyn FileSystem, root: &Path, slot: u32, bytes: u64) -> io:
     fs.sync_files(&[file])
 }
 
-/// A slot whose making was interrupted gets its space now.
-fn finish_slots(fs: &dyn FileSystem, root: &Path, journal: JournalLimits) -> io::Result<()> {
+/// Slots whose making was interrupted get their space now; returns those that have it.
+fn finish_slots(fs: &dyn FileSystem, root: &Path, journal: JournalLimits) -> io::Result<Vec<u32>> {
+    let mut finished = Vec::new();
     for entry in fs.list(&slots_directory(root))? {
         if let Some(slot) = slot_number(&entry.name).filter(|_| entry.length < journal.slot_bytes) {
             // what it has stays; without room for it, it is not used
             match allocate_slot(fs, root, slot, journal.slot_bytes) {
                 Err(error) if is_full(&error) => {}
-                other => other?,
+                other => {
+                    other?;
+                    finished.push(slot);
+                }
             }
         }
     }
-    Ok(())
+    // a slot is used as soon as it is whole, and its name may have been made just before a kill
+    sync_names(fs, &slots_directory(root))?;
+    Ok(finished)
 }
 
 /// Logs while the journal is being read.

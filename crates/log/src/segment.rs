@@ -6,7 +6,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
 use kennet_protocol::record::BatchHeader;
 use kennet_protocol::{Offset, TimestampMs};
@@ -164,7 +164,13 @@ impl Segment {
         wait: Wait,
         ask: impl FnOnce(&SparseIndex) -> T,
     ) -> io::Result<T> {
-        let mut held = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        // who has it may be reading a whole segment to make the index again
+        let mut held = match (wait, self.index.try_lock()) {
+            (_, Ok(held)) => held,
+            (_, Err(TryLockError::Poisoned(held))) => held.into_inner(),
+            (Wait::Refused, Err(TryLockError::WouldBlock)) => return Err(io::ErrorKind::WouldBlock.into()),
+            (Wait::Allowed, Err(TryLockError::WouldBlock)) => self.index.lock().unwrap_or_else(PoisonError::into_inner),
+        };
         if let Some(index) = held.as_ref() {
             return Ok(ask(index));
         }

@@ -8,6 +8,7 @@ mod room;
 mod slots;
 mod wanted;
 
+pub(crate) use filling::{FULL_PAUSE, HANDLE_PAUSE, Opens};
 pub(crate) use room::Whose;
 
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 #[cfg(any(test, feature = "sim"))]
 use std::sync::TryLockError;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -127,8 +128,10 @@ pub(crate) struct Shared {
     journal_capacity: AtomicU64,
     /// What the largest entry needs that was refused for now.
     room_wanted: AtomicU64,
-    /// The journal has all its slots, or the volume no room for more.
+    /// The journal has all its slots, or can never have more.
     cannot_grow: AtomicBool,
+    /// The volume had no room for the last slot that was wanted.
+    is_cramped: AtomicBool,
     growing: Wanted,
     /// The newest entry that is durable.
     durable: Mutex<u64>,
@@ -143,7 +146,8 @@ pub(crate) struct Shared {
     last_anchor: Mutex<Place>,
     is_full: AtomicBool,
     /// Something could not be opened for lack of a file handle, and is tried again.
-    lacks_handles: AtomicBool,
+    /// Bits of [`Opens`].
+    lacks_handles: AtomicU8,
     /// It was told that the journal is not written directly.
     is_told_buffered: AtomicBool,
     /// Nobody writes the journal any more.
@@ -202,6 +206,7 @@ impl Shared {
             journal_capacity: AtomicU64::new(slots * parts.journal.slot_bytes),
             room_wanted: AtomicU64::new(0),
             cannot_grow: AtomicBool::new(false),
+            is_cramped: AtomicBool::new(false),
             growing: Wanted::default(),
             durable: Mutex::new(parts.next_entry - 1),
             durable_changed: Condvar::new(),
@@ -213,7 +218,7 @@ impl Shared {
             checkpoint: Mutex::new(parts.checkpoint),
             last_anchor: Mutex::new(parts.anchor),
             is_full: AtomicBool::new(false),
-            lacks_handles: AtomicBool::new(false),
+            lacks_handles: AtomicU8::new(0),
             is_told_buffered: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             is_urgent: AtomicBool::new(false),

@@ -190,6 +190,11 @@ impl PartitionReport {
             if self.damage.is_some() {
                 return;
             }
+            // deleted, and known to be by a checkpoint that may be ahead of its entries
+            if batch.header.next_offset() <= self.log_start {
+                self.log_end = self.log_end.max(batch.header.next_offset());
+                continue;
+            }
             if batch.header.base_offset != self.log_end {
                 let (end, found) = (self.log_end, batch.header.base_offset);
                 self.damage = Some(format!("entry {number} of the journal has offset {found}, but {end} follows"));
@@ -197,6 +202,9 @@ impl PartitionReport {
             }
             self.note(&batch.header);
             self.bytes += crate::scan::to_u64(batch.length());
+        }
+        if self.damage.is_none() {
+            self.log_end = self.log_end.max(self.log_start);
         }
     }
 

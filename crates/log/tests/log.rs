@@ -11,5 +11,6 @@ mod final_errors;
 mod handles;
 mod kill;
 mod mutants;
+mod parked;
 mod partition_log;
 mod power;

@@ -1,5 +1,5 @@
 //! Power cuts at every call: what was acknowledged is there, what was deleted stays away, and the log goes on.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
 use crate::common::lives::{
     bit_flips, compacting, crossings, failed_syncs, live, lives, new_bases, wrong_batches, wrong_indexes,
@@ -9,21 +9,42 @@ use kennet_log::Rules;
 use kennet_log::fs::sim::Trouble;
 
 /// Seeds from `first` on; `KENNET_TEST_SEEDS` sets their number: `make test` takes thousands, and long runs as many as one likes.
+/// `KENNET_TEST_SEED` is the one that failed.
 fn seeds(first: u64) -> std::ops::Range<u64> {
-    let count = std::env::var("KENNET_TEST_SEEDS").map_or(150, |count| count.parse().unwrap());
-    first..first + count
+    let number = |name| std::env::var(name).ok().map(|number| number.parse::<u64>().unwrap());
+    if let Some(seed) = number("KENNET_TEST_SEED") {
+        return seed..seed + 1;
+    }
+    first..first + number("KENNET_TEST_SEEDS").unwrap_or(150)
+}
+
+/// Lives through all of them; a failure says how it is met again.
+fn for_each_seed(first: u64, live: impl Fn(u64)) {
+    struct Replay(u64);
+    impl Drop for Replay {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                let test = std::thread::current().name().unwrap_or("power").to_owned();
+                eprintln!("again: KENNET_TEST_SEED={} cargo test -p kennet-log --test log {test}", self.0);
+            }
+        }
+    }
+    for seed in seeds(first) {
+        let _replay = Replay(seed);
+        live(seed);
+    }
 }
 
 #[test]
 fn a_power_cut_loses_nothing_that_was_acknowledged_and_takes_no_log_offline() {
-    seeds(0).for_each(|seed| {
+    for_each_seed(0, |seed| {
         lives(seed, Rules::default());
     });
 }
 
 #[test]
 fn what_crosses_a_pass_is_not_lost_by_a_power_cut() {
-    seeds(0).for_each(|seed| crossings(seed, Rules::default()));
+    for_each_seed(0, |seed| crossings(seed, Rules::default()));
 }
 
 #[test]

@@ -217,6 +217,11 @@ pub fn is_transient(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|code| refused.contains(&code))
 }
 
+/// The disk can't give back what was written there (EIO).
+pub(crate) fn is_unreadable(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::IO.raw_os_error())
+}
+
 /// What a sync reported, or a write that did not lack room.
 #[derive(Debug, thiserror::Error)]
 #[error("a sync or write failed: {0}")]

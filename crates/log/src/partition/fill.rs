@@ -73,8 +73,11 @@ impl PartitionLog {
         let _writer = self.lock_writer();
         let state = self.lock();
         let Some(number) = state.number.filter(|_| state.may_be_filled()) else { return Ok(None) };
-        if let Some(parked) = &state.parked {
-            return if state.unsynced.is_some() { self.park(parked, durable) } else { Ok(None) };
+        if let Some(parked) = state.parked.clone() {
+            let is_due = state.unsynced.is_some();
+            // who only asks for the log does not wait for the disk
+            drop(state);
+            return if is_due { self.park(&parked, durable) } else { Ok(None) };
         }
         let rules = self.shared.rules();
         let batches = state.tail.durable(if rules.only_durable_is_filled { durable } else { u64::MAX });

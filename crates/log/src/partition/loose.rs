@@ -56,9 +56,10 @@ impl Loose {
         starts.fold(visible, Offset::max)
     }
 
-    /// Whether a checkpoint with entries up to `durable` has something to say.
+    /// Whether a checkpoint with entries up to `durable` has something to say. Of a deletion that is newer it has not: it would say what becomes of batches
+    /// behind `durable`.
     pub(super) fn is_known_by(&self, durable: u64) -> bool {
-        self.ranges.iter().any(|(first, _)| *first <= durable)
+        self.ranges.iter().any(|(_, last)| *last <= durable)
     }
 
     /// An entry of the log that is not newer than the oldest one here behind `through`.

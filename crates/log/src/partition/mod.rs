@@ -119,7 +119,7 @@ struct State {
     /// The newest batches.
     tail: Tail,
     /// What a restart found of a log that could not be opened.
-    parked: Option<Box<RecoveredLog>>,
+    parked: Option<Arc<RecoveredLog>>,
     /// The segment that the next batch goes to: the last one, or one that is not made yet.
     plan: Option<PlannedSegment>,
 }

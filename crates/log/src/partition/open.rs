@@ -19,7 +19,7 @@ use crate::layout;
 use crate::partition::{LogId, PartitionLog, PlannedSegment, State, parked};
 use crate::scan::to_u64;
 use crate::segment::Segment;
-use crate::shared::Shared;
+use crate::shared::{Opens, Shared};
 
 /// A log that can't be opened for lack of a file handle is tried so often, a tenth of a second apart, before it is taken for one that can't be read:
 /// a start waits that long, and whoever holds handles then does not give them back.
@@ -102,15 +102,17 @@ impl PartitionLog {
                     shared.fail(&error.to_string());
                 }
                 state.unavailable = Some(Unavailable::Offline { reason: error.to_string().into() });
-                state.parked = may_park.then(|| Box::new(RecoveredLog { checkpoint, entries }));
+                state.parked = may_park.then(|| Arc::new(RecoveredLog { checkpoint, entries }));
             }
         }
-        state.unsynced = first_entry;
+        // what was parked may be all there is, and is filled like what is only in the journal
+        state.unsynced = first_entry.or_else(|| state.first_unsynced(state.through));
+        let unsynced = state.unsynced;
         shared.add_tail_bytes(state.tail.held_bytes());
         let log = Self::with(Arc::clone(&shared), id, &topic, state, log_start);
         log.gaps_below.store(compaction.gaps_below.0, std::sync::atomic::Ordering::Release);
         let log = Arc::new(log);
-        if let Some(entry) = first_entry {
+        if let Some(entry) = unsynced {
             shared.add_unsynced(entry, &log);
         }
         log
@@ -195,7 +197,10 @@ fn patiently<T>(shared: &Shared, mut open: impl FnMut() -> Result<T, RecoveryErr
     for _ in 1..TRIES {
         match open() {
             Err(RecoveryError::Io(error)) if is_transient(&error) => shared.wait_for_handle(&error),
-            opened => return opened,
+            opened => {
+                shared.note_handle(Opens::Logs);
+                return opened;
+            }
         }
     }
     open()

@@ -22,7 +22,7 @@ use crate::partition::{PartitionLog, RecoveredLog};
 const HEAD_BYTES: usize = 8;
 
 impl PartitionLog {
-    /// Writes all entries of a log that could not be opened beside its segments. The writer's and the state's lock are held.
+    /// Writes all entries of a log that could not be opened beside its segments. The writer's lock is held.
     pub(super) fn park(&self, parked: &RecoveredLog, durable: u64) -> io::Result<Option<Filled>> {
         let fs = self.shared.fs();
         let (root, topic_id) = (self.shared.root(), self.id.topic_id);
@@ -49,6 +49,8 @@ pub(crate) fn add_entries(fs: &dyn FileSystem, root: &Path, found: &mut Recovere
     let missing = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("{} {what}", path.display()));
     let bytes = read_file(fs, &path, usize::MAX)?.ok_or_else(|| missing("is missing"))?;
     let mut entries = decode(&bytes.into()).ok_or_else(|| missing("is damaged"))?;
+    // the file may be newer than the checkpoint, and then the journal still has what it added
+    entries.retain(|(entry, _)| *entry <= found.checkpoint.through);
     entries.append(&mut found.entries);
     found.entries = entries;
     Ok(())

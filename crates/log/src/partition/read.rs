@@ -12,7 +12,7 @@ use kennet_protocol::record::{Batch, BatchError, BatchHeader, HEADER_LENGTH};
 use kennet_protocol::{LeaderEpoch, Offset};
 
 use crate::error::{ReadError, Unavailable};
-use crate::fs::{File, Wait, read_exact};
+use crate::fs::{File, Wait, is_unreadable, read_exact};
 use crate::partition::PartitionLog;
 use crate::scan::to_u64;
 use crate::segment::Segment;
@@ -84,7 +84,7 @@ impl PartitionLog {
             let first_counts = one_batch_at_least && read.chunks.is_empty();
             let went_on = self
                 .read_segment(segment, &mut read, upper, bytes_left, first_counts, wait)
-                .map_err(|error| would_wait(error, from))?;
+                .map_err(|error| would_wait(self.unreadable(segment, error), from))?;
             if self.shared.open_files().too_many() {
                 segment.close_file();
             }
@@ -226,10 +226,24 @@ impl PartitionLog {
         if is_first { next < header.next_offset() } else { base == next }
     }
 
+    /// A disk that can't give the bytes back takes the partition offline, like one that gives back others: it has no other copy to answer from.
+    fn unreadable(&self, segment: &Segment, error: ReadError) -> ReadError {
+        match error {
+            ReadError::Io(error) if is_unreadable(&error) => {
+                let reason = format!("{} can't be read: {error}", segment.path().display());
+                self.take_offline(segment, reason)
+            }
+            other => other,
+        }
+    }
+
     /// Takes the partition offline, because its bytes are not those that were written. Not when the segment has been removed meanwhile: then
     /// an error says only that.
     pub(super) fn damaged(&self, segment: &Segment, position: u64, what: &str) -> ReadError {
-        let reason = format!("{} is damaged at byte {position}: {what}", segment.path().display());
+        self.take_offline(segment, format!("{} is damaged at byte {position}: {what}", segment.path().display()))
+    }
+
+    fn take_offline(&self, segment: &Segment, reason: String) -> ReadError {
         let reason = Unavailable::Offline { reason: reason.into() };
         let mut state = self.lock();
         if !state.has(segment) {

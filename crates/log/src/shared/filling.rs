@@ -9,8 +9,19 @@ use crate::filler::Unfinished;
 use crate::progress::Progress;
 use crate::shared::{LOOK_AGAIN, Shared, locked};
 
-/// What failed for lack of room or of file handles is tried again after so long.
-pub(super) const SHORTAGE_PAUSE: Duration = Duration::from_secs(1);
+/// What failed for lack of room is tried again after so long.
+pub(crate) const FULL_PAUSE: Duration = Duration::from_secs(1);
+/// And what failed for lack of a file handle: others close theirs any moment, and nobody tells.
+pub(crate) const HANDLE_PAUSE: Duration = LOOK_AGAIN;
+
+/// Who opens files, and tells once of it that there is no handle for that, until there is one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Opens {
+    Slots = 1,
+    MoreSlots = 2,
+    Segments = 4,
+    Logs = 8,
+}
 
 impl Shared {
     pub(crate) fn unfinished(&self) -> MutexGuard<'_, Unfinished> {
@@ -25,12 +36,9 @@ impl Shared {
         self.filling.stop();
     }
 
-    /// Waits until something should be filled; true when the filler should end.
-    pub(crate) fn wait_for_filling(&self) -> bool {
-        self.filling.wait(|| {
-            let lacks = self.is_full.load(Ordering::Acquire) || self.lacks_handles.load(Ordering::Acquire);
-            lacks.then_some(SHORTAGE_PAUSE)
-        })
+    /// Waits until something should be filled, after a `pause` if the last pass had to end; true when the filler should end.
+    pub(crate) fn wait_for_filling(&self, pause: Option<Duration>) -> bool {
+        self.filling.wait(pause.or_else(|| self.is_full.load(Ordering::Acquire).then_some(FULL_PAUSE)))
     }
 
     /// Whether somebody was refused since the last pass; the pass that asks will see to it.
@@ -53,8 +61,9 @@ impl Shared {
     }
 
     /// Something could not be opened. It is tried again, and told once until it goes.
-    pub(crate) fn note_no_handle(&self, error: &io::Error) {
-        if !self.lacks_handles.swap(true, Ordering::AcqRel) {
+    pub(crate) fn note_no_handle(&self, who: Opens, error: &io::Error) {
+        let bit = who as u8;
+        if self.lacks_handles.fetch_or(bit, Ordering::AcqRel) & bit == 0 {
             self.progress.complain(&format!(
                 "{} waits for files that can't be opened: {error}; raise the limit of open files or lower max.connections",
                 self.root.display()
@@ -62,20 +71,28 @@ impl Shared {
         }
     }
 
+    /// What could not be opened was.
+    pub(crate) fn note_handle(&self, who: Opens) {
+        let bit = who as u8;
+        if self.lacks_handles.load(Ordering::Relaxed) & bit != 0 {
+            self.lacks_handles.fetch_and(!bit, Ordering::AcqRel);
+        }
+    }
+
     /// Waits for others to close files.
     pub(crate) fn wait_for_handle(&self, error: &io::Error) {
-        self.note_no_handle(error);
+        self.note_no_handle(Opens::Logs, error);
         // nobody tells of a file that was closed
-        std::thread::park_timeout(LOOK_AGAIN);
+        std::thread::park_timeout(HANDLE_PAUSE);
     }
 
     /// A pass went through. `freed`: it changed something.
     pub(crate) fn note_filled(&self, freed: bool) {
-        self.lacks_handles.store(false, Ordering::Release);
         if self.is_full.load(Ordering::Acquire) {
             self.probe();
         }
         if freed {
+            self.note_handle(Opens::Segments);
             self.progress.room();
             if self.needs_filling() {
                 self.want_filling();

@@ -87,8 +87,13 @@ impl Shared {
         let room_max = self.capacity_to_come() - self.journal.slot_bytes;
         let pending = self.pending_bytes.load(Ordering::Relaxed) + to_u64(length + FRAGMENT_BYTES);
         let alone = self.blocks_of(to_u64(length));
+        let largest = (self.capacity_max() - self.journal.slot_bytes) / 2;
+        if alone > largest {
+            return Err(AppendError::TooLarge { bytes: length, bytes_max: usize::try_from(largest).unwrap_or(0) });
+        }
+        // the journal is smaller than it should be, because the volume has no room for it
         if alone > room_max / 2 {
-            return Err(AppendError::TooLarge { bytes: length, bytes_max: usize::try_from(room_max / 2).unwrap_or(0) });
+            return Err(AppendError::DiskFull);
         }
         let tail = self.tail_bytes();
         let taken = self.journal_used.load(Ordering::Relaxed) + self.blocks_of(pending);

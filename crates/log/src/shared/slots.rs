@@ -5,12 +5,12 @@
 
 use std::io;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use crate::fs::is_transient;
+use crate::fs::{is_full, is_transient};
 use crate::journal::writer::make_slot;
 use crate::scan::to_u64;
 use crate::shared::Shared;
-use crate::shared::filling::SHORTAGE_PAUSE;
 
 impl Shared {
     /// Bytes that the journal has.
@@ -20,9 +20,14 @@ impl Shared {
 
     /// Bytes that the journal has or will have when it needs them.
     pub(super) fn capacity_to_come(&self) -> u64 {
-        if self.cannot_grow.load(Ordering::Relaxed) {
+        if self.cannot_grow.load(Ordering::Relaxed) || self.is_cramped.load(Ordering::Relaxed) {
             return self.capacity();
         }
+        self.capacity_max()
+    }
+
+    /// Bytes that the journal has on a volume with enough room.
+    pub(super) fn capacity_max(&self) -> u64 {
         to_u64(self.journal.slots_max) * self.journal.slot_bytes
     }
 
@@ -47,8 +52,9 @@ impl Shared {
         ledger.end_slot(made.is_ok().then_some(slot));
         let slots = to_u64(ledger.slots());
         drop(ledger);
+        self.is_cramped.store(made.as_ref().is_err_and(is_full), Ordering::Relaxed);
         if let Err(error) = made {
-            self.cannot_grow.store(!is_transient(&error), Ordering::Relaxed);
+            self.cannot_grow.store(!is_transient(&error) && !is_full(&error), Ordering::Relaxed);
             return Err(error);
         }
         self.journal_capacity.store(slots * self.journal.slot_bytes, Ordering::Relaxed);
@@ -64,9 +70,13 @@ impl Shared {
         self.growing.stop();
     }
 
-    /// Waits until a slot may be needed; true when none ever will be.
-    pub(crate) fn wait_for_growing(&self) -> bool {
-        self.cannot_grow.load(Ordering::Relaxed)
-            || self.growing.wait(|| self.lacks_handles.load(Ordering::Acquire).then_some(SHORTAGE_PAUSE))
+    /// Whether the volume had no room for a slot the last time.
+    pub(crate) fn is_cramped(&self) -> bool {
+        self.is_cramped.load(Ordering::Relaxed)
+    }
+
+    /// Waits until a slot may be needed, after a `pause` if the last one could not be made; true when none ever will be.
+    pub(crate) fn wait_for_growing(&self, pause: Option<Duration>) -> bool {
+        self.cannot_grow.load(Ordering::Relaxed) || self.growing.wait(pause)
     }
 }

@@ -32,25 +32,19 @@ impl Wanted {
         self.changed.notify_all();
     }
 
-    /// Waits until there is work, or until it is time to look again, if `look_again` says when; true when there never will be any.
-    pub(super) fn wait(&self, look_again: impl Fn() -> Option<Duration>) -> bool {
-        let mut flags = locked(&self.flags);
-        let mut is_time = false;
-        loop {
-            if flags.is_last {
-                return true;
+    /// Waits until there is work; true when there never will be any. With a `pause`, because what was wanted could not be done, it is time again when that is
+    /// over and not before, whatever is wanted.
+    pub(super) fn wait(&self, pause: Option<Duration>) -> bool {
+        let flags = locked(&self.flags);
+        let goes_on = |flags: &mut Flags| !flags.is_last && (pause.is_some() || !flags.is_wanted);
+        let mut flags = match pause {
+            Some(pause) => {
+                self.changed.wait_timeout_while(flags, pause, goes_on).unwrap_or_else(PoisonError::into_inner).0
             }
-            if std::mem::take(&mut flags.is_wanted) || is_time {
-                return false;
-            }
-            flags = match look_again() {
-                Some(time) => {
-                    is_time = true;
-                    self.changed.wait_timeout(flags, time).unwrap_or_else(PoisonError::into_inner).0
-                }
-                None => self.changed.wait(flags).unwrap_or_else(PoisonError::into_inner),
-            };
-        }
+            None => self.changed.wait_while(flags, goes_on).unwrap_or_else(PoisonError::into_inner),
+        };
+        flags.is_wanted = false;
+        flags.is_last
     }
 }
 
@@ -65,10 +59,18 @@ mod tests {
         let wanted = Wanted::default();
         wanted.want();
         wanted.want();
-        assert!(!wanted.wait(|| None));
-        assert!(!wanted.wait(|| Some(Duration::from_millis(1))));
+        assert!(!wanted.wait(None));
         wanted.want();
         wanted.stop();
-        assert!(wanted.wait(|| None));
+        assert!(wanted.wait(None));
+    }
+
+    #[test]
+    fn a_pause_is_kept_whatever_is_wanted_and_ends() {
+        let wanted = Wanted::default();
+        wanted.want();
+        assert!(!wanted.wait(Some(Duration::from_millis(1))));
+        wanted.stop();
+        assert!(wanted.wait(Some(Duration::from_secs(3_600))));
     }
 }

@@ -1,0 +1,98 @@
+//! Logs whose segments can't be opened at a start: what the journal has of them is put aside, and comes back once.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kennet_log::fs::FileSystem;
+use kennet_log::fs::sim::{SimulatedDisk, Trouble};
+use kennet_log::{DataDirectory, Limits, PartitionLog, Rules};
+
+use crate::common::hooked::disk;
+use crate::common::{append_numbers, log_id, log_of, numbers, settle, small_segments, values};
+
+fn opened(disk: &SimulatedDisk) -> (DataDirectory, Arc<PartitionLog>) {
+    let limits = Limits { journal_bytes_max: Some(64 << 10), ..Limits::default() };
+    let fs: Arc<dyn FileSystem> = Arc::new(disk.clone());
+    let directory = DataDirectory::open_manual(fs, Path::new("/data"), limits, Rules::default()).unwrap();
+    let log = log_of(&directory, small_segments());
+    (directory, log)
+}
+
+fn cut_power(disk: &SimulatedDisk, (directory, log): (DataDirectory, Arc<PartitionLog>)) {
+    disk.power_off();
+    drop((directory, log));
+    disk.restart();
+}
+
+fn partition() -> PathBuf {
+    Path::new("/data/topics").join(log_id().topic_id.to_string()).join("0000")
+}
+
+/// Moves the first segment out of the way, or back.
+fn hide(disk: &SimulatedDisk, is_hidden: bool) {
+    let (there, aside) = (partition().join(format!("{:020}.log", 0)), partition().join("aside"));
+    let (from, to) = if is_hidden { (there, aside) } else { (aside, there) };
+    disk.rename(&from, &to).unwrap();
+    disk.sync_directory(&partition()).unwrap();
+}
+
+/// A log that is put aside, opens, goes on, and is put aside again, which the power cuts off anywhere.
+#[test]
+fn what_was_put_aside_twice_comes_back_once() {
+    let mut cuts = 0;
+    for cut in 1..40 {
+        let disk = disk();
+        let life = opened(&disk);
+        append_numbers(&life.1, 0..5);
+        settle(&life.0);
+        append_numbers(&life.1, 5..7);
+        life.0.flush();
+        cut_power(&disk, life);
+        hide(&disk, true);
+        let life = opened(&disk);
+        assert!(life.1.unavailable().is_some());
+        life.0.fill();
+        cut_power(&disk, life);
+        hide(&disk, false);
+        let life = opened(&disk);
+        append_numbers(&life.1, 7..9);
+        life.0.flush();
+        cut_power(&disk, life);
+        hide(&disk, true);
+        let life = opened(&disk);
+        disk.plan(disk.calls() + cut, Trouble::PowerOff);
+        life.0.fill();
+        cuts += u32::from(disk.is_off());
+        cut_power(&disk, life);
+        hide(&disk, false);
+        let (directory, log) = opened(&disk);
+        assert_eq!(log.unavailable(), None, "cut at call {cut}");
+        assert_eq!(values(&log, 300), numbers(0..9), "cut at call {cut}");
+        settle(&directory);
+        assert_eq!(values(&log, 300), numbers(0..9), "cut at call {cut}, in segments");
+    }
+    assert!(cuts > 5, "the power was cut in {cuts} passes only");
+}
+
+/// Nobody appends to it, and it does not stay in memory for ever.
+#[test]
+fn what_was_put_aside_is_filled_when_the_log_opens_again() {
+    let disk = disk();
+    let life = opened(&disk);
+    append_numbers(&life.1, 0..5);
+    settle(&life.0);
+    append_numbers(&life.1, 5..7);
+    life.0.flush();
+    cut_power(&disk, life);
+    hide(&disk, true);
+    let life = opened(&disk);
+    life.0.fill();
+    cut_power(&disk, life);
+    hide(&disk, false);
+    let (directory, log) = opened(&disk);
+    assert!(directory.pending_bytes() > 0);
+    directory.fill();
+    assert_eq!(directory.pending_bytes(), 0);
+    assert_eq!(values(&log, 300), numbers(0..7));
+}
