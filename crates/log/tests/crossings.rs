@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::cast_possible_wrap, clippy::redundant_clone, reason = "tests")]
 
 use crate::common::hooked::{disk, hooked};
-use crate::common::{EPOCH, NOW, append_numbers, batch_at, log_id, log_of, numbers, settle, small_segments, values};
+use crate::common::{
+    EPOCH, NOW, append_numbers, batch_at, log_id, log_of, numbers, settle, small_segments, values, wait_a_little,
+};
 use kennet_log::fs::sim::{SimulatedDisk, Trouble};
 use kennet_log::fs::{FileSystem, Wait};
 use kennet_log::{
@@ -571,9 +573,4 @@ fn the_journal_grows_while_a_pass_takes_long() {
         drop(go_on);
     });
     assert_eq!(dir.failed(), None);
-}
-
-#[expect(clippy::disallowed_methods, reason = "another thread makes a slot meanwhile, and nothing here tells when")]
-fn wait_a_little() {
-    std::thread::sleep(std::time::Duration::from_millis(1));
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 pub(crate) use kennet_log::LogConfig;
 use kennet_log::fs::{RealFileSystem, Wait};
-use kennet_log::{Appended, DataDirectory, Limits, LogId, PartitionLog};
+use kennet_log::{AppendError, Appended, DataDirectory, Limits, LogId, PartitionLog};
 use kennet_protocol::record::{Batch, BatchBuilder, Batches, ProducerStamp};
 use kennet_protocol::{LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, TimestampMs, Uuid};
 
@@ -58,8 +58,21 @@ pub(crate) fn produced(producer_id: i64, epoch: i16, sequence: i32, values: &[&s
     Batch::parse(&builder.build().unwrap()).unwrap()
 }
 
+/// Appends; where threads make room meanwhile, as many slots of the journal as a slow disk makes them, it waits for that.
 pub(crate) fn append(log: &Arc<PartitionLog>, values: &[&str]) -> Appended {
-    log.append(&batch_at(values, NOW), EPOCH, NOW).unwrap()
+    let batch = batch_at(values, NOW);
+    for _ in 0..5_000 {
+        match log.append(&batch, EPOCH, NOW) {
+            Err(AppendError::Busy { .. }) => wait_a_little(),
+            appended => return appended.unwrap(),
+        }
+    }
+    log.append(&batch, EPOCH, NOW).unwrap()
+}
+
+#[expect(clippy::disallowed_methods, reason = "other threads make room meanwhile, and nothing here tells when")]
+pub(crate) fn wait_a_little() {
+    std::thread::sleep(std::time::Duration::from_millis(1));
 }
 
 /// `count` batches of one record each: "0", "1", ...
