@@ -37,18 +37,23 @@ fn hide(disk: &SimulatedDisk, is_hidden: bool) {
     disk.sync_directory(&partition()).unwrap();
 }
 
+/// A life that leaves five records in segments and two in the journal alone.
+fn seven_records(disk: &SimulatedDisk) {
+    let life = opened(disk);
+    append_numbers(&life.1, 0..5);
+    settle(&life.0);
+    append_numbers(&life.1, 5..7);
+    life.0.flush();
+    cut_power(disk, life);
+}
+
 /// A log that is put aside, opens, goes on, and is put aside again, which the power cuts off anywhere.
 #[test]
 fn what_was_put_aside_twice_comes_back_once() {
     let mut cuts = 0;
     for cut in 1..40 {
         let disk = disk();
-        let life = opened(&disk);
-        append_numbers(&life.1, 0..5);
-        settle(&life.0);
-        append_numbers(&life.1, 5..7);
-        life.0.flush();
-        cut_power(&disk, life);
+        seven_records(&disk);
         hide(&disk, true);
         let life = opened(&disk);
         assert!(life.1.unavailable().is_some());
@@ -79,12 +84,7 @@ fn what_was_put_aside_twice_comes_back_once() {
 #[test]
 fn what_was_put_aside_is_filled_when_the_log_opens_again() {
     let disk = disk();
-    let life = opened(&disk);
-    append_numbers(&life.1, 0..5);
-    settle(&life.0);
-    append_numbers(&life.1, 5..7);
-    life.0.flush();
-    cut_power(&disk, life);
+    seven_records(&disk);
     hide(&disk, true);
     let life = opened(&disk);
     life.0.fill();
