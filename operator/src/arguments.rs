@@ -6,37 +6,37 @@ use kennet_contract::LogFormat;
 /// Looks after KafkaClusters, Topics and OffsetResets.
 #[derive(Parser, Debug, Clone)]
 #[command(version)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Namespaces to look after, separated by commas; empty for all.
     #[arg(long, env = "KENNET_WATCH_NAMESPACES", default_value = "")]
-    pub watch_namespaces: String,
+    pub(crate) watch_namespaces: String,
     /// Image of brokers without a tag.
     #[arg(long, env = "KENNET_BROKER_IMAGE", default_value = "localhost/kennet/broker")]
-    pub broker_image: String,
+    pub(crate) broker_image: String,
     /// Version of brokers of a new cluster.
     #[arg(long, env = "KENNET_BROKER_VERSION", default_value = env!("CARGO_PKG_VERSION"))]
-    pub broker_version: String,
+    pub(crate) broker_version: String,
     /// Pull policy of the brokers' image.
     #[arg(long, env = "KENNET_IMAGE_PULL_POLICY", default_value = "IfNotPresent")]
-    pub image_pull_policy: String,
+    pub(crate) image_pull_policy: String,
     /// This pod's name, the holder of the lease.
     #[arg(long, env = "POD_NAME", default_value = "kennet-operator")]
-    pub pod_name: String,
+    pub(crate) pod_name: String,
     /// This pod's namespace, where the lease is.
     #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
-    pub pod_namespace: String,
+    pub(crate) pod_namespace: String,
     /// Port of /livez and /readyz.
     #[arg(long, env = "KENNET_PROBES_PORT", default_value_t = kennet_contract::ports::PROBES)]
-    pub probes_port: u16,
+    pub(crate) probes_port: u16,
     /// Port of /metrics.
     #[arg(long, env = "KENNET_METRICS_PORT", default_value_t = kennet_contract::ports::METRICS)]
-    pub metrics_port: u16,
+    pub(crate) metrics_port: u16,
     /// What is logged, as a filter of the tracing crate.
     #[arg(long, env = "KENNET_LOG", default_value = "info")]
-    pub log: String,
+    pub(crate) log: String,
     /// json, text, or auto: text on a terminal and json elsewhere.
     #[arg(long, env = "KENNET_LOG_FORMAT", default_value = "auto", value_parser = log_format)]
-    pub log_format: LogFormat,
+    pub(crate) log_format: LogFormat,
 }
 
 fn log_format(text: &str) -> Result<LogFormat, String> {
@@ -51,7 +51,7 @@ fn log_format(text: &str) -> Result<LogFormat, String> {
 impl Arguments {
     /// The namespaces to watch; none means all.
     #[must_use]
-    pub fn namespaces(&self) -> Vec<String> {
+    pub(crate) fn namespaces(&self) -> Vec<String> {
         self.watch_namespaces.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
     }
 }

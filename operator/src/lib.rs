@@ -15,8 +15,8 @@ mod management;
 mod objects;
 mod offset_reset;
 mod pki;
+mod program;
 mod start;
 mod topic;
 
-pub use arguments::Arguments;
-pub use start::{StartError, run};
+pub use program::main;

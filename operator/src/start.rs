@@ -24,7 +24,7 @@ const WAKE_MAX: usize = 1024;
 
 /// Why the operator ends.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub(crate) enum StartError {
     /// No threads, no signals.
     #[error(
         "cannot {what}: {source}; expected a system that allows it: raise the limits on threads, memory and open files"
@@ -61,7 +61,7 @@ pub enum StartError {
 impl StartError {
     /// The exit code by the contract.
     #[must_use]
-    pub fn exit_code(&self) -> ExitCode {
+    pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Port { .. } => ExitCode::Port,
             Self::System { .. } | Self::Client { .. } | Self::LeaseLost => ExitCode::Failed,
@@ -73,7 +73,7 @@ impl StartError {
 ///
 /// # Errors
 /// Why it does not start, or that it lost its lease.
-pub async fn run(arguments: Arguments) -> Result<(), StartError> {
+pub(crate) async fn run(arguments: Arguments) -> Result<(), StartError> {
     kennet_process::start_logs(arguments.log_format, &arguments.log, &Vec::new());
     let system = |source| StartError::System { what: "wait for signals", source };
     let mut term = signal(SignalKind::terminate()).map_err(system)?;
@@ -192,7 +192,7 @@ mod tests {
         assert!(!acts_under(None).await);
     }
 
-    /// Those that a test can't make a process run into; `tests/process.rs` has the others.
+    /// Those that a test can't make a process run into; `program.rs` has the others.
     #[test]
     fn errors_of_the_system_say_what_to_do() {
         let source = std::io::Error::from_raw_os_error(11);

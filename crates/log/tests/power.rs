@@ -1,50 +1,24 @@
 //! Power cuts at every call: what was acknowledged is there, what was deleted stays away, and the log goes on.
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use crate::common::lives::{
     bit_flips, compacting, crossings, failed_syncs, live, lives, new_bases, wrong_batches, wrong_indexes,
 };
+use crate::common::seeds::{for_each_seed, is_replay, seeds, step};
 use crate::common::world::World;
 use kennet_log::Rules;
 use kennet_log::fs::sim::Trouble;
 
-/// Seeds from `first` on; `KENNET_TEST_SEEDS` sets their number: `make test` takes thousands, and long runs as many as one likes.
-/// `KENNET_TEST_SEED` is the one that failed.
-fn seeds(first: u64) -> std::ops::Range<u64> {
-    let number = |name| std::env::var(name).ok().map(|number| number.parse::<u64>().unwrap());
-    if let Some(seed) = number("KENNET_TEST_SEED") {
-        return seed..seed + 1;
-    }
-    first..first + number("KENNET_TEST_SEEDS").unwrap_or(150)
-}
-
-/// Lives through all of them; a failure says how it is met again.
-fn for_each_seed(first: u64, live: impl Fn(u64)) {
-    struct Replay(u64);
-    impl Drop for Replay {
-        fn drop(&mut self) {
-            if std::thread::panicking() {
-                let test = std::thread::current().name().unwrap_or("power").to_owned();
-                eprintln!("again: KENNET_TEST_SEED={} cargo test -p kennet-log --test log {test}", self.0);
-            }
-        }
-    }
-    for seed in seeds(first) {
-        let _replay = Replay(seed);
-        live(seed);
-    }
-}
-
 #[test]
 fn a_power_cut_loses_nothing_that_was_acknowledged_and_takes_no_log_offline() {
-    for_each_seed(0, |seed| {
+    for_each_seed(seeds(0), |seed| {
         lives(seed, Rules::default());
     });
 }
 
 #[test]
 fn what_crosses_a_pass_is_not_lost_by_a_power_cut() {
-    for_each_seed(0, |seed| crossings(seed, Rules::default()));
+    for_each_seed(seeds(0), |seed| crossings(seed, Rules::default()));
 }
 
 #[test]
@@ -61,21 +35,26 @@ fn a_power_cut_at_each_single_call_loses_nothing_that_was_acknowledged() {
     };
     let calls = life(None);
     assert!(calls > 200, "{calls} calls");
-    for call in 1..=calls {
+    for call in (1..=calls).step_by(step()) {
         life(Some(call));
     }
 }
 
 #[test]
 fn a_flipped_bit_in_an_older_block_is_damage_or_nothing_is_missing() {
-    let damaged = seeds(0).filter(|seed| bit_flips(*seed, Rules::default())).count();
-    assert!(damaged > 20, "{damaged} seeds met damage");
+    let (mut lived, mut damaged) = (0, 0);
+    for_each_seed(seeds(0), |seed| {
+        lived += 1;
+        damaged += u64::from(bit_flips(seed, Rules::default()));
+    });
+    assert!(is_replay() || damaged > lived / 8, "{damaged} of {lived} seeds met damage");
 }
 
 /// The design's fifty logs: one pass of the filler takes many, and a slot holds entries of many.
 #[test]
 fn fifty_logs_lose_nothing_that_was_acknowledged_either() {
-    for seed in seeds(10_000).take(20) {
+    let seeds = seeds(10_000);
+    for_each_seed(seeds.start..seeds.end.min(seeds.start + 20), |seed| {
         let mut world = World::new(seed, 50);
         for life in 0..3 {
             let call = world.disk.calls() + world.random.u64(1..400);
@@ -83,7 +62,7 @@ fn fifty_logs_lose_nothing_that_was_acknowledged_either() {
             live(&mut world, 250);
             world.restart(true, &format!("seed {seed}, life {life}, power cut at call {call}"));
         }
-    }
+    });
 }
 
 #[test]
@@ -91,7 +70,7 @@ fn a_power_cut_at_each_call_of_compaction_loses_no_key() {
     for seed in 0..3 {
         let calls = compacting(seed, Rules::default(), None);
         assert!(calls > 10, "{calls} calls");
-        (1..=calls).for_each(|call| {
+        (1..=calls).step_by(step()).for_each(|call| {
             compacting(seed, Rules::default(), Some(call));
         });
     }
@@ -99,17 +78,18 @@ fn a_power_cut_at_each_call_of_compaction_loses_no_key() {
 
 #[test]
 fn lives_compact_often_enough_to_tell() {
-    let rounds: u32 = seeds(0).take(50).map(|seed| lives(seed, Rules::default())).sum();
+    let rounds: u32 = (0..50).map(|seed| lives(seed, Rules::default())).sum();
     assert!(rounds > 25, "{rounds} rounds of compaction in fifty seeds");
 }
 
 /// What `mutants.rs` lives through without a rule loses nothing with all of them.
 #[test]
 fn new_bases_failed_syncs_and_wrong_bytes_lose_nothing_and_serve_nothing_wrong() {
-    for seed in seeds(0).take(60) {
+    let seeds = seeds(0);
+    for_each_seed(seeds.start..seeds.end.min(seeds.start + 60), |seed| {
         new_bases(seed, Rules::default());
         failed_syncs(seed, Rules::default());
         wrong_indexes(seed, Rules::default());
         wrong_batches(seed, Rules::default());
-    }
+    });
 }
