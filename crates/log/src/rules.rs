@@ -40,6 +40,12 @@ pub struct Rules {
     pub checksums_are_checked: bool,
     /// After a sync that failed nothing is synced again.
     pub failed_syncs_are_final: bool,
+    /// What a deletion takes out of the tail stays in the journal until a checkpoint has the deletion.
+    pub deletions_hold_the_journal: bool,
+    /// The start of an entry that a restart finds without its end is nothing.
+    pub unfinished_entries_are_dropped: bool,
+    /// Compaction keeps below what a durable checkpoint has.
+    pub compaction_stays_below_the_checkpoint: bool,
 }
 
 impl Default for Rules {
@@ -63,6 +69,9 @@ impl Default for Rules {
             look_ups_verify_the_index: true,
             checksums_are_checked: true,
             failed_syncs_are_final: true,
+            deletions_hold_the_journal: true,
+            unfinished_entries_are_dropped: true,
+            compaction_stays_below_the_checkpoint: true,
         }
     }
 }

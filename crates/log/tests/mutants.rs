@@ -112,3 +112,18 @@ fn checksums_are_checked_before_bytes_are_served() {
 fn nothing_is_synced_again_after_a_failed_sync() {
     is_noticed_by(|rules| rules.failed_syncs_are_final = false, failed_syncs);
 }
+
+#[test]
+fn what_a_deletion_takes_out_of_the_tail_holds_the_journal() {
+    is_noticed_by(|rules| rules.deletions_hold_the_journal = false, crossings);
+}
+
+#[test]
+fn the_start_of_an_entry_without_its_end_is_nothing() {
+    is_noticed(|rules| rules.unfinished_entries_are_dropped = false);
+}
+
+#[test]
+fn compaction_stays_below_the_checkpoint() {
+    is_noticed_by(|rules| rules.compaction_stays_below_the_checkpoint = false, crossings);
+}

@@ -53,6 +53,7 @@ struct Replay<'a, F> {
     alignment: usize,
     slots: Vec<Slot>,
     each: F,
+    drops_unfinished: bool,
     open_count: u64,
     /// The entry that has started and not ended.
     partial: Option<BytesMut>,
@@ -69,6 +70,7 @@ pub(crate) fn replay(
     journal_id: u128,
     alignment: usize,
     anchor: Place,
+    drops_unfinished: bool,
     each: impl FnMut(u64, Entry),
 ) -> io::Result<Replayed> {
     let mut slots = Vec::new();
@@ -84,6 +86,7 @@ pub(crate) fn replay(
         alignment,
         slots,
         each,
+        drops_unfinished,
         open_count: 0,
         partial: None,
         used: vec![UsedSlot { start: anchor, last_started: anchor.first_entry.saturating_sub(1) }],
@@ -190,7 +193,7 @@ impl<F: FnMut(u64, Entry)> Replay<'_, F> {
         }
         if found.header.open_count > self.open_count {
             // who wrote the start of an entry before a restart never wrote its end
-            self.partial = None;
+            self.partial = self.partial.take().filter(|_| !self.drops_unfinished);
             self.open_count = found.header.open_count;
         }
         let mut next = found.header.first_entry;

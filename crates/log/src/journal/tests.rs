@@ -92,7 +92,7 @@ impl World {
     fn replay(&self) -> (Replayed, Vec<(u64, String)>) {
         let mut entries = Vec::new();
         let each = |number, entry: Entry| entries.push((number, format!("{entry:?}")));
-        let found = replay(&self.disk, Path::new(ROOT), ID, 512, self.anchor, each).unwrap();
+        let found = replay(&self.disk, Path::new(ROOT), ID, 512, self.anchor, true, each).unwrap();
         (found, entries)
     }
 

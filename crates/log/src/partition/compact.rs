@@ -138,7 +138,8 @@ impl PartitionLog {
             return Ok(None);
         }
         let config = state.config.clone();
-        let mut segments = state.sealed(high_watermark);
+        let keeps_below = self.shared.rules().compaction_stays_below_the_checkpoint;
+        let mut segments = state.sealed(high_watermark, if keeps_below { state.sealed_below } else { high_watermark });
         let from = state.clean_below.max(self.log_start());
         drop(state);
         let first_dirty = segments.partition_point(|sealed| sealed.end <= from);
@@ -554,8 +555,8 @@ impl PartitionLog {
 
 impl State {
     /// The segments that never change any more and that all replicas have.
-    fn sealed(&self, high_watermark: Offset) -> Vec<Sealed> {
-        let limit = self.sealed_below.min(high_watermark);
+    fn sealed(&self, high_watermark: Offset, below: Offset) -> Vec<Sealed> {
+        let limit = high_watermark.min(below);
         let pairs = self.segments.windows(2).map(|pair| Sealed { segment: Arc::clone(&pair[0]), end: pair[1].base });
         pairs.take_while(|sealed| sealed.end <= limit).collect()
     }

@@ -63,7 +63,8 @@ impl PartitionLog {
         self.log_start.fetch_max(offset.0, Ordering::AcqRel);
         state.loose.start_is_visible(entry, offset);
         state.epochs.cut_front(offset);
-        let freed = state.delete_from_tail(offset, entry, now);
+        let holds_journal = self.shared.rules().deletions_hold_the_journal;
+        let freed = state.delete_from_tail(offset, entry, holds_journal, now);
         let gone = state.take_below(offset);
         drop(state);
         self.shared.remove_tail_bytes(freed);

@@ -318,12 +318,14 @@ impl State {
     }
 
     /// Takes out of the tail what lies below a log start that `entry` moved to `offset`; returns the memory that is free.
-    fn delete_from_tail(&mut self, offset: Offset, entry: u64, now: TimestampMs) -> usize {
+    fn delete_from_tail(&mut self, offset: Offset, entry: u64, holds_journal: bool, now: TimestampMs) -> usize {
         let first = self.tail.front().map(|front| front.entry);
         let (freed, changed) = self.tail.delete_below(offset, entry);
         self.unsaved_producers.extend(changed);
         if let Some(first) = first.filter(|_| freed > 0) {
-            self.loose.note_deleted(first, entry);
+            if holds_journal {
+                self.loose.note_deleted(first, entry);
+            }
             self.start_behind(now);
         }
         freed

@@ -178,7 +178,7 @@ impl State {
             }
             Entry::LogStart { offset, .. } => {
                 self.loose.note_start(number, offset);
-                self.delete_from_tail(offset, number, now);
+                self.delete_from_tail(offset, number, true, now);
                 // nothing that we wrote says so; records below the start could never be read
                 if self.next_offset < offset {
                     self.next_offset = offset;
