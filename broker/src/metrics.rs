@@ -47,6 +47,21 @@ const METRICS: &[Metric] = &[
         read: |broker| count(broker.partitions.directory().pending_bytes()),
     },
     Metric {
+        name: "journal_bytes",
+        help: "Bytes of the journal; it grows when it is needed",
+        read: |broker| broker.partitions.directory().journal_use().bytes,
+    },
+    Metric {
+        name: "journal_used_bytes",
+        help: "Bytes of the journal's slots that a restart would read; producers are slowed when little is left",
+        read: |broker| broker.partitions.directory().journal_use().used_bytes,
+    },
+    Metric {
+        name: "journal_buffered",
+        help: "1 when the file system refuses direct writes and the journal goes through the page cache, which is slower, else 0",
+        read: |broker| u64::from(broker.partitions.directory().journal_use().is_buffered),
+    },
+    Metric {
         name: "compaction_rounds",
         help: "Times that a log was compacted since the start",
         read: |broker| broker.cleaned.rounds.load(Ordering::Relaxed),

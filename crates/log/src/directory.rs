@@ -24,7 +24,7 @@ use crate::partition::{LogId, PartitionLog};
 use crate::progress::Progress;
 use crate::recovery;
 use crate::rules::Rules;
-use crate::shared::{Drive, Limits, Shared};
+use crate::shared::{Drive, JournalUse, Limits, Shared};
 use crate::slot_maker;
 
 /// The logs of one broker.
@@ -260,6 +260,12 @@ impl DataDirectory {
     #[must_use]
     pub fn oldest_write(&self) -> Duration {
         self.shared.fs().oldest_write()
+    }
+
+    /// How full the journal is.
+    #[must_use]
+    pub fn journal_use(&self) -> JournalUse {
+        self.shared.journal_use()
     }
 
     /// Memory that batches keep which are not in segments.

@@ -38,5 +38,5 @@ pub use error::{AppendError, DeleteRecordsError, OpenError, ReadError, Unavailab
 pub use partition::{Appended, LogId, LogSummary, Pace, PartitionLog, ReadLog, TimestampOffset};
 pub use progress::{Advance, Progress};
 pub use rules::Rules;
-pub use shared::Limits;
+pub use shared::{JournalUse, Limits};
 pub use verify::{PartitionReport, verify};

@@ -10,6 +10,7 @@ mod wanted;
 
 pub(crate) use filling::{FULL_PAUSE, HANDLE_PAUSE, Opens};
 pub(crate) use room::Whose;
+pub use slots::JournalUse;
 
 use std::collections::BTreeMap;
 use std::io;

@@ -239,12 +239,32 @@ fn that_the_journal_is_buffered_is_told_once() {
     append_numbers(&log, 0..1);
     directory.flush();
     assert_eq!(told.1.load(Ordering::Relaxed), 0);
+    assert!(!directory.journal_use().is_buffered);
     disk.refuse_direct_writes();
     for number in 1..3 {
         append_numbers(&log, number..number + 1);
         directory.flush();
     }
     assert_eq!(told.1.load(Ordering::Relaxed), 1);
+    assert!(directory.journal_use().is_buffered);
+}
+
+#[test]
+fn how_full_the_journal_is_is_told() {
+    let directory = open_manual(&SimulatedDisk::new(1));
+    let log = log_of(&directory, LogConfig::default());
+    let before = directory.journal_use();
+    assert!(before.bytes > 0 && before.used_bytes <= before.bytes, "{before:?}");
+    (0..6).for_each(|_| {
+        log.append(&batch_at(&[&"x".repeat(20_000)], NOW), EPOCH, NOW).unwrap();
+        for _ in 0..4 {
+            let _has_room = directory.step_without_filling(true);
+        }
+    });
+    let full = directory.journal_use();
+    assert!(full.used_bytes > before.used_bytes && full.used_bytes <= full.bytes, "{before:?}, {full:?}");
+    settle(&directory);
+    assert!(directory.journal_use().used_bytes < full.used_bytes, "{full:?}");
 }
 
 /// Readers of a log whose oldest segments are taken away all the time see old records or that they are gone, never damage.

@@ -12,10 +12,30 @@ use crate::journal::writer::make_slot;
 use crate::scan::to_u64;
 use crate::shared::Shared;
 
+/// How full the journal is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JournalUse {
+    /// Bytes of all its slots.
+    pub bytes: u64,
+    /// Bytes of the slots that a restart would read.
+    pub used_bytes: u64,
+    /// Whether it has been written through the page cache, because the file system refuses direct writes.
+    pub is_buffered: bool,
+}
+
 impl Shared {
     /// Bytes that the journal has.
     pub(super) fn capacity(&self) -> u64 {
         self.journal_capacity.load(Ordering::Relaxed)
+    }
+
+    /// How full it is, for people.
+    pub(crate) fn journal_use(&self) -> JournalUse {
+        JournalUse {
+            bytes: self.capacity(),
+            used_bytes: self.journal_used.load(Ordering::Relaxed),
+            is_buffered: self.is_told_buffered.load(Ordering::Relaxed),
+        }
     }
 
     /// Bytes that the journal has or will have when it needs them.
