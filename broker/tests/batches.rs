@@ -4,7 +4,7 @@
 
 use crate::support::TestBroker;
 use crate::support::client::Client;
-use crate::support::records::{batch, produce_request, values};
+use crate::support::records::{batch, produce_request, sealed, values};
 use bytes::Bytes;
 use kennet_protocol::messages::init_producer_id::InitProducerIdRequest;
 use kennet_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic};
@@ -24,23 +24,14 @@ fn with_header(change: impl FnOnce(&mut BatchHeader)) -> Bytes {
     let good = batch(&["a", "b"]);
     let mut header = BatchHeader::parse(&good).expect("a header");
     change(&mut header);
-    let mut bytes = header.to_bytes().to_vec();
-    bytes.extend_from_slice(&good[HEADER_LENGTH..]);
-    let checksum = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, &bytes[21..]);
-    bytes[17..21].copy_from_slice(&u32::try_from(checksum).expect("32 bits").to_be_bytes());
-    Bytes::from(bytes)
+    sealed(header, &good[HEADER_LENGTH..])
 }
 
 /// A header that claims so many records, and as many offsets, before this payload.
 fn claiming(count: i32, payload: &[u8]) -> Bytes {
     let mut header = BatchHeader::parse(&batch(&["a"])).expect("a header");
     (header.record_count, header.last_offset_delta) = (count, count - 1);
-    header.batch_length = i32::try_from(HEADER_LENGTH - 12 + payload.len()).expect("a small batch");
-    let mut bytes = header.to_bytes().to_vec();
-    bytes.extend_from_slice(payload);
-    let checksum = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, &bytes[21..]);
-    bytes[17..21].copy_from_slice(&u32::try_from(checksum).expect("32 bits").to_be_bytes());
-    Bytes::from(bytes)
+    sealed(header, payload)
 }
 
 fn with_byte(at: usize, value: u8) -> Bytes {
@@ -75,6 +66,7 @@ fn a_batch_that_breaks_a_rule_is_refused_and_leaves_no_trace() {
         ("a negative last offset", with_header(|header| header.last_offset_delta = -1), ErrorCode::InvalidRecord),
         ("control records", with_header(|header| header.attributes = Attributes(0x20)), ErrorCode::InvalidRecord),
         ("codec 5", with_header(|header| header.attributes = Attributes(5)), ErrorCode::InvalidRecord),
+        ("codec 6", with_header(|header| header.attributes = Attributes(6)), ErrorCode::InvalidRecord),
         ("codec 7", with_header(|header| header.attributes = Attributes(7)), ErrorCode::InvalidRecord),
         ("a producer without a sequence", with_header(|header| header.producer_id.0 = 1), ErrorCode::InvalidRecord),
         ("a producer id of -2", with_header(|header| header.producer_id.0 = -2), ErrorCode::InvalidRecord),

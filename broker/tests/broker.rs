@@ -5,6 +5,8 @@ mod admin;
 mod batches;
 mod commands;
 mod compaction;
+mod describes;
+mod expiry;
 mod fetches;
 mod frames;
 mod groups;

@@ -1,10 +1,9 @@
 //! A compacted topic and `__consumer_offsets` as clients see them, before and after a restart.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
-use crate::support::TestBroker;
 use crate::support::client::Client;
+use crate::support::{TestBroker, wait_until};
 use bytes::Bytes;
 use kennet_protocol::record::{BatchBuilder, Batches};
 use kennet_protocol::{ErrorCode, TimestampMs};
@@ -16,9 +15,6 @@ const EAGER: &[(&str, &str)] = &[
     ("offsets.topic.num.partitions", "1"),
     ("offsets.topic.segment.bytes", "1000"),
 ];
-/// Longer than a loaded machine needs for it.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 fn record(key: &str, value: Option<&str>) -> Bytes {
     let mut builder = BatchBuilder::new(TimestampMs(1_000));
     builder.push(TimestampMs(1_000), Some(key.as_bytes()), value.map(str::as_bytes), &[]);
@@ -45,21 +41,6 @@ fn read(client: &mut Client, topic: &str) -> Vec<(i64, Bytes, Option<Bytes>)> {
         assert!(at > before, "a consumer at {before} gets on");
     }
     found
-}
-
-fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    #[expect(clippy::disallowed_methods, reason = "a test waits for what the broker does by itself")]
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        #[expect(clippy::disallowed_methods, reason = "a test waits for what the broker does by itself")]
-        let now = Instant::now();
-        assert!(now < deadline, "{what} within {PATIENCE:?}");
-        #[expect(clippy::disallowed_methods, reason = "a test waits for what the broker does by itself")]
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 #[test]

@@ -6,8 +6,9 @@ use crate::support::records::{batch, fetch_request, values};
 use kennet_protocol::messages::delete_records::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic};
 use kennet_protocol::messages::delete_topics::DeleteTopicsRequest;
 use kennet_protocol::messages::fetch::{FetchPartition, FetchRequest, ReplicaState};
+use kennet_protocol::messages::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use kennet_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic};
-use kennet_protocol::{BrokerId, ErrorCode, LeaderEpoch, Offset, PartitionIndex, Uuid};
+use kennet_protocol::{BrokerId, ErrorCode, LeaderEpoch, Offset, PartitionIndex, TimestampMs, Uuid};
 
 fn broker_with_topic(configs: &[(&str, &str)]) -> (TestBroker, Client) {
     let broker = TestBroker::start();
@@ -170,12 +171,83 @@ fn a_topic_is_known_by_its_id_and_a_topic_made_again_is_another() {
 fn a_client_that_says_it_is_a_replica_gets_nothing() {
     let (_broker, mut client) = broker_with_topic(&[]);
     client.produce("t", batch(&["a"]));
-    let request = FetchRequest { replica_id: BrokerId(1), ..fetch_request("t", 0) };
-    assert_eq!(client.call(12, &request).error_code, ErrorCode::ClusterAuthorizationFailed);
-    let replica_state = ReplicaState { replica_id: BrokerId(0), ..ReplicaState::default() };
-    let mut request = FetchRequest { replica_state, ..fetch_request("t", 0) };
-    request.topics[0].topic_id = topic_id(&mut client);
-    assert_eq!(client.call(15, &request).error_code, ErrorCode::ClusterAuthorizationFailed);
+    let topic_id = topic_id(&mut client);
+    let mut as_replica = |id| {
+        let request = FetchRequest { replica_id: BrokerId(id), ..fetch_request("t", 0) };
+        let old = client.call(12, &request);
+        let replica_state = ReplicaState { replica_id: BrokerId(id), ..ReplicaState::default() };
+        let mut request = FetchRequest { replica_state, ..fetch_request("t", 0) };
+        request.topics[0].topic_id = topic_id;
+        let new = client.call(15, &request);
+        assert_eq!((old.error_code, old.responses.len()), (new.error_code, new.responses.len()), "replica {id}");
+        (old.error_code, old.responses.len())
+    };
+    for id in [0, 1, i32::MAX, -3, i32::MIN] {
+        assert_eq!(as_replica(id), (ErrorCode::ClusterAuthorizationFailed, 0), "replica {id}");
+    }
+    // an ordinary consumer, and Kafka's tool that looks for faults
+    for id in [-1, -2] {
+        assert_eq!(as_replica(id), (ErrorCode::None, 1), "replica {id}");
+    }
+}
+
+#[test]
+fn who_asks_for_offsets_as_a_replica_is_told_what_consumers_are_told() {
+    let (_broker, mut client) = broker_with_topic(&[]);
+    client.produce("t", batch(&["a", "b"]));
+    for id in [-1, -2, 0, 1, i32::MAX, i32::MIN] {
+        for (timestamp, expected) in [(-1, 2), (-2, 0), (-3, 1), (1_001, 1)] {
+            let partition =
+                ListOffsetsPartition { timestamp: TimestampMs(timestamp), ..ListOffsetsPartition::default() };
+            let topic = ListOffsetsTopic { name: "t".to_owned(), partitions: vec![partition] };
+            let request =
+                ListOffsetsRequest { replica_id: BrokerId(id), topics: vec![topic], ..ListOffsetsRequest::default() };
+            let found = client.call(9, &request).topics.remove(0).partitions.remove(0);
+            assert_eq!((found.error_code, found.offset.0), (ErrorCode::None, expected), "replica {id} at {timestamp}");
+        }
+    }
+}
+
+#[test]
+fn a_long_poll_of_a_topic_that_is_deleted_meanwhile_ends_at_once() {
+    let (broker, mut client) = broker_with_topic(&[]);
+    client.create_topic("stays", 1, &[]);
+    for version in [12, 13] {
+        let topic_id = topic_id(&mut client);
+        let mut waiting = fetch_request("t", 0);
+        waiting.max_wait_ms = 60_000;
+        waiting.min_bytes = i32::MAX;
+        waiting.topics[0].topic_id = topic_id;
+        let mut consumer = broker.connect();
+        consumer.send_and_wait_until_handled(version, &waiting);
+        assert_eq!(client.delete_topic("t"), ErrorCode::None);
+        // the client's patience is a sixth of the wait
+        let answer = consumer.receive::<FetchRequest>(version, consumer.last_sent());
+        let found = &answer.responses[0].partitions[0];
+        // a fetch by id that had not looked yet finds no such id
+        let gone = found.error_code == ErrorCode::UnknownTopicOrPartition
+            || version == 13 && found.error_code == ErrorCode::UnknownTopicId;
+        assert!(gone, "version {version}: {:?}", found.error_code);
+        assert_eq!(found.high_watermark.0, -1);
+        assert_eq!(client.create_topic("t", 1, &[]).error_code, ErrorCode::None);
+    }
+}
+
+#[test]
+fn limits_below_zero_are_none_and_wait_for_nothing() {
+    let (_broker, mut client) = broker_with_topic(&[]);
+    for produced in [false, true] {
+        if produced {
+            client.produce("t", batch(&["a"]));
+        }
+        for (max_wait_ms, min_bytes, limit) in [(-1, 1, 1 << 20), (i32::MIN, i32::MAX, -1), (60_000, -1, i32::MIN)] {
+            let mut request = FetchRequest { max_wait_ms, min_bytes, max_bytes: limit, ..fetch_request("t", 0) };
+            request.topics[0].partitions[0].partition_max_bytes = limit;
+            let mut answer = client.call(12, &request);
+            let found = values(answer.responses[0].partitions.remove(0));
+            assert_eq!(found.len(), usize::from(produced), "wait {max_wait_ms}, bytes {min_bytes} to {limit}");
+        }
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::support::client::Client;
 use crate::support::groups::{commit_request, join_request, sync_request};
 use bytes::Bytes;
 use kennet_protocol::messages::create_partitions::{CreatePartitionsRequest, CreatePartitionsTopic};
+use kennet_protocol::messages::find_coordinator::{Coordinator, FindCoordinatorRequest};
 use kennet_protocol::messages::heartbeat::HeartbeatRequest;
 use kennet_protocol::messages::leave_group::LeaveGroupRequest;
 use kennet_protocol::messages::list_groups::ListGroupsRequest;
@@ -38,6 +39,36 @@ fn groups(client: &mut Client) -> Vec<String> {
     let answer = client.call(4, &ListGroupsRequest::default());
     assert_eq!(answer.error_code, ErrorCode::None);
     answer.groups.into_iter().map(|group| group.group_id).collect()
+}
+
+#[test]
+fn who_asks_for_the_coordinator_of_a_transaction_is_told_for_good_that_there_is_none() {
+    let (_broker, mut client) = broker_with_topic();
+    // INVALID_REQUEST is fatal for clients, which show the message; COORDINATOR_NOT_AVAILABLE would be asked again for ever
+    for (key_type, reason) in
+        [(1, "does not serve transactions"), (2, "no coordinator of that type"), (-1, "no coordinator")]
+    {
+        for version in [1, 3, 4, 6] {
+            let mut request = FindCoordinatorRequest { key_type, ..FindCoordinatorRequest::default() };
+            if version < 4 {
+                "tx".clone_into(&mut request.key);
+            } else {
+                request.coordinator_keys = vec!["tx".to_owned(), "ty".to_owned()];
+            }
+            let answer = client.call(version, &request);
+            let told: Vec<_> = if version < 4 {
+                vec![(answer.error_code, answer.node_id, answer.error_message)]
+            } else {
+                let of_one = |found: Coordinator| (found.error_code, found.node_id, found.error_message);
+                answer.coordinators.into_iter().map(of_one).collect()
+            };
+            assert_eq!(told.len(), if version < 4 { 1 } else { 2 }, "version {version}");
+            for (code, node_id, message) in told {
+                assert_eq!((code, node_id.0), (ErrorCode::InvalidRequest, -1), "type {key_type}, version {version}");
+                assert!(message.as_deref().is_some_and(|text| text.contains(reason)), "{message:?}");
+            }
+        }
+    }
 }
 
 #[test]

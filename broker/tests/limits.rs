@@ -1,18 +1,18 @@
-//! What one client can't take from the others: time by sending slowly, memory by counts and by connections; and that both families of
-//! addresses are listened to.
+//! What one client can't take from the others: time by sending slowly, memory by counts and by connections; and that each family of
+//! addresses that the host has is listened to.
 
 use std::io::{Read, Write};
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::support::TestBroker;
 use crate::support::client::{Client, header};
-use crate::support::records::{batch, fetch_request, produce_request};
+use crate::support::records::{batch, fetch_request, produce_request, sealed};
+use crate::support::{TestBroker, loopbacks};
 use kennet_protocol::messages::api_versions::ApiVersionsRequest;
 use kennet_protocol::messages::produce::PartitionProduceData;
 use kennet_protocol::messages::{describe_configs, describe_groups, metadata, offset_fetch};
-use kennet_protocol::record::{BatchBuilder, Compression};
+use kennet_protocol::record::{Attributes, BatchBuilder, BatchHeader, Compression, HEADER_LENGTH};
 use kennet_protocol::{ApiKey, ErrorCode, TimestampMs, encode_request};
 
 /// Memory is the process's, so tests take turns: a broker that another one starts would be measured too.
@@ -239,21 +239,12 @@ fn idle_connections_take_little_memory() {
 }
 
 #[test]
-fn both_families_of_addresses_are_listened_to() {
+fn each_family_of_addresses_that_the_host_has_is_listened_to() {
     let _turn = alone();
-    if std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
-        skipped("this machine has no IPv6");
-        return;
-    }
     let broker = TestBroker::listening("::");
-    broker.connect().assert_alive();
-    let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, broker.address.port()));
-    Client::connect(v6).assert_alive();
-}
-
-#[expect(clippy::print_stderr, reason = "a test that can't run says so")]
-fn skipped(why: &str) {
-    eprintln!("skipped: {why}");
+    for loopback in loopbacks() {
+        Client::connect(SocketAddr::from((loopback, broker.address.port()))).assert_alive();
+    }
 }
 
 #[test]
@@ -275,6 +266,46 @@ fn a_batch_that_decompresses_without_end_is_refused_and_takes_no_memory() {
         assert!(grown < 16 * 1024, "{codec:?} took {grown} KiB");
     }
     assert_eq!(client.end_offset("t"), 0);
+}
+
+/// A zstd frame of one block, raw and the last one; the byte of the window is exponent and mantissa, from 1 KiB on.
+fn zstd_frame(window: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0, window];
+    let block = (u32::try_from(payload.len()).expect("a small payload") << 3) | 1;
+    frame.extend_from_slice(&block.to_le_bytes()[..3]);
+    frame.extend_from_slice(payload);
+    frame
+}
+
+#[test]
+fn a_window_that_a_zstd_frame_claims_is_not_allocated() {
+    let _turn = alone();
+    let broker = TestBroker::start();
+    let mut client = broker.connect();
+    client.create_topic("passed", 1, &[]);
+    client.create_topic("read", 1, &[("cleanup.policy", "compact")]);
+    let plain = batch(&["a"]);
+    let mut header = BatchHeader::parse(&plain).expect("a header");
+    header.attributes = Attributes(4);
+    let of_window = |window| sealed(header, &zstd_frame(window, &plain[HEADER_LENGTH..]));
+    let before = resident_kib();
+    // 8 MiB is read, as any
+    assert_eq!(client.produce("read", of_window(13 << 3)).error_code, ErrorCode::None);
+    // 128 MiB, which the library would take, and 3.75 TiB
+    for (offset, window) in [(0, 17 << 3), (1, 0xff)] {
+        let batch = of_window(window);
+        // who looks for keys must decompress
+        assert_eq!(client.produce("read", batch.clone()).error_code, ErrorCode::InvalidRecord, "window {window}");
+        // other batches are passed through as they are: consumers judge them, and nobody here allocates what they claim
+        let produced = client.produce("passed", batch.clone());
+        assert_eq!((produced.error_code, produced.base_offset.0), (ErrorCode::None, offset), "window {window}");
+        let found = client.fetch("passed", offset).records.expect("records").into_bytes();
+        assert_eq!(found[HEADER_LENGTH..], batch[HEADER_LENGTH..], "window {window}");
+    }
+    // a look-up by time can't look inside, and takes the batch for one record
+    assert_eq!(client.list_offset("passed", 1_000).offset.0, 0);
+    let grown = resident_kib().saturating_sub(before);
+    assert!(grown < 32 * 1024, "windows took {grown} KiB");
 }
 
 fn ask(port: u16, path: &str) -> String {

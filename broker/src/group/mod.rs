@@ -6,6 +6,8 @@
 //! record is acknowledged, and what is read is only what was.
 
 mod coordinator;
+#[cfg(test)]
+mod expiry_tests;
 mod held;
 mod join;
 mod leave;

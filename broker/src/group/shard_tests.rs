@@ -19,7 +19,7 @@ use crate::group::state::{GroupLimits, State};
 use crate::group::sync::Sync;
 use crate::partition::{AckError, Partition};
 
-const LIMITS: GroupLimits = GroupLimits {
+pub(super) const LIMITS: GroupLimits = GroupLimits {
     session_ms_min: 6_000,
     session_ms_max: 1_800_000,
     initial_delay_ms: 0,
@@ -29,21 +29,21 @@ const LIMITS: GroupLimits = GroupLimits {
 };
 
 /// The one topic, whatever its name.
-const TOPIC: Uuid = Uuid::from_u128(7);
+pub(super) const TOPIC: Uuid = Uuid::from_u128(7);
 
 fn memory() -> Arc<Memory> {
     Arc::new(Memory::new(1 << 16))
 }
 
-struct World {
-    shard: Arc<Shard>,
+pub(super) struct World {
+    pub(super) shard: Arc<Shard>,
     partition: Arc<Partition>,
     directory: DataDirectory,
     _folder: tempfile::TempDir,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let fs = Arc::new(RealFileSystem::new(folder.path()));
         let directory = DataDirectory::open(fs, folder.path(), Limits::default()).unwrap();
@@ -56,7 +56,7 @@ impl World {
     }
 
     /// Everything that was appended is acknowledged, and settled.
-    async fn acknowledge(&self) {
+    pub(super) async fn acknowledge(&self) {
         self.directory.flush();
         self.partition.advance(self.partition.log.log_end());
         self.settle().await;
@@ -68,7 +68,7 @@ impl World {
         }
     }
 
-    fn committed(&self, group_id: &str) -> Option<i64> {
+    pub(super) fn committed(&self, group_id: &str) -> Option<i64> {
         let key = ("t".to_owned(), PartitionIndex(0));
         self.shard.offsets(group_id, |offsets| offsets.get(&key).map(|committed| committed.offset.0)).unwrap()
     }
@@ -79,7 +79,7 @@ impl World {
     }
 }
 
-fn commit_of(offset: i64) -> CommitOffset {
+pub(super) fn commit_of(offset: i64) -> CommitOffset {
     CommitOffset {
         topic: "t".to_owned(),
         topic_id: TOPIC,
@@ -90,7 +90,7 @@ fn commit_of(offset: i64) -> CommitOffset {
     }
 }
 
-fn join_of(new_id: &str) -> Join {
+pub(super) fn join_of(new_id: &str) -> Join {
     Join {
         member_id: String::new(),
         instance: None,
@@ -106,7 +106,7 @@ fn join_of(new_id: &str) -> Join {
     }
 }
 
-fn sync_of(member_id: &str) -> Sync {
+pub(super) fn sync_of(member_id: &str) -> Sync {
     Sync {
         member_id: member_id.to_owned(),
         instance: None,

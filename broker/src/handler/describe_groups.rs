@@ -11,8 +11,8 @@ use crate::broker::{Broker, Session};
 use crate::group::{Group, State};
 use crate::handler::{NOT_ASKED, once};
 
-/// Read, Delete and Describe of a group, as bits of Kafka's operations (KIP-430).
-const GROUP_OPERATIONS: i32 = 0b1_0100_1000;
+/// Read, Delete, Describe, DescribeConfigs and AlterConfigs of a group, as bits of Kafka's operations (KIP-430).
+const GROUP_OPERATIONS: i32 = 0b1101_0100_1000;
 
 pub(super) async fn handle(
     broker: &Arc<Broker>,
@@ -33,7 +33,9 @@ pub(super) async fn handle(
             Ok(None) => absent(version),
             Err(error_code) => DescribedGroup { error_code, error_message: None, ..DescribedGroup::default() },
         };
-        groups.push(DescribedGroup { group_id, authorized_operations: operations, ..group });
+        // of a group that is not described nothing is said
+        let authorized_operations = if group.error_code.is_ok() { operations } else { NOT_ASKED };
+        groups.push(DescribedGroup { group_id, authorized_operations, ..group });
     }
     DescribeGroupsResponse { throttle_time_ms: 0, groups }
 }

@@ -63,16 +63,15 @@ impl Page {
             self.topics.push(unknown(name));
             return true;
         };
-        let rest = topic.partitions.get(from..).unwrap_or_default();
-        if self.left == 0 && !rest.is_empty() {
+        let rest = topic.partitions.len().saturating_sub(from);
+        if self.left == 0 && rest > 0 {
             self.next = Some(cursor(name, from));
             return false;
         }
-        let taken = rest.len().min(self.left);
+        let taken = rest.min(self.left);
         self.left -= taken;
-        let indexes = (0..).skip(from);
         let describe = |(index, partition)| describe(broker, topic, index, partition);
-        let partitions = indexes.zip(&rest[..taken]).map(describe).collect();
+        let partitions = (0..).zip(&topic.partitions).skip(from).take(taken).map(describe).collect();
         self.topics.push(DescribeTopicPartitionsResponseTopic {
             error_code: ErrorCode::None,
             name: Some(name.to_owned()),
@@ -81,10 +80,10 @@ impl Page {
             partitions,
             topic_authorized_operations: TOPIC_OPERATIONS,
         });
-        if taken < rest.len() {
+        if taken < rest {
             self.next = Some(cursor(name, from + taken));
         }
-        taken == rest.len()
+        taken == rest
     }
 }
 
@@ -121,6 +120,7 @@ fn unknown(name: &str) -> DescribeTopicPartitionsResponseTopic {
         error_code: if legal { ErrorCode::UnknownTopicOrPartition } else { ErrorCode::InvalidTopicException },
         name: Some(name.to_owned()),
         topic_id: Uuid::nil(),
+        topic_authorized_operations: TOPIC_OPERATIONS,
         ..DescribeTopicPartitionsResponseTopic::default()
     }
 }

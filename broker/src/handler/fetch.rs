@@ -25,6 +25,8 @@ use crate::partition::{EpochError, Partition};
 const WAIT_MAX: Duration = Duration::from_secs(60);
 /// Largest number of partitions that one fetch looks at.
 const PARTITIONS_MAX: usize = 100_000;
+/// The replica ids of consumers: an ordinary one, and one that looks for faults, as `kafka-replica-verification` does.
+const CONSUMERS: [BrokerId; 2] = [BrokerId::NONE, BrokerId(-2)];
 
 /// What a fetch may read although nobody knows of records yet: those that arrive meanwhile.
 const READ_MIN: usize = 64 << 10;
@@ -35,7 +37,7 @@ const READ_UNDER_PRESSURE: usize = 1 << 20;
 type Charged = (FetchResponse, Option<OwnedSemaphorePermit>);
 
 pub(super) async fn handle(broker: &Arc<Broker>, session: &Session, request: FetchRequest, version: i16) -> Charged {
-    if request.replica_id != BrokerId::NONE || request.replica_state.replica_id != BrokerId::NONE {
+    if [request.replica_id, request.replica_state.replica_id].iter().any(|id| !CONSUMERS.contains(id)) {
         // replicas fetch on the control listener; a client that says it is one gets nothing (CVE-2018-1288)
         return (top_level(ErrorCode::ClusterAuthorizationFailed, 0), None);
     }

@@ -70,20 +70,20 @@ async fn one(
         return describe(broker, topic, operations);
     }
     let Some(name) = &wanted.name else {
-        return missing(None, wanted.topic_id, ErrorCode::UnknownTopicId);
+        return missing(None, wanted.topic_id, NOT_ASKED, ErrorCode::UnknownTopicId);
     };
     let allowed = create && broker.configs(&image, None).broker_switch("auto.create.topics.enable");
     if !allowed || is_internal(name) {
         let known = kennet_metadata::check_topic_name(name)
             .map_or(ErrorCode::InvalidTopicException, |()| ErrorCode::UnknownTopicOrPartition);
-        return missing(Some(name), Uuid::nil(), known);
+        return missing(Some(name), Uuid::nil(), operations, known);
     }
     match auto_create(broker, &image, name).await {
         Ok(()) | Err(ErrorCode::TopicAlreadyExists) => match broker.controller.image().topic(name) {
             Some(topic) => describe(broker, topic, operations),
-            None => missing(Some(name), Uuid::nil(), ErrorCode::LeaderNotAvailable),
+            None => missing(Some(name), Uuid::nil(), operations, ErrorCode::LeaderNotAvailable),
         },
-        Err(error) => missing(Some(name), Uuid::nil(), error),
+        Err(error) => missing(Some(name), Uuid::nil(), operations, error),
     }
 }
 
@@ -135,13 +135,13 @@ fn describe(broker: &Broker, topic: &Topic, operations: i32) -> MetadataResponse
     }
 }
 
-fn missing(name: Option<&str>, topic_id: Uuid, error_code: ErrorCode) -> MetadataResponseTopic {
+fn missing(name: Option<&str>, topic_id: Uuid, operations: i32, error_code: ErrorCode) -> MetadataResponseTopic {
     MetadataResponseTopic {
         error_code,
         name: name.map(str::to_owned),
         topic_id,
         is_internal: false,
         partitions: Vec::new(),
-        topic_authorized_operations: NOT_ASKED,
+        topic_authorized_operations: operations,
     }
 }

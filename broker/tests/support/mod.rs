@@ -10,10 +10,11 @@ pub mod groups;
 pub mod records;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use kennet_broker::Running;
 use kennet_contract::management::BootstrapRecord;
@@ -138,6 +139,31 @@ impl Drop for TestBroker {
         if !std::thread::panicking() {
             assert_eq!(panics(), 0, "nothing that a client sends makes a thread panic");
         }
+    }
+}
+
+/// The loopback addresses at which a listener on `::` must be reached. On a host without IPv6 that is IPv4's alone, and then it is a test that `::`
+/// stands for every address there too.
+pub fn loopbacks() -> Vec<IpAddr> {
+    let v6 = IpAddr::from(Ipv6Addr::LOCALHOST);
+    let has_v6 = std::net::TcpListener::bind((v6, 0)).is_ok();
+    [IpAddr::from(Ipv4Addr::LOCALHOST)].into_iter().chain(has_v6.then_some(v6)).collect()
+}
+
+/// Waits for what the broker does by itself, for longer than a loaded machine needs for it.
+pub fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    const PATIENCE: Duration = Duration::from_secs(30);
+    #[expect(clippy::disallowed_methods, reason = "a test waits for what the broker does by itself")]
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        #[expect(clippy::disallowed_methods, reason = "a test waits for what the broker does by itself")]
+        let now = Instant::now();
+        assert!(now < deadline, "{what} within {PATIENCE:?}");
+        #[expect(clippy::disallowed_methods, reason = "a test waits for what the broker does by itself")]
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

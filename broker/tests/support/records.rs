@@ -8,7 +8,7 @@ use kennet_protocol::messages::list_offsets::{
 use kennet_protocol::messages::produce::{
     PartitionProduceData, PartitionProduceResponse, ProduceRequest, TopicProduceData,
 };
-use kennet_protocol::record::{BatchBuilder, Batches};
+use kennet_protocol::record::{BatchBuilder, BatchHeader, Batches, HEADER_LENGTH};
 use kennet_protocol::{Offset, PartitionIndex, TimestampMs};
 
 use super::client::Client;
@@ -20,6 +20,17 @@ pub fn batch(values: &[&str]) -> Bytes {
         builder.push(TimestampMs(at), Some(b"key"), Some(value.as_bytes()), &[]);
     }
     builder.build().expect("the batch is made")
+}
+
+/// A batch of this header and payload, with the length and the checksum that they call for.
+pub fn sealed(mut header: BatchHeader, payload: &[u8]) -> Bytes {
+    // what follows the length, and what the checksum is of
+    header.batch_length = i32::try_from(HEADER_LENGTH - 12 + payload.len()).expect("a small batch");
+    let mut bytes = header.to_bytes().to_vec();
+    bytes.extend_from_slice(payload);
+    let checksum = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, &bytes[21..]);
+    bytes[17..21].copy_from_slice(&u32::try_from(checksum).expect("32 bits").to_be_bytes());
+    Bytes::from(bytes)
 }
 
 pub fn produce_request(topic: &str, acks: i16, records: Option<Bytes>) -> ProduceRequest {
