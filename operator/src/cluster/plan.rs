@@ -2,6 +2,8 @@
 //!
 //! The pod template is written only when a roll is admitted, because a pod that is evicted meanwhile would take it.
 
+#[cfg(test)]
+mod identity_tests;
 mod roll;
 #[cfg(test)]
 mod tests;
