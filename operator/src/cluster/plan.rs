@@ -4,6 +4,9 @@
 
 #[cfg(test)]
 mod identity_tests;
+mod leaving;
+#[cfg(test)]
+mod leaving_tests;
 mod roll;
 #[cfg(test)]
 mod tests;
@@ -100,6 +103,8 @@ pub(crate) struct Plan {
     pub(crate) serving: bool,
     /// What a restart waits for.
     pub(crate) held_by: Option<Hold>,
+    /// Whether a broker's pod is on its way out and may take longer than it should.
+    leaves: bool,
 }
 
 /// What a restart waits for.
@@ -132,7 +137,7 @@ impl Plan {
     /// Whether there is something in flight to look at again soon. What is held has nothing in flight, if the broker serves and so is followed.
     pub(crate) fn is_open(&self) -> bool {
         let waits = self.serving && self.held_by.is_some_and(Hold::ends_with_an_event);
-        self.outcome.progress == Progress::Reconciling && !waits
+        self.leaves || self.outcome.progress == Progress::Reconciling && !waits
     }
 }
 
@@ -143,18 +148,13 @@ pub(crate) fn first_port(cluster: &ValidatedCluster) -> u16 {
 
 /// Makes a plan.
 pub(crate) fn plan(valid: &ValidatedCluster, desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
-    let held = |outcome| Plan { steps: Vec::new(), outcome, serving: false, held_by: None };
     let serving = serves(observed);
+    let only = |steps, outcome| Plan { steps, outcome, serving: false, held_by: None, leaves: false };
     match (volumes::cluster_id(observed), &observed.authority) {
-        (Err(conflict), _) => return held(Outcome::stalled(serving, "IdentityConflict", conflict)),
+        (Err(conflict), _) => return only(Vec::new(), Outcome::stalled(serving, "IdentityConflict", conflict)),
         (Ok(found), None) => {
-            let steps = vec![Step::CreateAuthority(found)];
-            return Plan {
-                steps,
-                outcome: Outcome::reconciling(false, "Creating", "the cluster's CA is made"),
-                serving,
-                held_by: None,
-            };
+            let outcome = Outcome::reconciling(false, "Creating", "the cluster's CA is made");
+            return only(vec![Step::CreateAuthority(found)], outcome);
         }
         (Ok(_), Some(_)) => {}
     }
@@ -173,12 +173,17 @@ pub(crate) fn plan(valid: &ValidatedCluster, desired: &Desired, observed: &Obser
         Some(outcome) if outcome.progress == Progress::Stalled => (Some(outcome), None),
         other => (None, other),
     };
-    let outcome = stalled
+    let leaving = leaving::pod(valid, observed);
+    let lost = leaving.and_then(|pod| leaving::outcome(pod, now));
+    let leaves = leaving.is_some() && lost.is_none();
+    // a pod that does not go holds everything else up
+    let outcome = lost
+        .or(stalled)
         .or_else(|| volumes::refusal(valid, observed, serving))
         .or(identity)
         .or(going)
         .unwrap_or_else(|| settle(valid, observed, serving));
-    Plan { steps, outcome, serving, held_by }
+    Plan { steps, outcome, serving, held_by, leaves }
 }
 
 /// Whether the broker answers and serves.
