@@ -15,13 +15,15 @@ mod volumes;
 
 use k8s_openapi::jiff::Timestamp;
 use kennet_contract::ClusterId;
-use kennet_contract::management::{BootstrapRecord, BrokerState};
+use kennet_contract::management::{AppliedGenerationChange, BootstrapRecord, BrokerState};
 use kennet_model::cluster::ValidatedCluster;
 use kube::ResourceExt;
 
+use crate::cluster::age;
 use crate::cluster::build::Desired;
 use crate::cluster::fetch::Observed;
 use crate::cluster::health;
+use crate::cluster::went_back;
 use crate::conditions::{Outcome, Progress};
 
 /// One step.
@@ -79,6 +81,8 @@ pub(crate) enum Step {
         /// The directory.
         directory_id: String,
     },
+    /// Write down which spec is applied.
+    RecordGeneration(AppliedGenerationChange),
     /// Remove ConfigMaps that nothing refers to.
     PruneConfigs,
 }
@@ -150,6 +154,9 @@ pub(crate) fn first_port(cluster: &ValidatedCluster) -> u16 {
 pub(crate) fn plan(valid: &ValidatedCluster, desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
     let serving = serves(observed);
     let only = |steps, outcome| Plan { steps, outcome, serving: false, held_by: None, leaves: false };
+    if let Some(message) = newer(observed) {
+        return only(Vec::new(), Outcome::stalled(serving, "OperatorTooOld", message));
+    }
     match (volumes::cluster_id(observed), &observed.authority) {
         (Err(conflict), _) => return only(Vec::new(), Outcome::stalled(serving, "IdentityConflict", conflict)),
         (Ok(found), None) => {
@@ -165,6 +172,8 @@ pub(crate) fn plan(valid: &ValidatedCluster, desired: &Desired, observed: &Obser
     steps.extend([Step::ApplyServices, Step::ApplyBudget, Step::ApplyClaims, Step::CreateConfig]);
     let roll = roll::plan(valid, desired, observed, now);
     let held_by = roll.held_by;
+    // before a broker is stopped, which could not be told any more
+    steps.extend(went_back::change(observed).map(Step::RecordGeneration));
     steps.push(Step::ApplyStatefulSet(roll.template));
     steps.extend(roll.step);
     let identity = identity(valid, observed, &mut steps);
@@ -178,12 +187,20 @@ pub(crate) fn plan(valid: &ValidatedCluster, desired: &Desired, observed: &Obser
     let leaves = leaving.is_some() && lost.is_none();
     // a pod that does not go holds everything else up
     let outcome = lost
+        .or_else(|| went_back::outcome(valid, observed, serving))
         .or(stalled)
         .or_else(|| volumes::refusal(valid, observed, serving))
         .or(identity)
         .or(going)
         .unwrap_or_else(|| settle(valid, observed, serving));
     Plan { steps, outcome, serving, held_by, leaves }
+}
+
+/// Whether what runs is of a newer operator.
+fn newer(observed: &Observed) -> Option<String> {
+    let inputs = observed.stateful_set.as_ref().and_then(roll::template_inputs);
+    let contract = observed.broker.as_ref().and_then(|answer| Some(answer.as_ref().ok()?.contract));
+    age::too_old(inputs.as_deref(), contract)
 }
 
 /// Whether the broker answers and serves.
