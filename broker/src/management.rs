@@ -5,6 +5,7 @@
 
 mod bootstrap;
 mod control;
+mod generation;
 mod http;
 mod ownership;
 mod plain;

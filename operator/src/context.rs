@@ -1,17 +1,19 @@
 //! What every reconcile has at hand: the API client, settings, events, counters, and how to reach a cluster.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use k8s_openapi::api::core::v1::{ObjectReference, Pod, Secret};
+use kennet_api::names::RESTART_INPUTS_ANNOTATION;
 use kennet_contract::{ClusterId, PeerIdentity, ports};
 use kennet_model::cluster::ClusterName;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use kube::{Api, Client, Config, Resource};
+use kube::{Api, Client, Config, Resource, ResourceExt};
 use tokio::sync::{Notify, broadcast, mpsc};
 
 use crate::arguments::Arguments;
 use crate::clock;
+use crate::cluster::too_old;
 use crate::error::ReconcileError;
 use crate::health::Metrics;
 use crate::management::{Management, ManagementError};
@@ -39,6 +41,8 @@ pub(crate) struct Context {
     looks: broadcast::Sender<ClusterKey>,
     /// Whether the last audit of a cluster's topics found deletions that are held; absent before the first.
     deletions_held: Mutex<HashMap<ClusterKey, bool>>,
+    /// Clusters whose spec had gone back when they were looked at last.
+    went_back: Mutex<HashSet<ClusterKey>>,
     /// Where Topics are settled.
     pub(crate) desks: topic::Desks,
     events: Recorder,
@@ -57,6 +61,19 @@ pub(crate) struct Link {
     pub(crate) management: Management,
     /// Where Kafka's protocol is spoken, as `host:port`.
     pub(crate) bootstrap: String,
+    /// What the pod that runs was made of.
+    inputs: Option<String>,
+}
+
+impl Link {
+    /// Refuses a cluster that a newer operator looks after: whoever wants to change anything of it asks this first.
+    pub(crate) async fn check_age(&self) -> Result<(), ReconcileError> {
+        let contract = self.management.status().await?.contract;
+        match too_old(self.inputs.as_deref(), Some(contract)) {
+            Some(message) => Err(ReconcileError::OperatorTooOld { message }),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Context {
@@ -73,6 +90,7 @@ impl Context {
             followed: Mutex::default(),
             looks: broadcast::Sender::new(LOOKS_MAX),
             deletions_held: Mutex::default(),
+            went_back: Mutex::default(),
             desks: topic::Desks::default(),
             events,
         }
@@ -105,6 +123,18 @@ impl Context {
         };
         if before != held {
             self.look_at(key);
+        }
+    }
+
+    /// Notes whether a cluster's spec has gone back; its owners are audited while it has and once more when it has no longer, because
+    /// deletions are called off and scheduled again then.
+    pub(crate) fn set_went_back(&self, key: &ClusterKey, now: bool) {
+        let before = {
+            let mut all = self.went_back.lock().unwrap_or_else(PoisonError::into_inner);
+            if now { !all.insert(key.clone()) } else { all.remove(key) }
+        };
+        if before || now {
+            self.audit(key);
         }
     }
 
@@ -155,13 +185,14 @@ impl Context {
         let host = cluster.host(namespace, "0");
         let unreachable = |what: &str| ManagementError::Unreachable { host: host.clone(), what: what.to_owned() };
         let pod = objects::get::<Pod>(&self.api(namespace), &cluster.pod(0)).await?;
+        let inputs = pod.as_ref().and_then(|pod| pod.annotations().get(RESTART_INPUTS_ANNOTATION).cloned());
         let address = pod.and_then(|pod| pod.status?.pod_ip).ok_or_else(|| unreachable("its pod does not run"))?;
         let secret = objects::get::<Secret>(&self.api(namespace), &cluster.ca_secret()).await?;
         let secret = secret.ok_or_else(|| unreachable("its CA does not exist yet"))?;
         let (cluster_id, ca) = read_ca(&secret)?;
         let management = operator_client(&address, &host, cluster_id, &ca)?;
         let bootstrap = if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") };
-        Ok(Link { management, bootstrap })
+        Ok(Link { management, bootstrap, inputs })
     }
 }
 

@@ -34,6 +34,12 @@ pub(crate) enum ReconcileError {
         /// What the API server said.
         said: String,
     },
+    /// A newer operator looks after this cluster.
+    #[error("{message}")]
+    OperatorTooOld {
+        /// Which version is there, which is known, and what to do.
+        message: String,
+    },
     /// A Secret or ConfigMap of ours is not what we wrote.
     #[error("{object} can't be read: {what}; restore it from a backup or delete it")]
     Damaged {
@@ -89,6 +95,7 @@ impl ReconcileError {
             Self::GrowthRefused { .. } => "GrowthRefused",
             Self::NameCollision { .. } => "NameCollision",
             Self::Damaged { .. } => "Damaged",
+            Self::OperatorTooOld { .. } => "OperatorTooOld",
             Self::Pki(_) => "Certificates",
             Self::Management(ManagementError::Refused { .. }) => "ClusterRefused",
             Self::Management(ManagementError::Certificates { .. }) => "Certificates",

@@ -9,7 +9,8 @@ use hyper::client::conn::http1;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use kennet_contract::management::{
-    BootstrapRecord, Changes, Problem, Status, TopicCreation, TopicOwnerChange, TopicOwners, TopicOwnership,
+    AppliedGenerationChange, BootstrapRecord, Changes, LastApplied, Problem, Status, TopicCreation, TopicOwnerChange,
+    TopicOwners, TopicOwnership,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -108,6 +109,16 @@ impl Management {
     /// Makes a topic with its owner.
     pub(crate) async fn create_topic(&self, wanted: &TopicCreation) -> Result<TopicOwnership, ManagementError> {
         self.call(Method::PUT, "/v1/topic-owners", Some(wanted), DEADLINE).await
+    }
+
+    /// Which spec of the KafkaCluster was applied last.
+    pub(crate) async fn last_applied(&self) -> Result<LastApplied, ManagementError> {
+        self.call(Method::GET, "/v1/applied-generation", None::<&()>, DEADLINE).await
+    }
+
+    /// Writes down which spec is applied.
+    pub(crate) async fn set_applied(&self, change: &AppliedGenerationChange) -> Result<LastApplied, ManagementError> {
+        self.call(Method::PUT, "/v1/applied-generation", Some(change), DEADLINE).await
     }
 
     async fn call<T: DeserializeOwned>(

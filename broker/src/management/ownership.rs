@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use kennet_contract::PeerIdentity;
-use kennet_contract::management::{Problem, TopicCreation, TopicOwnerChange, TopicOwners, TopicOwnership};
+use kennet_contract::management::{TopicCreation, TopicOwnerChange, TopicOwners, TopicOwnership};
 use kennet_metadata::decisions::create_topics::CreateTopicError;
 use kennet_metadata::decisions::topic_owners::{self, CreateOwnedError, TopicOwnerError};
 use kennet_metadata::{Topic, is_internal};
@@ -12,7 +12,7 @@ use kennet_protocol::Uuid;
 
 use crate::controller::ChangeError;
 use crate::handler::create_topics::topic_defaults;
-use crate::management::routes::{Refusal, Serving, only_operators};
+use crate::management::routes::{Refusal, Serving, only_operators, problem};
 
 pub(super) async fn list(State(serving): State<Serving>) -> Json<TopicOwners> {
     let metadata_offset = *serving.broker.controller.changes().borrow();
@@ -82,11 +82,6 @@ fn refuse_creation(error: ChangeError<CreateOwnedError>) -> Refusal {
         }
     };
     problem(status, reason, &refused)
-}
-
-fn problem(status: StatusCode, reason: &str, error: &dyn std::fmt::Display) -> Refusal {
-    let details = std::collections::BTreeMap::new();
-    (status, Json(Problem { reason: reason.to_owned(), message: error.to_string(), details }))
 }
 
 fn ownership(topic: &Topic) -> TopicOwnership {

@@ -7,12 +7,12 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::routing::{get, put};
 use axum::{Extension, Json, Router};
-use kennet_contract::PeerIdentity;
 use kennet_contract::management::{BootstrapRecord, BrokerState, Changes, OfflinePartition, Problem, Status};
+use kennet_contract::{CONTRACT, PeerIdentity};
 use serde::Deserialize;
 
 use crate::broker::Broker;
-use crate::management::{Ready, bootstrap, ownership, tls};
+use crate::management::{Ready, bootstrap, generation, ownership, tls};
 use crate::partition::Partition;
 
 /// A long poll is answered after this at the latest.
@@ -30,6 +30,12 @@ pub(super) struct Serving {
 /// An answer that is not a success.
 pub(super) type Refusal = (StatusCode, Json<Problem>);
 
+/// A refusal as JSON.
+pub(super) fn problem(status: StatusCode, reason: &str, error: &dyn std::fmt::Display) -> Refusal {
+    let details = std::collections::BTreeMap::new();
+    (status, Json(Problem { reason: reason.to_owned(), message: error.to_string(), details }))
+}
+
 /// Refuses a peer that may look but change nothing: a broker.
 pub(super) fn only_operators(peer: PeerIdentity) -> Result<(), Refusal> {
     match peer {
@@ -37,8 +43,7 @@ pub(super) fn only_operators(peer: PeerIdentity) -> Result<(), Refusal> {
         PeerIdentity::Broker { .. } => {
             let message =
                 format!("{peer} may not change anything here: use a certificate of the operator or of the CLI");
-            let details = std::collections::BTreeMap::new();
-            Err((StatusCode::FORBIDDEN, Json(Problem { reason: "Forbidden".to_owned(), message, details })))
+            Err(problem(StatusCode::FORBIDDEN, "Forbidden", &message))
         }
     }
 }
@@ -49,6 +54,7 @@ pub(super) fn router(broker: Arc<Broker>, ready: Ready, tls: tls::Tls) -> Router
         .route("/v1/changes", get(changes))
         .route("/v1/bootstrap", put(put_bootstrap))
         .route("/v1/topic-owners", get(ownership::list).post(ownership::change).put(ownership::create))
+        .route("/v1/applied-generation", get(generation::read).put(generation::change))
         .with_state(Serving { broker, ready, tls })
 }
 
@@ -65,6 +71,7 @@ async fn status(State(Serving { broker, ready, tls }): State<Serving>) -> Json<S
         broker_id: broker.config.id(),
         directory_id: broker.identity.directory_id.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        contract: CONTRACT,
         state: if directory.failed().is_some() { BrokerState::Failed } else { ready.state() },
         metadata_offset: *broker.controller.changes().borrow(),
         partitions: count(partitions.len()),

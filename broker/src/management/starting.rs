@@ -6,8 +6,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, put};
 use axum::{Extension, Json, Router};
-use kennet_contract::PeerIdentity;
 use kennet_contract::management::{BootstrapRecord, BrokerState, Status};
+use kennet_contract::{CONTRACT, PeerIdentity};
 use tokio_util::sync::CancellationToken;
 
 use crate::identity::Identity;
@@ -35,6 +35,7 @@ async fn status(State(Starting { identity, ready, .. }): State<Starting>) -> Jso
         broker_id: identity.broker_id,
         directory_id: identity.directory_id,
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        contract: CONTRACT,
         state: until_serving(ready.state()),
         metadata_offset: -1,
         partitions: ready.recovery().logs_total,

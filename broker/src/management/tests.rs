@@ -240,6 +240,7 @@ async fn a_broker_becomes_a_cluster_only_by_the_record_for_its_directory_and_ser
 
     let waiting = until(port, &boss, BrokerState::AwaitingBootstrap).await;
     assert_eq!(waiting.config_hash, kennet_contract::config_hash(&text));
+    assert_eq!(waiting.contract, kennet_contract::CONTRACT);
     let record = |cluster_id, voter: &str| {
         serde_json::to_value(BootstrapRecord { cluster_id, voters: vec![voter.to_owned()] }).unwrap()
     };
@@ -255,7 +256,7 @@ async fn a_broker_becomes_a_cluster_only_by_the_record_for_its_directory_and_ser
 
     let serving = until(port, &boss, BrokerState::Serving).await;
     assert_eq!((serving.directory_id.as_str(), serving.voters.as_slice()), (waiting.directory_id.as_str(), &[0][..]));
-    assert_eq!(serving.config_hash, waiting.config_hash);
+    assert_eq!((&serving.config_hash, serving.contract), (&waiting.config_hash, waiting.contract));
     assert!(serving.metadata_offset >= 0 && serving.certificate_expires > 0, "{serving:?}");
     assert_eq!(put(&boss, &right).await.0, StatusCode::NO_CONTENT);
     assert_eq!(put(&boss, &record(CLUSTER, "another")).await.0, StatusCode::CONFLICT);
@@ -268,6 +269,7 @@ async fn a_broker_becomes_a_cluster_only_by_the_record_for_its_directory_and_ser
     assert_eq!(claimed.0, StatusCode::FORBIDDEN);
     let changes = ask(port, &peer, Method::GET, "/v1/changes?after=-1", &serde_json::Value::Null).await.unwrap();
     assert_eq!(changes.1["metadataOffset"], serving.metadata_offset);
+    generations(port, &boss, &peer).await;
     starting.await.unwrap().unwrap().stop().await;
 }
 
@@ -293,6 +295,27 @@ async fn records_without_their_metadata_are_not_built_over() {
     std::fs::create_dir_all(topic.join("0000")).unwrap();
     let started = crate::start(config(folder.path(), certificates), None, CancellationToken::new()).await;
     assert!(matches!(started.err(), Some(crate::StartError::MetadataLost { topics: 1, .. })));
+}
+
+/// The spec that was applied last: written by operators only, by compare-and-set, and it never goes down for one object.
+async fn generations(port: u16, boss: &ClientConfig, peer: &ClientConfig) {
+    let applied = async |config: &ClientConfig, uid: &str, generation: i64, expected: &serde_json::Value| {
+        let change = serde_json::json!({"applied": {"uid": uid, "generation": generation}, "expected": expected});
+        ask(port, config, Method::PUT, "/v1/applied-generation", &change).await.unwrap()
+    };
+    let (none, second) = (serde_json::Value::Null, serde_json::json!({"uid": "u", "generation": 2}));
+    assert_eq!(applied(peer, "u", 2, &none).await.0, StatusCode::FORBIDDEN);
+    let read = async || ask(port, peer, Method::GET, "/v1/applied-generation", &none).await.unwrap();
+    assert_eq!(read().await, (StatusCode::OK, serde_json::json!({})));
+    assert_eq!(applied(boss, "u", 2, &none).await, (StatusCode::OK, serde_json::json!({"applied": second})));
+    assert_eq!(read().await.1["applied"], second);
+    for (generation, expected, reason) in [(3, &none, "GenerationMoved"), (1, &second, "SpecWentBack")] {
+        let (code, problem) = applied(boss, "u", generation, expected).await;
+        assert_eq!((code, problem["reason"].as_str()), (StatusCode::CONFLICT, Some(reason)));
+    }
+    assert_eq!(applied(boss, "", 1, &second).await.1["reason"], "InvalidUid");
+    // another object starts anew
+    assert_eq!(applied(boss, "v", 1, &second).await.0, StatusCode::OK);
 }
 
 /// Asks until the broker has come as far as `state`.

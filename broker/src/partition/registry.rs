@@ -238,7 +238,11 @@ impl Partitions {
                 Some(ResourceType::Broker) => image.topics().for_each(|topic| self.update_configs(image, topic)),
                 None => {}
             },
-            Record::Broker(_) | Record::Topic(_) | Record::ProducerIds(_) | Record::TopicOwner(_) => {}
+            Record::Broker(_)
+            | Record::Topic(_)
+            | Record::ProducerIds(_)
+            | Record::TopicOwner(_)
+            | Record::AppliedGeneration(_) => {}
         }
     }
 

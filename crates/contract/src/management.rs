@@ -21,6 +21,9 @@ pub struct Status {
     pub directory_id: String,
     /// The program's version.
     pub version: String,
+    /// [`crate::CONTRACT`] of the program; 0 of one that does not say it.
+    #[serde(default)]
+    pub contract: u32,
     /// How far it has come.
     pub state: BrokerState,
     /// Offset of the newest committed metadata record.
@@ -229,6 +232,36 @@ pub enum TopicOwnerAction {
         /// Who may.
         owner: TopicOwner,
     },
+}
+
+/// A spec of the KafkaCluster that was applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AppliedGeneration {
+    /// The object's uid.
+    pub uid: String,
+    /// Its generation.
+    pub generation: i64,
+}
+
+/// `GET /v1/applied-generation`, and the answer to a change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LastApplied {
+    /// What was applied last; none before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied: Option<AppliedGeneration>,
+}
+
+/// `PUT /v1/applied-generation`: what is applied from now on, if what was applied last is `expected`. It never goes down for one uid.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AppliedGenerationChange {
+    /// What is applied.
+    pub applied: AppliedGeneration,
+    /// What was applied before, as whoever asks has seen it.
+    #[serde(default)]
+    pub expected: Option<AppliedGeneration>,
 }
 
 /// Any answer that is not a success.

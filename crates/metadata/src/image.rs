@@ -7,12 +7,12 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use kennet_contract::management::TopicOwner;
+use kennet_contract::management::{AppliedGeneration, TopicOwner};
 use kennet_protocol::{BrokerId, LeaderEpoch, PartitionIndex, Uuid};
 
 use crate::record::{
-    BrokerRecord, ConfigRecord, OwnerFields, PartitionRecord, ProducerIdsRecord, Record, ResourceType,
-    TopicOwnerRecord, TopicRecord,
+    AppliedGenerationRecord, BrokerRecord, ConfigRecord, OwnerFields, PartitionRecord, ProducerIdsRecord, Record,
+    ResourceType, TopicOwnerRecord, TopicRecord,
 };
 
 /// A topic.
@@ -116,6 +116,7 @@ pub struct Image {
     cluster_configs: BTreeMap<String, String>,
     broker_configs: BTreeMap<BrokerId, BTreeMap<String, String>>,
     next_producer_id: i64,
+    applied: Option<AppliedGeneration>,
 }
 
 impl Image {
@@ -170,6 +171,12 @@ impl Image {
         self.next_producer_id
     }
 
+    /// The spec of the cluster's own object that was applied last; none before the first.
+    #[must_use]
+    pub fn applied(&self) -> Option<&AppliedGeneration> {
+        self.applied.as_ref()
+    }
+
     /// Partitions of all topics.
     #[must_use]
     pub fn partition_count(&self) -> usize {
@@ -193,6 +200,9 @@ impl Image {
             Record::Config(fields) => self.apply_config(fields)?,
             Record::ProducerIds(ProducerIdsRecord { next_producer_id }) => self.next_producer_id = *next_producer_id,
             Record::TopicOwner(fields) => self.apply_owner(fields)?,
+            Record::AppliedGeneration(AppliedGenerationRecord { uid, generation }) => {
+                self.applied = Some(AppliedGeneration { uid: uid.clone(), generation: *generation });
+            }
         }
         Ok(())
     }
@@ -323,6 +333,9 @@ impl Image {
         }
         if self.next_producer_id > 0 {
             records.push(Record::ProducerIds(ProducerIdsRecord { next_producer_id: self.next_producer_id }));
+        }
+        if let Some(AppliedGeneration { uid, generation }) = self.applied.clone() {
+            records.push(Record::AppliedGeneration(AppliedGenerationRecord { uid, generation }));
         }
         records
     }

@@ -12,8 +12,8 @@ mod topic_name;
 pub use image::{ApplyError, BrokerRegistration, Image, Partition, Topic};
 pub use log::{Loaded, MetadataLog, MetadataLogError};
 pub use record::{
-    BrokerRecord, ConfigRecord, OwnerFields, PartitionRecord, ProducerIdsRecord, Record, RecordError,
-    RemoveTopicRecord, ResourceType, TopicOwnerRecord, TopicRecord,
+    AppliedGenerationRecord, BrokerRecord, ConfigRecord, OwnerFields, PartitionRecord, ProducerIdsRecord, Record,
+    RecordError, RemoveTopicRecord, ResourceType, TopicOwnerRecord, TopicRecord,
 };
 pub use topic_name::{TopicNameError, check_topic_name, collides};
 

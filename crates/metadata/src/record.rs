@@ -97,6 +97,16 @@ pub struct TopicOwnerRecord {
     pub delete_at_ms: i64,
 }
 
+/// The spec of the cluster's own Kubernetes object that was applied last.
+#[derive(Message, Debug, Clone, PartialEq)]
+#[kafka(versions = "0..=0", flexible = "0..")]
+pub struct AppliedGenerationRecord {
+    /// The object's uid.
+    pub uid: String,
+    /// Its generation.
+    pub generation: i64,
+}
+
 /// A Kubernetes object.
 #[derive(Message, Debug, Clone, PartialEq)]
 pub struct OwnerFields {
@@ -201,6 +211,7 @@ records! {
     5 Config(ConfigRecord),
     6 ProducerIds(ProducerIdsRecord),
     7 TopicOwner(TopicOwnerRecord),
+    8 AppliedGeneration(AppliedGenerationRecord),
 }
 
 #[cfg(test)]
@@ -208,7 +219,7 @@ mod tests {
     use bytes::Bytes;
     use proptest::prelude::*;
 
-    use super::{ConfigRecord, OwnerFields, Record, TopicOwnerRecord};
+    use super::{AppliedGenerationRecord, ConfigRecord, OwnerFields, Record, TopicOwnerRecord};
     use kennet_protocol::Uuid;
 
     #[test]
@@ -229,6 +240,7 @@ mod tests {
                 delete_after_ms: 7,
                 delete_at_ms: 9,
             }),
+            Record::AppliedGeneration(AppliedGenerationRecord { uid: "u".to_owned(), generation: 4 }),
         ];
         for record in records {
             assert_eq!(Record::decode(&record.encode().unwrap()).unwrap(), record);

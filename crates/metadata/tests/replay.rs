@@ -5,8 +5,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use kennet_metadata::{
-    BrokerRecord, ConfigRecord, Image, OwnerFields, PartitionRecord, ProducerIdsRecord, Record, RemoveTopicRecord,
-    TopicOwnerRecord, TopicRecord,
+    AppliedGenerationRecord, BrokerRecord, ConfigRecord, Image, OwnerFields, PartitionRecord, ProducerIdsRecord,
+    Record, RemoveTopicRecord, TopicOwnerRecord, TopicRecord,
 };
 use kennet_protocol::{BrokerId, LeaderEpoch, PartitionIndex, Uuid};
 use proptest::prelude::*;
@@ -68,6 +68,9 @@ fn record() -> impl Strategy<Value = Record> {
         2 => owner(),
         1 => id().prop_map(|topic_id| Record::RemoveTopic(RemoveTopicRecord { topic_id })),
         1 => (0..9_i64).prop_map(|next_producer_id| Record::ProducerIds(ProducerIdsRecord { next_producer_id })),
+        1 => (name(), 0..9_i64).prop_map(|(uid, generation)| {
+            Record::AppliedGeneration(AppliedGenerationRecord { uid, generation })
+        }),
         1 => (0..3_i32, id(), 0..9_i64).prop_map(|(broker, directory_id, broker_epoch)| {
             Record::Broker(BrokerRecord { broker_id: BrokerId(broker), directory_id, broker_epoch })
         }),

@@ -66,6 +66,11 @@ pub(crate) async fn apply(
         }
         Step::Bootstrap(record) => bootstrap(record, valid, context).await,
         Step::StampClaim { claim, directory_id } => stamp(context, namespace, claim, directory_id).await,
+        Step::RecordGeneration(change) => {
+            let link = context.link(namespace, &valid.name, super::first_port(valid)).await?;
+            link.management.set_applied(change).await?;
+            Ok(())
+        }
         Step::PruneConfigs => prune(desired, observed, context, namespace).await,
     }
 }

@@ -11,6 +11,8 @@ use crate::arguments::Arguments;
 use crate::cluster::fetch::Observed;
 use crate::error::ReconcileError;
 
+pub(super) use template::INPUTS_VERSION;
+
 /// What should be.
 pub(crate) struct Desired {
     pub(crate) available_version: Option<String>,

@@ -8,7 +8,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::jiff::Timestamp;
 use kennet_api::names::CLUSTER_LABEL;
 use kennet_api::{KafkaCluster, UnprotectedPartitions};
-use kennet_contract::management::{BootstrapRecord, BrokerState, Status, TopicOwners};
+use kennet_contract::management::{AppliedGeneration, BootstrapRecord, BrokerState, Status, TopicOwners};
 use kennet_contract::{ClusterId, PeerIdentity};
 use kennet_model::cluster::ValidatedCluster;
 use kube::ResourceExt;
@@ -23,6 +23,7 @@ use crate::{clock, objects};
 /// The world as one pass sees it.
 pub(crate) struct Observed {
     pub(crate) uid: String,
+    pub(crate) generation: i64,
     pub(crate) stateful_set: Option<StatefulSet>,
     pub(crate) pods: Vec<Pod>,
     pub(crate) claims: Vec<PersistentVolumeClaim>,
@@ -41,6 +42,8 @@ pub(crate) struct Observed {
     pub(crate) new_leaves: Vec<(i32, Pair)>,
     /// What broker 0 says of itself; an error's text when it does not answer.
     pub(crate) broker: Option<Result<Status, String>>,
+    /// The spec that was applied last, as the broker says while it serves; an error's text when it does not say.
+    pub(crate) applied: Option<Result<Option<AppliedGeneration>, String>>,
     /// Topics but Kafka's own, in order, if the broker was asked and answered: only when they may hold a restart.
     pub(crate) topics: Option<Vec<String>>,
 }
@@ -83,6 +86,7 @@ pub(crate) async fn fetch(
     let authority = ca.as_ref().map(read_ca).transpose()?;
     let mut observed = Observed {
         uid,
+        generation: cluster.metadata.generation.unwrap_or(0),
         stateful_set,
         pods: objects::list(&context.api(namespace), &labels).await?,
         claims,
@@ -95,12 +99,16 @@ pub(crate) async fn fetch(
         tls,
         new_leaves: Vec::new(),
         broker: None,
+        applied: None,
         topics: None,
     };
     observed.new_leaves = new_leaves(valid, &observed, clock::now())?;
     if let Some(management) = broker(valid, &observed)? {
         observed.broker = Some(within(management.status()).await);
         let serving = matches!(&observed.broker, Some(Ok(status)) if status.state == BrokerState::Serving);
+        if serving {
+            observed.applied = Some(within(management.last_applied()).await.map(|last| last.applied));
+        }
         if serving && valid.unprotected_partitions == UnprotectedPartitions::Block {
             observed.topics = within(management.topic_owners()).await.ok().map(names);
         }

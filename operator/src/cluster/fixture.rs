@@ -5,8 +5,8 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kennet_api::names::{CLUSTER_LABEL, RESTART_INPUTS_ANNOTATION};
-use kennet_contract::ClusterId;
 use kennet_contract::management::Status;
+use kennet_contract::{CONTRACT, ClusterId};
 use kennet_model::cluster::{ValidatedCluster, validate};
 use serde_json::{Value, json};
 
@@ -28,6 +28,7 @@ pub(crate) fn observed() -> Observed {
     let ca = Pair { certificate: String::new(), key: String::new() };
     Observed {
         uid: "1".to_owned(),
+        generation: 1,
         stateful_set: None,
         pods: Vec::new(),
         claims: Vec::new(),
@@ -40,6 +41,7 @@ pub(crate) fn observed() -> Observed {
         tls: None,
         new_leaves: Vec::new(),
         broker: None,
+        applied: None,
         topics: None,
     }
 }
@@ -86,6 +88,7 @@ pub(crate) fn pod(valid: &ValidatedCluster, state: &str) -> Pod {
 pub(crate) fn serving(partitions: u32) -> Status {
     serde_json::from_value(json!({
         "clusterId": ClusterId::from_bytes([1; 16]).to_string(), "brokerId": 0, "directoryId": "d", "version": "9.9.9",
+        "contract": CONTRACT,
         "state": "Serving", "metadataOffset": 1, "partitions": partitions, "leaders": partitions, "offline": [],
         "underMinIsr": 0, "recovery": {"logsDone": 1, "logsTotal": 1}, "diskAvailableBytes": 1, "diskTotalBytes": 1,
         "configHash": "", "certificateExpires": 0, "voters": [0],

@@ -3,6 +3,7 @@
 //! One pass: fetch all, validate, build what should be, plan the steps, apply them, write the status. A pass that crashed anywhere is
 //! finished by the next one.
 
+mod age;
 mod apply;
 mod build;
 mod deletions;
@@ -13,6 +14,7 @@ mod follow;
 mod health;
 mod plan;
 mod status;
+mod went_back;
 mod woken;
 
 use std::sync::Arc;
@@ -31,9 +33,13 @@ use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
+pub(crate) use age::too_old;
 pub(crate) use health::is_ready;
 pub(crate) use plan::first_port;
+pub(crate) use went_back::message as spec_went_back;
 
+use crate::cluster::plan::Step;
+use crate::cluster::went_back::SPEC_WENT_BACK;
 use crate::conditions::{Outcome, conditions};
 use crate::context::Context;
 use crate::error::ReconcileError;
@@ -139,19 +145,25 @@ async fn pass(
     let observed = fetch::fetch(cluster, &valid, context).await?;
     let desired = build::build(&valid, &observed, &context.arguments)?;
     let plan = plan::plan(&valid, &desired, &observed, clock::now());
-    let mut refused = None;
+    let (mut refused, mut unrecorded) = (None, false);
     for step in &plan.steps {
         match apply::apply(step, cluster, &valid, &desired, &observed, context).await {
             // a volume that can't grow is no reason to leave the rest undone
             Err(error @ ReconcileError::GrowthRefused { .. }) => refused = Some(error),
+            // nor is a broker that can't write: it may be what this spec mends
+            Err(error) if matches!(step, Step::RecordGeneration(_)) && !went_back::was_overtaken(&error) => {
+                tracing::warn!(cluster = %name, %error, "the generation that is applied could not be written down");
+                unrecorded = true;
+            }
             done => done?,
         }
     }
     if plan.serving {
         follow::start(cluster, &valid, context);
     }
+    context.set_went_back(&(namespace.clone(), name.clone()), plan.outcome.reason == SPEC_WENT_BACK);
     let report = status::report(&valid, &desired, &observed, plan.held_by.map(plan::Hold::word));
-    let again = if plan.is_open() { BUSY } else { AUDIT };
+    let again = if plan.is_open() || unrecorded { BUSY } else { AUDIT };
     let going = plan.outcome.progress == crate::conditions::Progress::Reconciling && plan.held_by.is_none();
     let outcome = match refused.filter(|_| !going) {
         Some(error) => Outcome::stalled(plan.outcome.ready, error.reason(), error.to_string()),

@@ -2,6 +2,11 @@
 //!
 //! The pod template is written only when a roll is admitted, because a pod that is evicted meanwhile would take it.
 
+#[cfg(test)]
+mod identity_tests;
+mod leaving;
+#[cfg(test)]
+mod leaving_tests;
 mod roll;
 #[cfg(test)]
 mod tests;
@@ -10,13 +15,15 @@ mod volumes;
 
 use k8s_openapi::jiff::Timestamp;
 use kennet_contract::ClusterId;
-use kennet_contract::management::{BootstrapRecord, BrokerState};
+use kennet_contract::management::{AppliedGenerationChange, BootstrapRecord, BrokerState};
 use kennet_model::cluster::ValidatedCluster;
 use kube::ResourceExt;
 
+use crate::cluster::age;
 use crate::cluster::build::Desired;
 use crate::cluster::fetch::Observed;
 use crate::cluster::health;
+use crate::cluster::went_back;
 use crate::conditions::{Outcome, Progress};
 
 /// One step.
@@ -74,6 +81,8 @@ pub(crate) enum Step {
         /// The directory.
         directory_id: String,
     },
+    /// Write down which spec is applied.
+    RecordGeneration(AppliedGenerationChange),
     /// Remove ConfigMaps that nothing refers to.
     PruneConfigs,
 }
@@ -98,6 +107,8 @@ pub(crate) struct Plan {
     pub(crate) serving: bool,
     /// What a restart waits for.
     pub(crate) held_by: Option<Hold>,
+    /// Whether a broker's pod is on its way out and may take longer than it should.
+    leaves: bool,
 }
 
 /// What a restart waits for.
@@ -130,7 +141,7 @@ impl Plan {
     /// Whether there is something in flight to look at again soon. What is held has nothing in flight, if the broker serves and so is followed.
     pub(crate) fn is_open(&self) -> bool {
         let waits = self.serving && self.held_by.is_some_and(Hold::ends_with_an_event);
-        self.outcome.progress == Progress::Reconciling && !waits
+        self.leaves || self.outcome.progress == Progress::Reconciling && !waits
     }
 }
 
@@ -141,18 +152,16 @@ pub(crate) fn first_port(cluster: &ValidatedCluster) -> u16 {
 
 /// Makes a plan.
 pub(crate) fn plan(valid: &ValidatedCluster, desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
-    let held = |outcome| Plan { steps: Vec::new(), outcome, serving: false, held_by: None };
     let serving = serves(observed);
+    let only = |steps, outcome| Plan { steps, outcome, serving: false, held_by: None, leaves: false };
+    if let Some(message) = newer(observed) {
+        return only(Vec::new(), Outcome::stalled(serving, "OperatorTooOld", message));
+    }
     match (volumes::cluster_id(observed), &observed.authority) {
-        (Err(conflict), _) => return held(Outcome::stalled(serving, "IdentityConflict", conflict)),
+        (Err(conflict), _) => return only(Vec::new(), Outcome::stalled(serving, "IdentityConflict", conflict)),
         (Ok(found), None) => {
-            let steps = vec![Step::CreateAuthority(found)];
-            return Plan {
-                steps,
-                outcome: Outcome::reconciling(false, "Creating", "the cluster's CA is made"),
-                serving,
-                held_by: None,
-            };
+            let outcome = Outcome::reconciling(false, "Creating", "the cluster's CA is made");
+            return only(vec![Step::CreateAuthority(found)], outcome);
         }
         (Ok(_), Some(_)) => {}
     }
@@ -163,6 +172,8 @@ pub(crate) fn plan(valid: &ValidatedCluster, desired: &Desired, observed: &Obser
     steps.extend([Step::ApplyServices, Step::ApplyBudget, Step::ApplyClaims, Step::CreateConfig]);
     let roll = roll::plan(valid, desired, observed, now);
     let held_by = roll.held_by;
+    // before a broker is stopped, which could not be told any more
+    steps.extend(went_back::change(observed).map(Step::RecordGeneration));
     steps.push(Step::ApplyStatefulSet(roll.template));
     steps.extend(roll.step);
     let identity = identity(valid, observed, &mut steps);
@@ -171,12 +182,25 @@ pub(crate) fn plan(valid: &ValidatedCluster, desired: &Desired, observed: &Obser
         Some(outcome) if outcome.progress == Progress::Stalled => (Some(outcome), None),
         other => (None, other),
     };
-    let outcome = stalled
+    let leaving = leaving::pod(valid, observed);
+    let lost = leaving.and_then(|pod| leaving::outcome(pod, now));
+    let leaves = leaving.is_some() && lost.is_none();
+    // a pod that does not go holds everything else up
+    let outcome = lost
+        .or_else(|| went_back::outcome(valid, observed, serving))
+        .or(stalled)
         .or_else(|| volumes::refusal(valid, observed, serving))
         .or(identity)
         .or(going)
         .unwrap_or_else(|| settle(valid, observed, serving));
-    Plan { steps, outcome, serving, held_by }
+    Plan { steps, outcome, serving, held_by, leaves }
+}
+
+/// Whether what runs is of a newer operator.
+fn newer(observed: &Observed) -> Option<String> {
+    let inputs = observed.stateful_set.as_ref().and_then(roll::template_inputs);
+    let contract = observed.broker.as_ref().and_then(|answer| Some(answer.as_ref().ok()?.contract));
+    age::too_old(inputs.as_deref(), contract)
 }
 
 /// Whether the broker answers and serves.

@@ -1,7 +1,8 @@
 //! What becomes of topics whose object is gone: released and kept, or scheduled for deletion, each only with proof.
 //!
 //! Proof: the claim in the cluster's metadata says so, a live read finds no such object or one of another topic, the definition is established, the
-//! namespace is watched, and the KafkaCluster is not being deleted. How many go in an hour is [`super::deletions`]' to say.
+//! namespace is watched, and the KafkaCluster is not being deleted. While its spec has gone back, nothing is released or deleted, and what was
+//! scheduled is called off: the next audit after that schedules it again. How many go in an hour is [`super::deletions`]' to say.
 
 use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -12,6 +13,7 @@ use kube::core::DeserializeGuard;
 use kube::{Api, CustomResourceExt, Resource, ResourceExt};
 use serde_json::json;
 
+use crate::cluster::spec_went_back;
 use crate::context::{ClusterKey, Context, Link};
 use crate::error::ReconcileError;
 use crate::health::ClusterLabels;
@@ -30,6 +32,8 @@ enum Verdict {
     Delete {
         at_ms: i64,
     },
+    /// The cluster's spec went back, and so the Topics may have.
+    CallOff,
 }
 
 /// Goes through the owners of a cluster's topics.
@@ -40,6 +44,11 @@ pub(crate) async fn audit(
     port: u16,
 ) -> Result<(), ReconcileError> {
     let link = context.link(&key.0, cluster, port).await?;
+    match link.check_age().await {
+        // the cluster's condition says so; the operator that is younger will look
+        Err(ReconcileError::OperatorTooOld { .. }) => return Ok(()),
+        checked => checked?,
+    }
     let owners = link.management.topic_owners().await?;
     let mut orphans = Vec::new();
     for row in &owners.topics {
@@ -53,10 +62,20 @@ pub(crate) async fn audit(
     let limit = hourly_limit(owned);
     let mut ledger = Ledger::new(&written(context, key).await?, &waiting, limit, clock::now_ms());
     show(context, key, &owners.topics, &ledger);
-    if orphans.is_empty() {
+    let scheduled = scheduled(&owners.topics, &key.0);
+    if orphans.is_empty() && scheduled.is_empty() {
         return Ok(());
     }
     let Some(live) = proof(context, key).await? else { return Ok(()) };
+    if went_back(&link, &live).await? {
+        for row in scheduled {
+            carry_out(context, &link, &live, row, &Verdict::CallOff).await?;
+        }
+        return Ok(());
+    }
+    if orphans.is_empty() {
+        return Ok(());
+    }
     let held_before = ledger.held();
     let verdicts: Vec<Verdict> = orphans.iter().map(|(row, _)| verdict(row, &mut ledger, clock::now_ms())).collect();
     if verdicts.iter().any(|verdict| matches!(verdict, Verdict::Delete { .. })) {
@@ -102,6 +121,11 @@ async fn carry_out(
             "TopicRetained",
             format!("Topic {name} is gone; topic '{topic}' and its records stay"),
         ),
+        Verdict::CallOff => (
+            TopicOwnerAction::CancelDeletion { owner: owner.clone() },
+            "TopicDeletionHeld",
+            format!("topic '{topic}' is not deleted, because the spec of its KafkaCluster went back"),
+        ),
         Verdict::Delete { at_ms } => (
             TopicOwnerAction::ScheduleDeletion { owner: owner.clone(), delete_at_ms: *at_ms },
             "TopicDeletionScheduled",
@@ -123,6 +147,19 @@ fn reference(owner: &TopicOwner) -> ObjectReference {
         uid: Some(owner.uid.clone()),
         ..ObjectReference::default()
     }
+}
+
+/// Topics of this namespace's objects that wait for their deletion.
+fn scheduled<'a>(rows: &'a [TopicOwnership], namespace: &str) -> Vec<(&'a TopicOwnership, &'a TopicOwner)> {
+    let owned = rows.iter().filter(|row| row.delete_at_ms.is_some());
+    owned.filter_map(|row| Some((row, row.owner.as_ref()?))).filter(|(_, owner)| owner.namespace == namespace).collect()
+}
+
+/// Whether the object is older than what was applied of it. Both are read now, since nothing else would be proof.
+async fn went_back(link: &Link, live: &KafkaCluster) -> Result<bool, ReconcileError> {
+    let applied = link.management.last_applied().await?.applied;
+    let (uid, generation) = (live.uid().unwrap_or_default(), live.metadata.generation.unwrap_or(0));
+    Ok(spec_went_back(&uid, generation, applied.as_ref()).is_some())
 }
 
 fn verdict(row: &TopicOwnership, ledger: &mut Ledger, now_ms: i64) -> Verdict {
@@ -214,7 +251,7 @@ mod tests {
     use kennet_api::Topic;
     use kennet_contract::management::{TopicOwner, TopicOwnership};
 
-    use super::{Ledger, Verdict, reference, verdict, wants};
+    use super::{Ledger, Verdict, reference, scheduled, verdict, wants};
 
     fn row(delete_after_ms: Option<i64>) -> TopicOwnership {
         TopicOwnership {
@@ -238,6 +275,15 @@ mod tests {
         let mut ledger = Ledger::new("", &[], 10, 100);
         assert_eq!(verdict(&row(None), &mut ledger, 100), Verdict::Release);
         assert_eq!(verdict(&row(Some(50)), &mut ledger, 100), Verdict::Delete { at_ms: 150 });
+    }
+
+    #[test]
+    fn what_is_called_off_is_what_waits_and_has_an_owner_here() {
+        let owner =
+            |namespace: &str| Some(TopicOwner { namespace: namespace.into(), name: "t".into(), uid: "u".into() });
+        let of = |owner, delete_at_ms| TopicOwnership { owner, delete_at_ms, ..row(Some(5)) };
+        let rows = [of(owner("n"), Some(9)), of(owner("n"), None), of(owner("other"), Some(9)), of(None, Some(9))];
+        assert_eq!(scheduled(&rows, "n"), [(&rows[0], rows[0].owner.as_ref().unwrap())]);
     }
 
     #[test]

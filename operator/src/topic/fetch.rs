@@ -66,6 +66,7 @@ pub(crate) async fn access(
     port: u16,
 ) -> Result<Access, ReconcileError> {
     let link = context.link(namespace, cluster, port).await?;
+    link.check_age().await?;
     let mut options = ClientOptions::new(&link.bootstrap);
     options.client_id = "kennet-operator".to_owned();
     options.request_timeout = std::time::Duration::from_secs(10);

@@ -1,5 +1,5 @@
-//! Topic: one topic of a KafkaCluster, claimed by compare-and-set, created, altered and grown through Kafka's admin protocol, together with
-//! others of its cluster.
+//! Topic: one topic of a KafkaCluster, created with its owner or claimed by compare-and-set, altered and grown through Kafka's admin protocol,
+//! together with others of its cluster.
 //!
 //! No finalizer: what becomes of a topic whose object is gone is decided by [`audit`], from the claim in the cluster's own metadata.
 

@@ -3,6 +3,7 @@
 //! Nothing here is committed by being decided; the controller appends the records and applies them then.
 
 pub mod alter_configs;
+pub mod applied_generation;
 pub mod create_partitions;
 pub mod create_topics;
 pub mod delete_topics;

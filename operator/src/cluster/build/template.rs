@@ -8,9 +8,10 @@ use serde_json::{Map, Value, json};
 use crate::arguments::Arguments;
 use crate::cluster::build::objects::Parts;
 use crate::cluster::fetch::Observed;
+use crate::cluster::went_back;
 
 /// Raised when the meaning of the annotation changes; an older one is then compared field by field.
-const INPUTS_VERSION: u32 = 1;
+pub(in crate::cluster) const INPUTS_VERSION: u32 = 1;
 
 /// What a running broker depends on. Values, not hashes of the template, so that a new operator restarts nobody.
 pub(super) fn restart_inputs(cluster: &ValidatedCluster, image: &str, config_hash: &str) -> String {
@@ -37,7 +38,7 @@ pub(super) fn stateful_set(
         "apiVersion": "apps/v1", "kind": "StatefulSet",
         "metadata": parts.metadata(&cluster.name.stateful_set()),
         "spec": {
-            "replicas": cluster.brokers,
+            "replicas": went_back::replicas(cluster, observed),
             "serviceName": cluster.name.headless_service(),
             "podManagementPolicy": "Parallel",
             "updateStrategy": {"type": "OnDelete"},

@@ -137,7 +137,7 @@ fn settle_or_revert(pod: &Pod, set: &StatefulSet, serving: bool, now: Timestamp)
     }
 }
 
-fn template_inputs(set: &StatefulSet) -> Option<String> {
+pub(super) fn template_inputs(set: &StatefulSet) -> Option<String> {
     inputs(set.spec.as_ref()?.template.metadata.as_ref()?.annotations.as_ref())
 }
 

@@ -1,9 +1,12 @@
 //! Tests of plans: rolls, what they leave behind, what holds them, and a cluster that is stopped.
 
-use kennet_api::names::{PREVIOUS_TEMPLATE_ANNOTATION, REVERTED_ANNOTATION};
+use kennet_api::names::{PREVIOUS_TEMPLATE_ANNOTATION, RESTART_INPUTS_ANNOTATION, REVERTED_ANNOTATION};
+use kennet_contract::CONTRACT;
+use kennet_contract::management::Status;
 use kennet_model::cluster::ValidatedCluster;
 use serde_json::{Value, json};
 
+use crate::cluster::build::INPUTS_VERSION;
 use crate::cluster::fetch::Observed;
 use crate::cluster::fixture::{self, planned, template};
 use crate::cluster::plan::{Hold, Step, Template};
@@ -140,4 +143,29 @@ fn a_cluster_that_is_stopped_as_wished_is_ready() {
     assert_eq!(plan.outcome, Outcome::settled("Stopped", "spec.brokers is 0; the data is kept"));
     let plan = planned(&valid, &live(&valid, &json!({}), Some((&valid, "ready"))));
     assert_eq!((plan.outcome.ready, plan.outcome.progress), (false, Progress::Reconciling));
+}
+
+/// The newer operator wrote it down with the template; or somebody set an image whose broker is newer.
+#[test]
+fn what_a_newer_operator_or_release_runs_is_not_touched() {
+    let valid = version("a");
+    let serving = |contract| Some(Ok(Status { contract, ..fixture::serving(1) }));
+    let mut newer = live(&valid, &json!({}), Some((&valid, "ready")));
+    let template = &mut newer.stateful_set.as_mut().unwrap().spec.as_mut().unwrap().template;
+    let annotations = template.metadata.as_mut().unwrap().annotations.as_mut().unwrap();
+    annotations.insert(RESTART_INPUTS_ANNOTATION.to_owned(), json!({"version": INPUTS_VERSION + 1}).to_string());
+    newer.broker = serving(CONTRACT);
+    let broker = live(&valid, &json!({}), Some((&valid, "ready")));
+    for (observed, there) in
+        [(newer, INPUTS_VERSION + 1), (Observed { broker: serving(CONTRACT + 1), ..broker }, CONTRACT + 1)]
+    {
+        let plan = planned(&version("b"), &observed);
+        // it serves on, and even what is missing is not made
+        assert_eq!((plan.outcome.ready, plan.outcome.progress), (true, Progress::Stalled));
+        assert_eq!((plan.outcome.reason.as_str(), plan.steps.as_slice()), ("OperatorTooOld", &[][..]));
+        assert!(plan.outcome.message.contains(&format!("version {there}, and")), "{}", plan.outcome.message);
+    }
+    let same = live(&valid, &json!({}), Some((&valid, "ready")));
+    let plan = planned(&valid, &Observed { broker: serving(CONTRACT), ..same });
+    assert_eq!(plan.outcome, Outcome::settled("Serving", ""));
 }
