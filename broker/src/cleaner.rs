@@ -129,7 +129,7 @@ fn compact_dirtiest(
     resting: &[LogId],
     current: &Current,
 ) -> Looked {
-    broker.partitions.directory().fill_for_compaction();
+    broker.partitions.directory().fill_sealed();
     let mut dirtiest: Option<(f64, Arc<Partition>)> = None;
     for partition in broker.partitions.all() {
         if stop.is_cancelled() {

@@ -51,7 +51,12 @@ async fn delete_due(broker: &Broker) {
     }
 }
 
-async fn clean(broker: &Broker, stop: &CancellationToken) {
+async fn clean(broker: &Arc<Broker>, stop: &CancellationToken) {
+    let filling = Arc::clone(broker);
+    if let Err(error) = broker.reads.run(move || filling.partitions.directory().fill_sealed()).await {
+        tracing::warn!(%error, "retention waits for its next turn");
+        return;
+    }
     for partition in broker.partitions.all() {
         if stop.is_cancelled() {
             return;

@@ -31,7 +31,7 @@ path() {
     [ "$found" = "$3" ] || { echo "$2 of $1 is '$found', expected '$3'"; return 1; }
 }
 
-budget_allows() { path poddisruptionbudget/c '{.spec.maxUnavailable}' "$1"; }
+budget_allows() { path poddisruptionbudget/c-main '{.spec.maxUnavailable}' "$1"; }
 
 # one roll that waits for two permits; before them neither the pod nor its template is touched
 roll_permitted() {

@@ -167,8 +167,8 @@ impl DataDirectory {
         filler::pass(&self.shared, Pass::All);
     }
 
-    /// Writes logs into segments that compaction waits for, because their segments are complete only in memory.
-    pub fn fill_for_compaction(&self) {
+    /// Writes logs into segments that compaction or retention waits for, because their segments are complete only in memory.
+    pub fn fill_sealed(&self) {
         if self.shared.all_logs().iter().any(|log| log.has_sealed_tail()) {
             filler::pass(&self.shared, Pass::Sealed);
         }

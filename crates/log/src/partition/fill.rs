@@ -120,11 +120,13 @@ impl PartitionLog {
         Ok(Some(Filled { item, files, directories }))
     }
 
-    /// Whether compaction waits for the filler: a segment of the tail is complete.
+    /// Whether compaction or retention waits for the filler: a segment of the tail is complete.
     pub(crate) fn has_sealed_tail(&self) -> bool {
         let state = self.lock();
+        let config = &state.config;
+        let expires = config.retention_enabled && (config.retention_age.is_some() || config.retention_bytes.is_some());
         let is_last_sealed = !state.segments.is_empty() && state.tail.front().is_some_and(|front| front.starts_segment);
-        state.config.compaction_enabled && state.may_be_filled() && (is_last_sealed || state.tail.has_sealed())
+        (config.compaction_enabled || expires) && state.may_be_filled() && (is_last_sealed || state.tail.has_sealed())
     }
 
     /// Writes the index files of a segment, and answers what must be synced before they count. None when there is no room or no file handle for

@@ -356,7 +356,7 @@ impl World {
     pub(crate) fn compact(&mut self) {
         let Some(at) = self.logs.iter().position(|log| log.config.compaction_enabled) else { return };
         if self.random.bool() {
-            self.directory.fill_for_compaction();
+            self.directory.fill_sealed();
         }
         let map_bytes = if self.random.bool() { 10_000 } else { 0 };
         let mut left = if self.random.u8(..4) == 0 { self.random.u32(1..40) } else { u32::MAX };
