@@ -248,6 +248,7 @@ mod tests {
             assert_eq!((context.deletions_held(&key), looks.try_recv().is_ok()), (Some(held), looked));
         }
     }
+
     /// What was called off is scheduled again by the audit after the end, of which no other news come.
     #[tokio::test]
     async fn owners_are_audited_while_a_spec_has_gone_back_and_once_behind_it() {
