@@ -230,6 +230,11 @@ pub(crate) fn secret_text(secret: &Secret, key: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use futures::FutureExt;
+    use tokio::sync::Notify;
+
     use crate::cluster::fixture;
 
     #[tokio::test]
@@ -241,6 +246,19 @@ mod tests {
         for (held, looked) in [(false, true), (false, false), (true, true), (true, false), (false, true)] {
             context.set_deletions_held(&key, Some(held));
             assert_eq!((context.deletions_held(&key), looks.try_recv().is_ok()), (Some(held), looked));
+        }
+    }
+
+    /// What was called off is scheduled again by the audit after the end, of which no other news come.
+    #[tokio::test]
+    async fn owners_are_audited_while_a_spec_has_gone_back_and_once_behind_it() {
+        let context = fixture::answering(|_, _| (404, serde_json::json!({})));
+        let key = ("n".to_owned(), "c".to_owned());
+        let audit = Arc::new(Notify::new());
+        context.followed.lock().unwrap().insert(key.clone(), Arc::clone(&audit));
+        for (back, audited) in [(false, false), (true, true), (true, true), (false, true), (false, false)] {
+            context.set_went_back(&key, back);
+            assert_eq!(audit.notified().now_or_never().is_some(), audited);
         }
     }
 }
