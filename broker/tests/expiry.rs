@@ -5,7 +5,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::support::client::Client;
-use crate::support::records::{batch, values};
+use crate::support::records::values;
 use crate::support::{TestBroker, wait_until};
 use bytes::Bytes;
 use kennet_protocol::messages::init_producer_id::InitProducerIdRequest;
