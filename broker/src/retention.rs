@@ -52,6 +52,7 @@ async fn delete_due(broker: &Broker) {
 }
 
 async fn clean(broker: &Arc<Broker>, stop: &CancellationToken) {
+    // only segments can go, and one that is complete in memory alone is none yet
     let filling = Arc::clone(broker);
     if let Err(error) = broker.reads.run(move || filling.partitions.directory().fill_sealed()).await {
         tracing::warn!(%error, "retention waits for its next turn");

@@ -45,17 +45,18 @@ mod tests {
     /// Arguments by lines; set for a process that is to be the operator and not a test.
     const ARGUMENTS: &str = "KENNET_TEST_OPERATOR_ARGUMENTS";
 
-    /// Not a test by itself: the program, when one of the tests below runs it.
-    #[test]
-    fn the_operator() {
+    /// The first line of each test here: goes on as the operator in a process that a test has made for that.
+    fn go_on_as_operator() {
         let Ok(arguments) = std::env::var(ARGUMENTS) else { return };
         let arguments = Arguments::parse_from(std::iter::once("kennet-operator").chain(arguments.lines()));
         std::process::exit(run(arguments) as i32);
     }
 
-    fn fails(arguments: &[&str], code: ExitCode) -> String {
+    /// What the operator says at last in a process of its own, which is this program at the test `test`.
+    fn fails(test: &str, arguments: &[&str], code: ExitCode) -> String {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "program::tests::the_operator", "--nocapture"]).env(ARGUMENTS, arguments.join("\n"));
+        let test = format!("program::tests::{test}");
+        command.args(["--exact", &test, "--nocapture"]).env(ARGUMENTS, arguments.join("\n"));
         command.env("KUBECONFIG", "/none/kubeconfig").env_remove("KUBERNETES_SERVICE_HOST");
         command.env_remove("KENNET_PROBES_PORT").env_remove("KENNET_METRICS_PORT").env_remove("KENNET_LOG_FORMAT");
         let Output { status, stderr, .. } = command.stdout(Stdio::null()).output().unwrap();
@@ -68,16 +69,21 @@ mod tests {
 
     #[test]
     fn a_port_that_is_taken_is_one_sentence_and_code_5() {
+        go_on_as_operator();
+        let fails =
+            |arguments: &[&str]| fails("a_port_that_is_taken_is_one_sentence_and_code_5", arguments, ExitCode::Port);
         let taken = std::net::TcpListener::bind("[::]:0").or_else(|_| std::net::TcpListener::bind("0.0.0.0:0"));
         let taken = taken.unwrap();
         let port = taken.local_addr().unwrap().port().to_string();
         let said = [["--probes-port", &port, "--metrics-port", "0"], ["--probes-port", "0", "--metrics-port", &port]]
-            .map(|arguments| fails(&arguments, ExitCode::Port).replace(&port, "PORT"));
+            .map(|arguments| fails(&arguments).replace(&port, "PORT"));
         insta::assert_snapshot!(said.join("\n"));
     }
 
     #[test]
     fn no_kubernetes_is_one_sentence_and_code_1() {
-        insta::assert_snapshot!(fails(&["--probes-port", "0", "--metrics-port", "0"], ExitCode::Failed));
+        go_on_as_operator();
+        let arguments = ["--probes-port", "0", "--metrics-port", "0"];
+        insta::assert_snapshot!(fails("no_kubernetes_is_one_sentence_and_code_1", &arguments, ExitCode::Failed));
     }
 }
