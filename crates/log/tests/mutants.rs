@@ -11,6 +11,10 @@ use kennet_log::Rules;
 /// So many seeds at most until it is noticed.
 const SEEDS: u64 = 2_000;
 
+/// Seeds that are lived through first, because they notice what few seeds do: the end of a tail deleted while it is filled, an entry torn
+/// between two blocks, a compaction that overtakes the checkpoint, a swap cut short. A change of the model only makes them useless.
+const SEEDS_OF_RARE_THINGS: [u64; 4] = [1_122, 944, 437, 121];
+
 fn is_noticed(change: impl Fn(&mut Rules)) {
     is_noticed_by(change, lives);
 }
@@ -19,7 +23,8 @@ fn is_noticed_by<T>(change: impl Fn(&mut Rules), live: impl Fn(u64, Rules) -> T)
     let mut rules = Rules::default();
     change(&mut rules);
     assert_ne!(rules, Rules::default());
-    let noticed = (0..SEEDS).any(|seed| catch_unwind(AssertUnwindSafe(|| live(seed, rules))).is_err());
+    let mut seeds = SEEDS_OF_RARE_THINGS.into_iter().chain(0..SEEDS);
+    let noticed = seeds.any(|seed| catch_unwind(AssertUnwindSafe(|| live(seed, rules))).is_err());
     assert!(noticed, "{SEEDS} seeds, and nobody noticed");
 }
 
