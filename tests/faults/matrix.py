@@ -1,4 +1,4 @@
-"""Runs the rows of the fault matrix. Arguments: the kennet-broker program and a folder. A line per row: `ok`, `not` with the reason, or `skip`."""
+"""Runs the rows of the fault matrix, and those of bad input that take a crowd. Arguments: the kennet-broker program and a folder. A line per row: `ok`, `not` with the reason, or `skip`."""
 
 import os
 import shutil
@@ -6,6 +6,7 @@ import sys
 import time
 import traceback
 
+import crowds
 import damage
 import disk
 import kills
@@ -31,6 +32,8 @@ ROWS = [
     ("19", "a slow disk", kills.slow_disk),
     ("22", "a memory limit and slow consumers", kills.slow_consumers),
     ("27", "too few file descriptors", kills.few_descriptors),
+    ("input", "ten thousand connections", crowds.connections),
+    ("input", "a storm of connections", crowds.storm),
 ]
 
 
