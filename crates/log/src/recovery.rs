@@ -1,7 +1,7 @@
 //! How a data directory opens: the checkpoint, then the journal behind it.
 //!
 //! Invariant: nothing is written before the open count is raised and durable, but the slots of a new directory, and nothing at all when the journal or the
-//! checkpoint is damaged.
+//! checkpoint is damaged; the remains of deleted topics, which nothing speaks of any more, go before, and stay in a damaged directory too.
 //! No segment is read. What the journal has of logs that were deleted in it is forgotten.
 
 use std::collections::BTreeMap;
@@ -68,6 +68,8 @@ pub(crate) fn open(
     damage = damage.or_else(|| replayed.damage.clone().filter(|_| rules.later_blocks_are_damage)).or(recovery.unknown);
     let Replayed { end, used, mut free, .. } = replayed;
     if damage.is_none() {
+        // first, since they may be what fills the volume
+        remove_remains(fs.as_ref(), root)?;
         if let Some(file) = &mut file {
             file.append(&[Item::Opened(open_count)], |_, _| true)?;
         }
@@ -168,6 +170,17 @@ pub(crate) fn remove_topic(fs: &dyn FileSystem, root: &Path, topic_id: Uuid) -> 
     }
     sync_names(fs, &layout::topics(root))?;
     fs.remove_directory(&to)
+}
+
+/// Removes what is left of deleted topics.
+fn remove_remains(fs: &dyn FileSystem, root: &Path) -> io::Result<()> {
+    let topics = layout::topics(root);
+    for topic in fs.list(&topics)? {
+        if layout::is_deleted_topic(&topic.name) {
+            fs.remove_directory(&topics.join(&topic.name))?;
+        }
+    }
+    Ok(())
 }
 
 fn allocate_slot(fs: &dyn FileSystem, root: &Path, slot: u32, bytes: u64) -> io::Result<()> {

@@ -17,7 +17,7 @@ use kennet_protocol::record::{Batch, BatchBuilder, Batches, Compression, Produce
 use kennet_protocol::{LeaderEpoch, Offset, PartitionIndex, TimestampMs, Uuid};
 
 use super::producers::next_stamp;
-use super::{NOW, values};
+use super::{NOW, changed, content, values};
 
 const ROOT: &str = "/data";
 /// More than fit in the smallest map.
@@ -454,6 +454,8 @@ impl World {
     pub(crate) fn flip_in_older_block(&mut self) {
         self.flush();
         self.disk.power_off();
+        // a dead process writes nothing, also when it is dropped
+        self.directory.close();
         self.disk.restart();
         let journal = Path::new(ROOT).join("journal");
         let mut blocks = Vec::new();
@@ -542,11 +544,15 @@ impl World {
         }
     }
 
-    /// Starts again; true when the directory says that it is damaged, else all has to be there.
+    /// Starts again; true when the directory says that it is damaged, and then nothing of it was changed, else all has to be there.
     pub(crate) fn restart_damaged(&mut self, context: &str) -> bool {
         self.epoch = LeaderEpoch(self.epoch.0 + 1);
+        let before = content(&self.disk, Path::new(ROOT));
         self.reopen();
         if self.directory.failed().is_some() {
+            self.directory.close();
+            let changed = changed(&self.disk, Path::new(ROOT), &before);
+            assert!(changed.is_empty(), "{context}: a damaged directory is written: {changed:?}");
             return true;
         }
         for (at, log) in self.logs.iter_mut().enumerate() {
