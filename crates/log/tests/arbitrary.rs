@@ -93,6 +93,20 @@ fn a_flipped_bit_anywhere_never_changes_what_is_read() {
     }
 }
 
+/// With all batches in the first slot of the journal, nothing but the checkpoint says that there is a journal to be read.
+#[test]
+fn a_flipped_bit_in_the_first_checkpoint_never_loses_what_is_in_the_journal() {
+    let batches: Vec<_> = (0..3).map(|number| batch_at(&[&number.to_string()], NOW)).collect();
+    let files = files_of(&batches, 0, false, small_segments()).unwrap();
+    let which = files.iter().position(|file| file.name == "checkpoint.0").unwrap();
+    for at in 0..200 {
+        let mut changed = files.clone();
+        changed[which].bytes[at] ^= 0x10;
+        let opened = check_directory(&changed).unwrap();
+        assert!(matches!(opened, Opened::Offline | Opened::Whole(3)), "byte {at}: {opened:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
