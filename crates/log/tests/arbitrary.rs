@@ -1,9 +1,10 @@
-//! Whatever lies in a data directory, it opens or is offline; nothing panics and nothing unsound is served.
+//! Whatever lies in a data directory, it opens or is offline; nothing panics, nothing unsound is served, and who reads all of it offline says the same.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use crate::common::seeds::step;
 use crate::common::{NOW, batch_at, small_segments};
 use kennet_log::testing::{DirectoryFile, Opened, check_directory, files_from_bytes, files_of};
+use kennet_protocol::Offset;
 use proptest::prelude::*;
 
 /// How a file is changed.
@@ -61,16 +62,16 @@ fn apply(files: &mut Vec<DirectoryFile>, file: usize, damage: &Damage) {
     }
 }
 
-/// 80 records, of which so many batches are in segments.
-fn sound(settled: usize, is_stopped: bool) -> Vec<DirectoryFile> {
+/// 80 records, of which so many batches are in segments, and so many are deleted.
+fn sound(settled: usize, deleted: i64, is_stopped: bool) -> Vec<DirectoryFile> {
     let batches: Vec<_> = (0..40).map(|number| batch_at(&[&number.to_string(), "and another"], NOW)).collect();
-    files_of(&batches, settled, is_stopped, small_segments()).unwrap()
+    files_of(&batches, settled, Offset(deleted), is_stopped, small_segments()).unwrap()
 }
 
 #[test]
 fn a_sound_directory_opens_whole() {
     for (settled, is_stopped) in [(0, false), (0, true), (20, false), (40, false)] {
-        let files = sound(settled, is_stopped);
+        let files = sound(settled, 0, is_stopped);
         assert!(files.len() > 5, "{} files", files.len());
         assert_eq!(check_directory(&files).unwrap(), Opened::Whole(80), "{settled} settled, stopped: {is_stopped}");
     }
@@ -79,7 +80,7 @@ fn a_sound_directory_opens_whole() {
 #[test]
 fn a_flipped_bit_anywhere_never_changes_what_is_read() {
     // stopped: with the last block of the journal not needed any more, nowhere is a bit flip taken for a torn end
-    let files = sound(20, true);
+    let files = sound(20, 0, true);
     for file in 0..files.len() {
         let bytes = &files[file].bytes;
         // most of a journal and a checkpoint is space that was never used
@@ -97,7 +98,7 @@ fn a_flipped_bit_anywhere_never_changes_what_is_read() {
 #[test]
 fn a_flipped_bit_in_the_first_checkpoint_never_loses_what_is_in_the_journal() {
     let batches: Vec<_> = (0..3).map(|number| batch_at(&[&number.to_string()], NOW)).collect();
-    let files = files_of(&batches, 0, false, small_segments()).unwrap();
+    let files = files_of(&batches, 0, Offset(0), false, small_segments()).unwrap();
     let which = files.iter().position(|file| file.name == "checkpoint.0").unwrap();
     for at in 0..200 {
         let mut changed = files.clone();
@@ -113,10 +114,11 @@ proptest! {
     #[test]
     fn a_damaged_directory_opens_or_is_offline(
         settled in 0..40_usize,
+        deleted in prop_oneof![Just(0), 0..=80_i64],
         is_stopped: bool,
         damages in prop::collection::vec((any::<usize>(), damage()), 1..5),
     ) {
-        let mut files = sound(settled, is_stopped);
+        let mut files = sound(settled, deleted, is_stopped);
         for (file, damage) in &damages {
             apply(&mut files, *file, damage);
         }
