@@ -22,7 +22,10 @@ pub(crate) const NOW: TimestampMs = TimestampMs(1_700_000_000_000);
 pub(crate) const EPOCH: LeaderEpoch = LeaderEpoch(3);
 
 pub(crate) fn open(path: &Path) -> DataDirectory {
-    let fs = Arc::new(RealFileSystem::new(path));
+    open_on(Arc::new(RealFileSystem::new(path)), path)
+}
+
+pub(crate) fn open_on(fs: Arc<dyn FileSystem>, path: &Path) -> DataDirectory {
     let limits = Limits { journal_bytes_max: Some(8 << 20), ..Limits::default() };
     DataDirectory::open(fs, path, limits).unwrap()
 }
