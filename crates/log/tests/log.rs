@@ -15,3 +15,4 @@ mod mutants;
 mod parked;
 mod partition_log;
 mod power;
+mod threads;
