@@ -17,11 +17,11 @@ use kennet_protocol::{Offset, PartitionIndex};
 const DIRECTORY: &str = "KENNET_TEST_THREADS_DIRECTORY";
 const LIFE: &str = "KENNET_TEST_THREADS_LIFE";
 const LOGS: i32 = 3;
-const THREADS: usize = 4;
+const THREADS: usize = 8;
 /// What a thread appends before it waits, so that threads meet in the journal's queue.
-const AT_ONCE: usize = 10;
+const AT_ONCE: usize = 20;
 /// What is acknowledged before the process is killed: little enough that in the first life all is still in the journal.
-const ACKNOWLEDGED: usize = 1_500;
+const ACKNOWLEDGED: usize = 3_000;
 
 fn logs(directory: &DataDirectory) -> Vec<Arc<PartitionLog>> {
     let id = |partition| LogId { partition: PartitionIndex(partition), ..log_id() };
