@@ -149,10 +149,12 @@ fn forgotten_opening(fs: &dyn FileSystem, root: &Path, checkpoint: &Checkpoint) 
     Ok(is_forgotten.then(problem))
 }
 
-/// Whether there is no journal yet: nothing was ever acknowledged.
+/// Whether there is no journal yet and no topic: nothing was ever acknowledged.
 fn is_new(fs: &dyn FileSystem, root: &Path) -> io::Result<bool> {
     let slots = fs.list(&slots_directory(root))?;
-    Ok(!slots.iter().any(|entry| slot_number(&entry.name).is_some()))
+    let topics = fs.list(&layout::topics(root))?;
+    let has_slot = slots.iter().any(|entry| slot_number(&entry.name).is_some());
+    Ok(!has_slot && !topics.iter().any(|entry| Uuid::parse_str(&entry.name).is_ok()))
 }
 
 type Opened = (Checkpoint, Option<CheckpointFile>, Option<String>);

@@ -108,6 +108,15 @@ fn a_flipped_bit_in_the_first_checkpoint_never_loses_what_is_in_the_journal() {
     }
 }
 
+/// Whoever took it for a new one would write over the segments.
+#[test]
+fn a_directory_that_has_only_segments_left_is_not_taken_for_a_new_one() {
+    let mut files = sound(40, 0, true);
+    files.retain(|file| file.name.starts_with("topics/"));
+    assert!(files.len() > 2);
+    assert_eq!(check_directory(&files).unwrap(), Opened::Offline);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
