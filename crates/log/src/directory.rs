@@ -4,7 +4,7 @@
 //! them away first, so that a crash leaves either the topic or its remains.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -74,7 +74,6 @@ impl DataDirectory {
             io::ErrorKind::WouldBlock => OpenError::Locked { path: root.to_owned() },
             _ => refused(error),
         })?;
-        remove_remains(fs.as_ref(), root).map_err(refused)?;
         let (shared, damage) = recovery::open(fs, root, limits, rules, drive).map_err(refused)?;
         if let Some(damage) = damage {
             shared.fail(&damage);
@@ -312,15 +311,4 @@ impl Threads {
         shared.stop_growing();
         let _ = self.slot_maker.join();
     }
-}
-
-/// Removes what is left of deleted topics.
-fn remove_remains(fs: &dyn FileSystem, root: &Path) -> io::Result<()> {
-    let topics: PathBuf = layout::topics(root);
-    for topic in fs.list(&topics)? {
-        if layout::is_deleted_topic(&topic.name) {
-            fs.remove_directory(&topics.join(&topic.name))?;
-        }
-    }
-    Ok(())
 }

@@ -1,7 +1,7 @@
 //! How a data directory opens: the checkpoint, then the journal behind it.
 //!
 //! Invariant: nothing is written before the open count is raised and durable, but the slots of a new directory, and nothing at all when the journal or the
-//! checkpoint is damaged.
+//! checkpoint is damaged; the remains of deleted topics, which nothing speaks of any more, go before, and stay in a damaged directory too.
 //! No segment is read. What the journal has of logs that were deleted in it is forgotten.
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use crate::epochs::LeaderEpochs;
 use crate::fs::{FileSystem, is_full, sync_names};
 use crate::journal::entry::{Entry, LogNumber};
 use crate::journal::ledger::Ledger;
-use crate::journal::replay::{Replayed, replay};
+use crate::journal::replay::{Replayed, has_blocks, replay};
 use crate::journal::writer::{Writer, make_slot};
 use crate::journal::{JournalLimits, slot_number, slot_path, slots_directory};
 use crate::layout;
@@ -47,14 +47,17 @@ pub(crate) fn open(
 ) -> io::Result<(Arc<Shared>, Option<String>)> {
     let journal = journal_limits(fs.as_ref(), root, limits)?;
     let (checkpoint, mut file, mut damage) = match load(&fs, root)? {
-        Loaded::Found(found) => (found.0, Some(found.1), None),
+        Loaded::Found(found) => {
+            let forgotten = forgotten_opening(fs.as_ref(), root, &found.0)?;
+            (found.0, Some(found.1), forgotten)
+        }
         Loaded::None | Loaded::Damaged if is_new(fs.as_ref(), root)? => created(&fs, root)?,
         Loaded::None | Loaded::Damaged => (Checkpoint::new(0), None, Some(damaged_checkpoint(root))),
     };
     let open_count = checkpoint.open_count + 1;
     if let Some(file) = &mut file {
         file.set_takes_turns(rules.checkpoints_take_turns);
-        if checkpoint.open_count == 0 {
+        if checkpoint.open_count == 0 && damage.is_none() {
             make_first_slots(fs.as_ref(), root, journal)?;
         }
     }
@@ -68,6 +71,8 @@ pub(crate) fn open(
     damage = damage.or_else(|| replayed.damage.clone().filter(|_| rules.later_blocks_are_damage)).or(recovery.unknown);
     let Replayed { end, used, mut free, .. } = replayed;
     if damage.is_none() {
+        // first, since they may be what fills the volume
+        remove_remains(fs.as_ref(), root)?;
         if let Some(file) = &mut file {
             file.append(&[Item::Opened(open_count)], |_, _| true)?;
         }
@@ -126,7 +131,7 @@ pub(crate) fn look(fs: &Arc<dyn FileSystem>, root: &Path) -> io::Result<(Vec<Rec
         Loaded::None | Loaded::Damaged => return Ok((Vec::new(), Some(damaged_checkpoint(root)))),
     };
     if checkpoint.open_count == 0 {
-        return Ok((Vec::new(), None));
+        return Ok((Vec::new(), forgotten_opening(fs.as_ref(), root, &checkpoint)?));
     }
     let (recovery, replayed) = Recovery::read(fs.as_ref(), root, fs.alignment(), checkpoint, Rules::default())?;
     Ok((recovery.logs.into_values().collect(), replayed.damage.or(recovery.unknown)))
@@ -136,10 +141,20 @@ fn damaged_checkpoint(root: &Path) -> String {
     format!("{} is missing or damaged, and so is {}", root.join(FILES[0]).display(), FILES[1])
 }
 
-/// Whether there is no journal yet: nothing was ever acknowledged.
+/// What is damaged when the checkpoint knows of no opening, but the journal has blocks: the checkpoint's records behind its base can't be read, and the slots
+/// must not be made again.
+fn forgotten_opening(fs: &dyn FileSystem, root: &Path, checkpoint: &Checkpoint) -> io::Result<Option<String>> {
+    let is_forgotten = checkpoint.open_count == 0 && has_blocks(fs, root, checkpoint.journal_id, fs.alignment())?;
+    let problem = || format!("{} is damaged: it is older than the journal", root.join(FILES[0]).display());
+    Ok(is_forgotten.then(problem))
+}
+
+/// Whether there is no journal yet and no topic: nothing was ever acknowledged.
 fn is_new(fs: &dyn FileSystem, root: &Path) -> io::Result<bool> {
     let slots = fs.list(&slots_directory(root))?;
-    Ok(!slots.iter().any(|entry| slot_number(&entry.name).is_some()))
+    let topics = fs.list(&layout::topics(root))?;
+    let has_slot = slots.iter().any(|entry| slot_number(&entry.name).is_some());
+    Ok(!has_slot && !topics.iter().any(|entry| Uuid::parse_str(&entry.name).is_ok()))
 }
 
 type Opened = (Checkpoint, Option<CheckpointFile>, Option<String>);
@@ -168,6 +183,17 @@ pub(crate) fn remove_topic(fs: &dyn FileSystem, root: &Path, topic_id: Uuid) -> 
     }
     sync_names(fs, &layout::topics(root))?;
     fs.remove_directory(&to)
+}
+
+/// Removes what is left of deleted topics.
+fn remove_remains(fs: &dyn FileSystem, root: &Path) -> io::Result<()> {
+    let topics = layout::topics(root);
+    for topic in fs.list(&topics)? {
+        if layout::is_deleted_topic(&topic.name) {
+            fs.remove_directory(&topics.join(&topic.name))?;
+        }
+    }
+    Ok(())
 }
 
 fn allocate_slot(fs: &dyn FileSystem, root: &Path, slot: u32, bytes: u64) -> io::Result<()> {

@@ -7,12 +7,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kennet_protocol::record::{Batch, Batches};
-use kennet_protocol::{LeaderEpoch, PartitionIndex, TimestampMs, Uuid};
+use kennet_protocol::{LeaderEpoch, Offset, PartitionIndex, TimestampMs, Uuid};
 
 use crate::checkpoint::FILES;
 use crate::fs::sim::SimulatedDisk;
 use crate::fs::{FileSystem, Wait};
-use crate::{DataDirectory, Limits, LogConfig, LogId, OpenError, ReadError, Rules};
+use crate::{DataDirectory, Limits, LogConfig, LogId, OpenError, PartitionLog, PartitionReport, ReadError, Rules};
 
 const ROOT: &str = "/data";
 const TOPIC: Uuid = Uuid::from_u128(7);
@@ -60,14 +60,15 @@ pub fn files_from_bytes(mut input: &[u8]) -> Vec<DirectoryFile> {
     files
 }
 
-/// The files that a directory with one log leaves which took these batches: `settled` of them are in segments, and it was stopped cleanly or
-/// not at all.
+/// The files that a directory with one log leaves which took these batches: `settled` of them are in segments, records below `deleted` were deleted, and it
+/// was stopped cleanly or not at all.
 ///
 /// # Errors
 /// When the simulated disk refuses something, which it has no reason to.
 pub fn files_of(
     batches: &[Batch],
     settled: usize,
+    deleted: Offset,
     is_stopped: bool,
     config: LogConfig,
 ) -> Result<Vec<DirectoryFile>, Box<dyn std::error::Error>> {
@@ -81,6 +82,7 @@ pub fn files_of(
             directory.fill();
         }
     }
+    log.delete_records(deleted, log.durable_end(), NOW)?;
     if is_stopped {
         directory.close();
     }
@@ -115,13 +117,20 @@ pub fn check_directory(files: &[DirectoryFile]) -> Result<Opened, Box<dyn std::e
     let disk = SimulatedDisk::new(0);
     put(&disk, files)?;
     let longest = files.iter().map(|file| file.bytes.len()).max().unwrap_or(0);
+    let fs: Arc<dyn FileSystem> = Arc::new(disk.clone());
+    // before the start, which cuts and removes what does not count
+    let looked = crate::verify::look(&fs, Path::new(ROOT))?;
     let directory = open(&disk)?;
     let log = directory.open_log(&log_id(), "orders", LogConfig::default(), NOW);
+    let opened = read_all(&log)?;
     let limit = longest.max(BUFFER_BYTES_MAX);
-    // what only looks finds the same or less, and does not panic
-    let fs: Arc<dyn FileSystem> = Arc::new(disk.clone());
-    let _ = crate::verify::look(&fs, Path::new(ROOT));
     assert!(disk.largest_buffer() <= limit, "{} bytes held for files of {longest}", disk.largest_buffer());
+    compare(&directory, &log, opened, &looked, &bases(files));
+    Ok(opened)
+}
+
+/// Reads a log from its start to its end.
+fn read_all(log: &PartitionLog) -> Result<Opened, Box<dyn std::error::Error>> {
     if log.unavailable().is_some() {
         return Ok(Opened::Offline);
     }
@@ -144,6 +153,47 @@ pub fn check_directory(files: &[DirectoryFile]) -> Result<Opened, Box<dyn std::e
         at = read.next_offset;
     }
     Ok(Opened::Whole(records))
+}
+
+/// Where the segments among the files begin.
+fn bases(files: &[DirectoryFile]) -> Vec<Offset> {
+    let base = |file: &DirectoryFile| file.name.strip_suffix(".log")?.rsplit('/').next()?.parse().ok().map(Offset);
+    files.iter().filter_map(base).collect()
+}
+
+/// The start and who only looked say the same, as far as `verify.rs` promises it.
+fn compare(
+    directory: &DataDirectory,
+    log: &PartitionLog,
+    opened: Opened,
+    looked: &(Vec<PartitionReport>, Option<String>),
+    bases: &[Offset],
+) {
+    let (reports, damage) = looked;
+    let failed = directory.failed();
+    assert_eq!(failed.is_some(), damage.is_some(), "the start says {failed:?}, and who only looks {damage:?}");
+    if failed.is_some() {
+        return;
+    }
+    let known = reports.iter().find(|report| report.topic_id == TOPIC && report.partition == log.id().partition);
+    let Some(report) = known else {
+        assert_eq!((opened, log.log_end()), (Opened::Whole(0), Offset(0)), "a log that nobody knows is empty");
+        return;
+    };
+    let summary = log.summary();
+    let context = format!("{opened:?}, {summary:?}, {report:?}");
+    match (&report.damage, log.unavailable(), opened) {
+        (None, None, Opened::Whole(_)) => {
+            assert_eq!((report.log_start, report.log_end), (summary.log_start, summary.durable_end), "{context}");
+        }
+        (None, _, _) => panic!("what is whole opens and is read: {context}"),
+        (Some(_), Some(_), _) => {}
+        (Some(_), None, Opened::Offline) => assert!(report.log_end <= summary.durable_end, "{context}"),
+        (Some(_), None, Opened::Whole(_)) => {
+            let is_behind_a_segment = bases.contains(&report.log_end);
+            assert!(report.log_end < summary.log_start || is_behind_a_segment, "{context}");
+        }
+    }
 }
 
 fn put(disk: &SimulatedDisk, files: &[DirectoryFile]) -> io::Result<()> {

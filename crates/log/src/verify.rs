@@ -2,6 +2,14 @@
 //!
 //! Invariant: nothing is written but the lock file, so it is safe on a copy, a snapshot or a directory that a broker refuses. It trusts no
 //! index, and of the checkpoint only how far each log reaches: what it calls whole was read and checked. Repairing is nobody's task here.
+//!
+//! How it agrees with a start, which reads no segment, and with the readers after it:
+//!
+//! - journal and checkpoint are damaged for both or for none;
+//! - a log that is whole here opens, has the same start and end there, and is read to its end;
+//! - a log that does not open there is damaged here;
+//! - a log that is damaged here and opens there goes offline when its damage is read. What no reader comes to is damage here only: what lies below the log
+//!   start, and bytes that are no batch at the end of a segment that another one follows.
 
 use std::io;
 use std::path::Path;

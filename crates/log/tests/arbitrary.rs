@@ -1,9 +1,10 @@
-//! Whatever lies in a data directory, it opens or is offline; nothing panics and nothing unsound is served.
+//! Whatever lies in a data directory, it opens or is offline; nothing panics, nothing unsound is served, and who reads all of it offline says the same.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use crate::common::seeds::step;
 use crate::common::{NOW, batch_at, small_segments};
 use kennet_log::testing::{DirectoryFile, Opened, check_directory, files_from_bytes, files_of};
+use kennet_protocol::Offset;
 use proptest::prelude::*;
 
 /// How a file is changed.
@@ -61,16 +62,16 @@ fn apply(files: &mut Vec<DirectoryFile>, file: usize, damage: &Damage) {
     }
 }
 
-/// 80 records, of which so many batches are in segments.
-fn sound(settled: usize, is_stopped: bool) -> Vec<DirectoryFile> {
+/// 80 records, of which so many batches are in segments, and so many are deleted.
+fn sound(settled: usize, deleted: i64, is_stopped: bool) -> Vec<DirectoryFile> {
     let batches: Vec<_> = (0..40).map(|number| batch_at(&[&number.to_string(), "and another"], NOW)).collect();
-    files_of(&batches, settled, is_stopped, small_segments()).unwrap()
+    files_of(&batches, settled, Offset(deleted), is_stopped, small_segments()).unwrap()
 }
 
 #[test]
 fn a_sound_directory_opens_whole() {
     for (settled, is_stopped) in [(0, false), (0, true), (20, false), (40, false)] {
-        let files = sound(settled, is_stopped);
+        let files = sound(settled, 0, is_stopped);
         assert!(files.len() > 5, "{} files", files.len());
         assert_eq!(check_directory(&files).unwrap(), Opened::Whole(80), "{settled} settled, stopped: {is_stopped}");
     }
@@ -79,7 +80,7 @@ fn a_sound_directory_opens_whole() {
 #[test]
 fn a_flipped_bit_anywhere_never_changes_what_is_read() {
     // stopped: with the last block of the journal not needed any more, nowhere is a bit flip taken for a torn end
-    let files = sound(20, true);
+    let files = sound(20, 0, true);
     for file in 0..files.len() {
         let bytes = &files[file].bytes;
         // most of a journal and a checkpoint is space that was never used
@@ -93,16 +94,40 @@ fn a_flipped_bit_anywhere_never_changes_what_is_read() {
     }
 }
 
+/// With all batches in the first slot of the journal, nothing but the checkpoint says that there is a journal to be read.
+#[test]
+fn a_flipped_bit_in_the_first_checkpoint_never_loses_what_is_in_the_journal() {
+    let batches: Vec<_> = (0..3).map(|number| batch_at(&[&number.to_string()], NOW)).collect();
+    let files = files_of(&batches, 0, Offset(0), false, small_segments()).unwrap();
+    let which = files.iter().position(|file| file.name == "checkpoint.0").unwrap();
+    for at in 0..200 {
+        let mut changed = files.clone();
+        changed[which].bytes[at] ^= 0x10;
+        let opened = check_directory(&changed).unwrap();
+        assert!(matches!(opened, Opened::Offline | Opened::Whole(3)), "byte {at}: {opened:?}");
+    }
+}
+
+/// Whoever took it for a new one would write over the segments.
+#[test]
+fn a_directory_that_has_only_segments_left_is_not_taken_for_a_new_one() {
+    let mut files = sound(40, 0, true);
+    files.retain(|file| file.name.starts_with("topics/"));
+    assert!(files.len() > 2);
+    assert_eq!(check_directory(&files).unwrap(), Opened::Offline);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn a_damaged_directory_opens_or_is_offline(
         settled in 0..40_usize,
+        deleted in prop_oneof![Just(0), 0..=80_i64],
         is_stopped: bool,
         damages in prop::collection::vec((any::<usize>(), damage()), 1..5),
     ) {
-        let mut files = sound(settled, is_stopped);
+        let mut files = sound(settled, deleted, is_stopped);
         for (file, damage) in &damages {
             apply(&mut files, *file, damage);
         }

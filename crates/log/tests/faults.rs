@@ -65,6 +65,43 @@ fn a_full_volume_refuses_appends_keeps_what_was_acknowledged_and_recovers() {
     }
 }
 
+/// A volume says nothing of quotas: whoever tries again later is taken at first, and refused again once the filler has met the quota again.
+#[test]
+fn a_quota_that_is_used_up_refuses_appends_until_there_is_room_again() {
+    for room in (0..2_000).step_by(97) {
+        let disk = SimulatedDisk::new(1);
+        let directory = open_manual(&disk);
+        let log = log_of(&directory, small_segments());
+        append_numbers(&log, 0..5);
+        settle(&directory);
+        disk.set_quota(Some(disk.used() + room));
+        let (mut sent, mut now) = (5, NOW);
+        for round in 0..4 {
+            let before = sent;
+            while try_append(&log, sent, now).is_ok() {
+                settle(&directory);
+                sent += 1;
+                assert!(sent < 200, "{room} bytes of room: never refused");
+            }
+            let refused = try_append(&log, sent, now).unwrap_err();
+            assert!(matches!(refused, AppendError::DiskFull), "{refused}");
+            assert!(round == 0 || sent > before, "{room} bytes of room: it was not tried again");
+            assert_eq!(directory.failed(), None, "{room} bytes of room");
+            assert_eq!(log.durable_end(), log.log_end(), "what was taken is durable: the journal has its space");
+            assert_eq!(values(&log, 300), numbers(0..sent), "readers are served all the while");
+            now = TimestampMs(now.0 + 10_000);
+        }
+        disk.set_quota(None);
+        try_append(&log, sent, now).unwrap();
+        append_numbers(&log, sent + 1..sent + 20);
+        settle(&directory);
+        assert_eq!(values(&log, 300), numbers(0..sent + 20), "{room} bytes of room");
+        drop(directory);
+        let directory = open(&disk);
+        assert_eq!(values(&log_of(&directory, small_segments()), 300), numbers(0..sent + 20));
+    }
+}
+
 /// A log of some more than 60 records on a volume that has not a single byte left; and how many they are.
 fn full() -> (SimulatedDisk, DataDirectory, Arc<PartitionLog>, usize) {
     let disk = SimulatedDisk::new(1);

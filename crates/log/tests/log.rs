@@ -1,6 +1,7 @@
 //! All tests of the data directory as a whole, as one program: each program more is built and linked with everything it uses.
 
 mod arbitrary;
+mod cold;
 mod common;
 mod compact;
 mod crossed_deletions;
@@ -14,3 +15,4 @@ mod mutants;
 mod parked;
 mod partition_log;
 mod power;
+mod threads;

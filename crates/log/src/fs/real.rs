@@ -35,13 +35,22 @@ pub struct RealFileSystem {
     /// Open from the first use on: a handle sees write-back errors since it was opened, and each only once.
     volume: Arc<OnceLock<fs::File>>,
     unfinished: Arc<Unfinished>,
+    /// Whether direct writes are not even tried.
+    is_buffered: bool,
 }
 
 impl RealFileSystem {
     /// All paths given later lie on the volume of `root`, which `sync_files` may sync as a whole.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), volume: Arc::default(), unfinished: Arc::default() }
+        Self { root: root.into(), volume: Arc::default(), unfinished: Arc::default(), is_buffered: false }
+    }
+
+    /// As on a file system that refuses O_DIRECT.
+    #[cfg(any(test, feature = "sim"))]
+    #[must_use]
+    pub fn buffered(root: impl Into<PathBuf>) -> Self {
+        Self { is_buffered: true, ..Self::new(root) }
     }
 }
 
@@ -249,7 +258,12 @@ impl FileSystem for RealFileSystem {
     fn open_durable(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let flags = OFlags::DIRECT | OFlags::DSYNC;
         let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
-        match OpenOptions::new().read(true).write(true).custom_flags(flags).open(path) {
+        let opened = if self.is_buffered {
+            Err(io::ErrorKind::InvalidInput.into())
+        } else {
+            OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)
+        };
+        match opened {
             Ok(file) => {
                 let file = self.file(file);
                 Ok(Arc::new(DurableFile { file, path: path.to_owned(), buffered: OnceLock::new() }))
@@ -312,5 +326,32 @@ fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RealFileSystem;
+    use crate::fs::{FileSystem, Wait};
+
+    /// As a device with larger blocks than ours refuses them; a file system that takes any direct write has nothing to refuse.
+    #[test]
+    fn a_durable_write_that_is_refused_as_a_direct_one_goes_through_the_page_cache() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let fs = RealFileSystem::new(folder.path());
+        fs.create(&path).unwrap().allocate(8_192).unwrap();
+        let file = fs.open_durable(&path).unwrap();
+        let is_direct = !file.is_buffered();
+        file.write_durable(b"not a whole sector", 3).unwrap();
+        if !file.is_buffered() {
+            eprintln!("skipped: {} takes direct writes of any length", folder.path().display());
+        }
+        file.write_durable(&[7; 4_096], 4_096).unwrap();
+        let mut bytes = [0; 21];
+        let read = fs.open(&path).unwrap().read_at(&mut bytes, 0, Wait::Allowed).unwrap();
+        assert_eq!((read, &bytes[3..]), (21, &b"not a whole sector"[..]));
+        assert_eq!(fs.open(&path).unwrap().length().unwrap(), 8_192);
+        assert!(is_direct || file.is_buffered());
     }
 }

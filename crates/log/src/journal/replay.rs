@@ -73,13 +73,7 @@ pub(crate) fn replay(
     drops_unfinished: bool,
     each: impl FnMut(u64, Entry),
 ) -> io::Result<Replayed> {
-    let mut slots = Vec::new();
-    for entry in fs.list(&slots_directory(root))? {
-        if let Some(number) = slot_number(&entry.name) {
-            slots.push(Slot { number, file: fs.open(&slot_path(root, number))?, length: entry.length });
-        }
-    }
-    slots.sort_by_key(|slot| slot.number);
+    let slots = open_slots(fs, root)?;
     let mut replay = Replay {
         root,
         journal_id,
@@ -98,6 +92,58 @@ pub(crate) fn replay(
     let is_whole = |slot: &&Slot| slot.length >= slot_bytes;
     let free = replay.slots.iter().filter(is_free).filter(is_whole).map(|slot| slot.number).collect();
     Ok(Replayed { end, free, used: replay.used, damage })
+}
+
+/// Whether the journal has any block, wherever it lies.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn has_blocks(fs: &dyn FileSystem, root: &Path, journal_id: u128, alignment: usize) -> io::Result<bool> {
+    for slot in open_slots(fs, root)? {
+        if find_block(&slot, 0, journal_id, alignment, |_| true)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn open_slots(fs: &dyn FileSystem, root: &Path) -> io::Result<Vec<Slot>> {
+    let mut slots = Vec::new();
+    for entry in fs.list(&slots_directory(root))? {
+        if let Some(number) = slot_number(&entry.name) {
+            slots.push(Slot { number, file: fs.open(&slot_path(root, number))?, length: entry.length });
+        }
+    }
+    slots.sort_by_key(|slot| slot.number);
+    Ok(slots)
+}
+
+/// Looks at every place from `from` on where a block can start, for one whose header is intact and `counts`; returns its position and header.
+fn find_block(
+    slot: &Slot,
+    from: u64,
+    journal_id: u128,
+    alignment: usize,
+    counts: impl Fn(&FoundHeader) -> bool,
+) -> io::Result<Option<(u64, FoundHeader)>> {
+    let mut at = from;
+    while at < slot.length {
+        let left = usize::try_from(slot.length - at).unwrap_or(usize::MAX);
+        let mut window = vec![0; SEARCH_WINDOW.min(left)];
+        let read = read_exact(slot.file.as_ref(), &mut window, at, Wait::Allowed)?;
+        window.truncate(read);
+        for inside in (0..window.len()).step_by(alignment) {
+            let found = BlockHeader::find(&window[inside..], journal_id);
+            if let Some(found) = found.filter(&counts) {
+                return Ok(Some((at + to_u64(inside), found)));
+            }
+        }
+        if window.len() < alignment {
+            break;
+        }
+        at += to_u64(window.len() / alignment * alignment);
+    }
+    Ok(None)
 }
 
 impl<F: FnMut(u64, Entry)> Replay<'_, F> {
@@ -246,27 +292,11 @@ impl<F: FnMut(u64, Entry)> Replay<'_, F> {
         Ok(None)
     }
 
-    /// Looks at every place from `from` on where a block can start.
+    /// A later block from `from` on.
     fn later_in(&self, slot: &Slot, from: u64, end: Place) -> io::Result<Option<Place>> {
-        let mut at = from;
-        while at < slot.length {
-            let left = usize::try_from(slot.length - at).unwrap_or(usize::MAX);
-            let mut window = vec![0; SEARCH_WINDOW.min(left)];
-            let read = read_exact(slot.file.as_ref(), &mut window, at, Wait::Allowed)?;
-            window.truncate(read);
-            for inside in (0..window.len()).step_by(self.alignment) {
-                let found = BlockHeader::find(&window[inside..], self.journal_id);
-                if let Some(found) = found.filter(|found| found.header.sequence > end.sequence) {
-                    let position = at + to_u64(inside);
-                    return Ok(Some(Place { slot: slot.number, position, sequence: found.header.sequence, ..end }));
-                }
-            }
-            if window.len() < self.alignment {
-                break;
-            }
-            at += to_u64(window.len() / self.alignment * self.alignment);
-        }
-        Ok(None)
+        let is_later = |found: &FoundHeader| found.header.sequence > end.sequence;
+        let found = find_block(slot, from, self.journal_id, self.alignment, is_later)?;
+        Ok(found.map(|(position, found)| Place { slot: slot.number, position, sequence: found.header.sequence, ..end }))
     }
 
     fn slot(&self, number: u32) -> Option<&Slot> {

@@ -4,14 +4,16 @@
 pub(crate) mod hooked;
 pub(crate) mod lives;
 pub(crate) mod meanwhile;
+pub(crate) mod producers;
 pub(crate) mod seeds;
 pub(crate) mod world;
 
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub(crate) use kennet_log::LogConfig;
-use kennet_log::fs::{RealFileSystem, Wait};
+use kennet_log::fs::{FileSystem, RealFileSystem, Wait, read_file};
 use kennet_log::{AppendError, Appended, DataDirectory, Limits, LogId, PartitionLog};
 use kennet_protocol::record::{Batch, BatchBuilder, Batches, ProducerStamp};
 use kennet_protocol::{LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, TimestampMs, Uuid};
@@ -20,7 +22,10 @@ pub(crate) const NOW: TimestampMs = TimestampMs(1_700_000_000_000);
 pub(crate) const EPOCH: LeaderEpoch = LeaderEpoch(3);
 
 pub(crate) fn open(path: &Path) -> DataDirectory {
-    let fs = Arc::new(RealFileSystem::new(path));
+    open_on(Arc::new(RealFileSystem::new(path)), path)
+}
+
+pub(crate) fn open_on(fs: Arc<dyn FileSystem>, path: &Path) -> DataDirectory {
     let limits = Limits { journal_bytes_max: Some(8 << 20), ..Limits::default() };
     DataDirectory::open(fs, path, limits).unwrap()
 }
@@ -137,8 +142,31 @@ fn copy_tree(from: &Path, to: &Path) {
     }
 }
 
+/// Everything below a folder: the bytes of each file, nothing of a directory but that it is there.
+pub(crate) fn content(fs: &dyn FileSystem, folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    for entry in fs.list(folder).unwrap() {
+        let path = folder.join(entry.name);
+        if entry.is_directory {
+            found.append(&mut content(fs, &path));
+            found.insert(path, None);
+        } else {
+            let bytes = read_file(fs, &path, usize::MAX).unwrap();
+            found.insert(path, bytes);
+        }
+    }
+    found
+}
+
+/// What of a folder is not as it was.
+pub(crate) fn changed(fs: &dyn FileSystem, folder: &Path, before: &BTreeMap<PathBuf, Option<Vec<u8>>>) -> Vec<PathBuf> {
+    let now = content(fs, folder);
+    let paths: BTreeSet<_> = before.keys().chain(now.keys()).collect();
+    paths.into_iter().filter(|path| before.get(*path) != now.get(*path)).cloned().collect()
+}
+
 /// The partition's files with this extension, in order.
-pub(crate) fn files(path: &Path, extension: &str) -> Vec<std::path::PathBuf> {
+pub(crate) fn files(path: &Path, extension: &str) -> Vec<PathBuf> {
     let partition = path.join("topics").join(log_id().topic_id.to_string()).join("0000");
     let mut found: Vec<_> = std::fs::read_dir(partition)
         .unwrap()

@@ -10,14 +10,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use kennet_log::fs::sim::{SimulatedDisk, Trouble};
 use kennet_log::fs::{FileSystem, Wait, read_file};
-use kennet_log::{CompactionError, DataDirectory, Limits, LogConfig, LogId, OpenError, PartitionLog, Rules};
+use kennet_log::{
+    AppendError, CompactionError, DataDirectory, Limits, LogConfig, LogId, OpenError, PartitionLog, Rules,
+};
 use kennet_protocol::record::{Batch, BatchBuilder, Batches, Compression, ProducerStamp};
-use kennet_protocol::{LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, TimestampMs, Uuid};
+use kennet_protocol::{LeaderEpoch, Offset, PartitionIndex, TimestampMs, Uuid};
 
-use super::{NOW, values};
+use super::producers::next_stamp;
+use super::{NOW, changed, content, values};
 
 const ROOT: &str = "/data";
-const PRODUCER: ProducerId = ProducerId(5);
 /// More than fit in the smallest map.
 const KEYS: u8 = 12;
 
@@ -28,11 +30,15 @@ pub(crate) struct ModelBatch {
     pub(crate) values: Vec<String>,
     /// In a compacted log each record has a key, and those with an empty value are tombstones.
     keys: Option<Vec<String>>,
-    epoch: LeaderEpoch,
-    sequence: i32,
+    pub(super) epoch: LeaderEpoch,
+    pub(super) stamp: ProducerStamp,
 }
 
 impl ModelBatch {
+    pub(super) fn records_count(&self) -> usize {
+        self.values.len()
+    }
+
     fn end(&self) -> i64 {
         self.base + i64::try_from(self.values.len()).unwrap()
     }
@@ -41,10 +47,8 @@ impl ModelBatch {
         TimestampMs(NOW.0 + self.base * 10)
     }
 
-    fn batch(&self) -> Batch {
-        let stamp =
-            ProducerStamp { producer_id: PRODUCER, producer_epoch: ProducerEpoch(0), base_sequence: self.sequence };
-        let mut builder = BatchBuilder::new(self.time()).producer(stamp);
+    pub(super) fn batch(&self) -> Batch {
+        let mut builder = BatchBuilder::new(self.time()).producer(self.stamp);
         if self.keys.is_some() && self.base % 3 == 0 {
             builder = builder.compression(Compression::Lz4);
         }
@@ -160,7 +164,7 @@ impl ModelLog {
         for batch in self.batches.iter().filter(|batch| batch.base >= start) {
             self.check_batch(batch, context);
         }
-        self.check_duplicate(context);
+        self.check_producers(context);
         self.note();
     }
 
@@ -193,15 +197,7 @@ impl ModelLog {
         let expected = found.iter().max_by_key(|record| (record.time, -record.offset));
         let expected = expected.map(|record| record.offset);
         assert_eq!(newest.map(|newest| newest.offset.0), expected, "{context}: the newest time");
-        self.check_duplicate(context);
-    }
-
-    /// Who sent the last batch is known, even when all records are deleted.
-    fn check_duplicate(&self, context: &str) {
-        if let Some(last) = self.batches.last() {
-            let again = self.log.append(&last.batch(), last.epoch, NOW).unwrap();
-            assert!(again.duplicate && again.base_offset.0 == last.base, "{context}: {again:?} for {last:?}");
-        }
+        self.check_producers(context);
     }
 
     fn check_batch(&self, batch: &ModelBatch, context: &str) {
@@ -281,15 +277,21 @@ impl World {
         let epoch = self.epoch;
         let log = &mut self.logs[at];
         let base = log.end();
-        let sequence = log.batches.last().map_or(0, |last| last.sequence + i32::try_from(last.values.len()).unwrap());
+        let stamp = next_stamp(&log.batches, &mut self.random);
         let mut values: Vec<_> = (base..).take(records).map(|offset| format!("{offset} of life {}", epoch.0)).collect();
         let keys = log.config.compaction_enabled.then(|| {
             values.iter_mut().filter(|_| self.random.u8(..5) == 0).for_each(String::clear);
             values.iter().map(|_| self.random.u8(..KEYS).to_string()).collect()
         });
-        let batch = ModelBatch { base, values, keys, epoch, sequence };
-        let Ok(appended) = log.log.append(&batch.batch(), epoch, NOW) else { return false };
-        assert_eq!(appended.base_offset.0, base);
+        let batch = ModelBatch { base, values, keys, epoch, stamp };
+        let appended = match log.log.append(&batch.batch(), epoch, NOW) {
+            Ok(appended) => appended,
+            Err(error @ (AppendError::OutOfOrderSequence { .. } | AppendError::OldProducerEpoch { .. })) => {
+                panic!("{error}, for {batch:?}")
+            }
+            Err(_) => return false,
+        };
+        assert!(!appended.duplicate && appended.base_offset.0 == base, "{appended:?} for {batch:?}");
         log.batches.push(batch);
         true
     }
@@ -452,6 +454,8 @@ impl World {
     pub(crate) fn flip_in_older_block(&mut self) {
         self.flush();
         self.disk.power_off();
+        // a dead process writes nothing, also when it is dropped
+        self.directory.close();
         self.disk.restart();
         let journal = Path::new(ROOT).join("journal");
         let mut blocks = Vec::new();
@@ -540,11 +544,15 @@ impl World {
         }
     }
 
-    /// Starts again; true when the directory says that it is damaged, else all has to be there.
+    /// Starts again; true when the directory says that it is damaged, and then nothing of it was changed, else all has to be there.
     pub(crate) fn restart_damaged(&mut self, context: &str) -> bool {
         self.epoch = LeaderEpoch(self.epoch.0 + 1);
+        let before = content(&self.disk, Path::new(ROOT));
         self.reopen();
         if self.directory.failed().is_some() {
+            self.directory.close();
+            let changed = changed(&self.disk, Path::new(ROOT), &before);
+            assert!(changed.is_empty(), "{context}: a damaged directory is written: {changed:?}");
             return true;
         }
         for (at, log) in self.logs.iter_mut().enumerate() {

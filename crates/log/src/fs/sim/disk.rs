@@ -14,6 +14,8 @@ pub(super) const EIO: i32 = 5;
 const EMFILE: i32 = 24;
 /// ENOSPC on Linux.
 const ENOSPC: i32 = 28;
+/// EDQUOT on Linux.
+const EDQUOT: i32 = 122;
 
 pub(super) struct Disk {
     /// The root directory is the first.
@@ -27,6 +29,10 @@ pub(super) struct Disk {
     pub(super) is_buffered: bool,
     pub(super) waiting: u32,
     pub(super) capacity: Option<u64>,
+    /// Whether the capacity is a quota.
+    pub(super) is_quota: bool,
+    /// Whether nothing is in the page cache.
+    pub(super) is_cold: bool,
     pub(super) locked: HashSet<PathBuf>,
     pub(super) largest_buffer: usize,
     /// Raised by each restart.
@@ -151,6 +157,8 @@ impl Disk {
             is_buffered: false,
             waiting: 0,
             capacity: None,
+            is_quota: false,
+            is_cold: false,
             locked: HashSet::new(),
             largest_buffer: 0,
             life: 0,
@@ -197,6 +205,10 @@ impl Disk {
         }
     }
 
+    fn no_room(&self) -> io::Error {
+        io::Error::from_raw_os_error(if self.is_quota { EDQUOT } else { ENOSPC })
+    }
+
     pub(super) fn check_power(&self) -> io::Result<()> {
         if self.is_off { Err(power_is_off()) } else { Ok(()) }
     }
@@ -238,7 +250,7 @@ impl Disk {
         }
         self.change(|disk| {
             disk.file_mut(node)?.note(Change::Write { position, bytes });
-            if is_full { Err(io::Error::from_raw_os_error(ENOSPC)) } else { Ok(()) }
+            if is_full { Err(disk.no_room()) } else { Ok(()) }
         })
     }
 
@@ -248,7 +260,7 @@ impl Disk {
         let is_full = length.saturating_sub(now) > room;
         self.change(|disk| {
             if is_full {
-                return Err(io::Error::from_raw_os_error(ENOSPC));
+                return Err(disk.no_room());
             }
             disk.file_mut(node)?.set_length(length.max(now));
             Ok(())

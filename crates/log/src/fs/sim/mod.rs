@@ -80,7 +80,19 @@ impl SimulatedDisk {
 
     /// Gives the disk this many bytes for file contents, or any number.
     pub fn set_capacity(&self, bytes: Option<u64>) {
-        self.lock().capacity = bytes;
+        let mut disk = self.lock();
+        (disk.capacity, disk.is_quota) = (bytes, false);
+    }
+
+    /// As [`Self::set_capacity`], as a user's quota: what is too much fails with EDQUOT, and the volume says that it has room.
+    pub fn set_quota(&self, bytes: Option<u64>) {
+        let mut disk = self.lock();
+        (disk.capacity, disk.is_quota) = (bytes, true);
+    }
+
+    /// Lets reads that may not wait fail from now on, as if nothing were in the page cache, or answers them again.
+    pub fn set_cold(&self, is_cold: bool) {
+        self.lock().is_cold = is_cold;
     }
 
     /// Lets durable writes be buffered ones from now on.
@@ -206,9 +218,12 @@ impl SimulatedFile {
 }
 
 impl File for SimulatedFile {
-    fn read_at(&self, buffer: &mut [u8], position: u64, _: Wait) -> io::Result<usize> {
+    fn read_at(&self, buffer: &mut [u8], position: u64, wait: Wait) -> io::Result<usize> {
         let mut disk = self.disk.lock();
         self.check(&disk)?;
+        if disk.is_cold && wait == Wait::Refused {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         disk.largest_buffer = disk.largest_buffer.max(buffer.len());
         let file = disk.file(self.node)?;
         if file.is_unreadable {
@@ -372,7 +387,7 @@ impl FileSystem for SimulatedDisk {
     fn space(&self, _: &Path) -> io::Result<Space> {
         let disk = Self::lock(self);
         disk.check_power()?;
-        let total = disk.capacity.unwrap_or(1 << 40);
+        let total = disk.capacity.filter(|_| !disk.is_quota).unwrap_or(1 << 40);
         Ok(Space { available: total.saturating_sub(disk.used()), total })
     }
 }
