@@ -239,7 +239,7 @@ impl Recovery {
         let Checkpoint { journal_id, anchor, next_number, logs, .. } = checkpoint;
         let mut recovery = Self { skips: rules.applied_entries_are_skipped, ..Self::new(logs, next_number) };
         let take = |number, entry| recovery.take(number, entry);
-        let replayed = replay(fs, root, journal_id, alignment, anchor, rules.unfinished_entries_are_dropped, take)?;
+        let replayed = replay(fs, root, journal_id, alignment, anchor, rules, take)?;
         Ok((recovery, replayed))
     }
 

@@ -46,6 +46,8 @@ pub struct Rules {
     pub unfinished_entries_are_dropped: bool,
     /// Compaction keeps below what a durable checkpoint has.
     pub compaction_stays_below_the_checkpoint: bool,
+    /// A block follows another only if it has that one's checksum, and not for its sequence alone.
+    pub blocks_are_chained: bool,
 }
 
 impl Default for Rules {
@@ -72,6 +74,7 @@ impl Default for Rules {
             deletions_hold_the_journal: true,
             unfinished_entries_are_dropped: true,
             compaction_stays_below_the_checkpoint: true,
+            blocks_are_chained: true,
         }
     }
 }

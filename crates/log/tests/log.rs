@@ -14,3 +14,4 @@ mod mutants;
 mod parked;
 mod partition_log;
 mod power;
+mod rules;

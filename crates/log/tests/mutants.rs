@@ -1,4 +1,5 @@
-//! Each rule of the data directory, switched off: the model must notice. If it does not, the rule is not tested.
+//! Each rule of the data directory, switched off: the model must notice, or the scene that was made for the rule where chance brings none (`rules.rs`,
+//! `parked.rs`). If nobody notices, the rule is not tested.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -6,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::common::lives::{
     bit_flips, crossings, cut_compactions, failed_syncs, lives, new_bases, wrong_batches, wrong_indexes,
 };
+use crate::rules;
 use kennet_log::Rules;
 
 /// So many seeds at most until it is noticed.
@@ -26,6 +28,14 @@ fn is_noticed_by<T>(change: impl Fn(&mut Rules), live: impl Fn(u64, Rules) -> T)
     let mut seeds = SEEDS_OF_RARE_THINGS.into_iter().chain(0..SEEDS);
     let noticed = seeds.any(|seed| catch_unwind(AssertUnwindSafe(|| live(seed, rules))).is_err());
     assert!(noticed, "{SEEDS} seeds, and nobody noticed");
+}
+
+/// By a scene that is the same each time.
+fn is_noticed_in(change: impl Fn(&mut Rules), scene: impl Fn(Rules)) {
+    let mut rules = Rules::default();
+    change(&mut rules);
+    assert_ne!(rules, Rules::default());
+    assert!(catch_unwind(AssertUnwindSafe(|| scene(rules))).is_err(), "nobody noticed");
 }
 
 #[test]
@@ -131,4 +141,9 @@ fn the_start_of_an_entry_without_its_end_is_nothing() {
 #[test]
 fn compaction_stays_below_the_checkpoint() {
     is_noticed_by(|rules| rules.compaction_stays_below_the_checkpoint = false, crossings);
+}
+
+#[test]
+fn a_block_follows_only_the_one_whose_checksum_it_has() {
+    is_noticed_in(|rules| rules.blocks_are_chained = false, rules::mixed_copies);
 }

@@ -15,6 +15,7 @@ use crate::journal::block::{BlockHeader, FoundHeader, HEADER_BYTES, Malformed, f
 use crate::journal::entry::Entry;
 use crate::journal::ledger::{Place, UsedSlot};
 use crate::journal::{slot_number, slot_path, slots_directory};
+use crate::rules::Rules;
 use crate::scan::to_u64;
 
 /// Read in one go when later blocks are looked for.
@@ -53,7 +54,7 @@ struct Replay<'a, F> {
     alignment: usize,
     slots: Vec<Slot>,
     each: F,
-    drops_unfinished: bool,
+    rules: Rules,
     open_count: u64,
     /// The entry that has started and not ended.
     partial: Option<BytesMut>,
@@ -70,7 +71,7 @@ pub(crate) fn replay(
     journal_id: u128,
     alignment: usize,
     anchor: Place,
-    drops_unfinished: bool,
+    rules: Rules,
     each: impl FnMut(u64, Entry),
 ) -> io::Result<Replayed> {
     let mut slots = Vec::new();
@@ -86,7 +87,7 @@ pub(crate) fn replay(
         alignment,
         slots,
         each,
-        drops_unfinished,
+        rules,
         open_count: 0,
         partial: None,
         used: vec![UsedSlot { start: anchor, last_started: anchor.first_entry.saturating_sub(1) }],
@@ -159,7 +160,8 @@ impl<F: FnMut(u64, Entry)> Replay<'_, F> {
         for (slot, position) in here.into_iter().chain(fronts) {
             let place = Place { slot: slot.number, position, ..end };
             let Some(found) = self.header(slot, position)? else { continue };
-            if found.header.sequence != end.sequence || found.header.previous != end.previous {
+            let is_bound = found.header.previous == end.previous || !self.rules.blocks_are_chained;
+            if found.header.sequence != end.sequence || !is_bound {
                 continue;
             }
             if let Some(content) = self.content(slot, position, &found)? {
@@ -193,7 +195,7 @@ impl<F: FnMut(u64, Entry)> Replay<'_, F> {
         }
         if found.header.open_count > self.open_count {
             // who wrote the start of an entry before a restart never wrote its end
-            self.partial = self.partial.take().filter(|_| !self.drops_unfinished);
+            self.partial = self.partial.take().filter(|_| !self.rules.unfinished_entries_are_dropped);
             self.open_count = found.header.open_count;
         }
         let mut next = found.header.first_entry;
