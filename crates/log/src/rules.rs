@@ -48,6 +48,8 @@ pub struct Rules {
     pub compaction_stays_below_the_checkpoint: bool,
     /// A block follows another only if it has that one's checksum, and not for its sequence alone.
     pub blocks_are_chained: bool,
+    /// A block counts only with the journal's secret id, which nothing that a client sends can have.
+    pub blocks_carry_the_journals_id: bool,
 }
 
 impl Default for Rules {
@@ -75,6 +77,7 @@ impl Default for Rules {
             unfinished_entries_are_dropped: true,
             compaction_stays_below_the_checkpoint: true,
             blocks_are_chained: true,
+            blocks_carry_the_journals_id: true,
         }
     }
 }

@@ -147,3 +147,8 @@ fn compaction_stays_below_the_checkpoint() {
 fn a_block_follows_only_the_one_whose_checksum_it_has() {
     is_noticed_in(|rules| rules.blocks_are_chained = false, rules::mixed_copies);
 }
+
+#[test]
+fn what_a_client_sends_is_no_block_of_the_journal() {
+    is_noticed_in(|rules| rules.blocks_carry_the_journals_id = false, rules::block_in_a_record);
+}

@@ -8,11 +8,15 @@ use std::sync::Arc;
 use kennet_log::fs::sim::SimulatedDisk;
 use kennet_log::fs::{FileSystem, read_file};
 use kennet_log::{DataDirectory, Limits, OpenError, PartitionLog, Rules};
+use kennet_protocol::Offset;
+use kennet_protocol::record::{Batch, BatchBuilder};
 
 use crate::common::hooked::disk;
-use crate::common::{append, log_of, small_segments, values};
+use crate::common::{EPOCH, NOW, append, log_of, small_segments, values};
 
 const ROOT: &str = "/data";
+/// Blocks of the simulated disk start at multiples of this, and small ones are as long.
+const BLOCK: usize = 512;
 
 type Life = (DataDirectory, Arc<PartitionLog>);
 
@@ -83,7 +87,48 @@ pub(crate) fn mixed_copies(rules: Rules) {
     assert_eq!(values(&log, 1_000), ["0", "1", "2", "v", "w", "x", "y", "z"]);
 }
 
+fn append_bytes(life: &Life, value: &[u8]) {
+    let mut builder = BatchBuilder::new(NOW);
+    builder.push(NOW, None, Some(value), &[]);
+    life.1.append(&Batch::parse(&builder.build().unwrap()).unwrap(), EPOCH, NOW).unwrap();
+    life.0.flush();
+}
+
+fn place_of(bytes: &[u8], part: &[u8]) -> usize {
+    bytes.windows(part.len()).position(|found| found == part).unwrap()
+}
+
+/// A client sends what was a block of another directory, so that it lies where a block can start, and the block that has it is torn.
+pub(crate) fn block_in_a_record(rules: Rules) {
+    let other = disk();
+    let life = opened(&other, rules);
+    append_blocks(&life, &["0", "1", "2", "3", "4", "5", "6"]);
+    cut_power(&other, life);
+    // of the seventh block, which is later than all of ours
+    let foreign = content(&other, &slot(0))[6 * BLOCK..][..64].to_vec();
+    assert!(foreign.starts_with(b"kennetJ1"));
+    let disk = disk();
+    let life = opened(&disk, rules);
+    append_blocks(&life, &["ours"]);
+    append_bytes(&life, &foreign);
+    let lies_at = place_of(&content(&disk, &slot(0)), &foreign);
+    let before = vec![0; BLOCK - lies_at % BLOCK];
+    append_bytes(&life, &[before, foreign.clone()].concat());
+    cut_power(&disk, life);
+    let third = &content(&disk, &slot(0))[2 * BLOCK..];
+    assert!(third.starts_with(b"kennetJ1") && place_of(third, &foreign) % BLOCK == 0);
+    disk.flip(&slot(0), 2 * BLOCK + 40);
+    let (directory, log) = opened(&disk, rules);
+    assert_eq!(directory.failed(), None);
+    assert_eq!(log.log_end(), Offset(2), "the torn block is the end");
+}
+
 #[test]
 fn blocks_are_chained() {
     mixed_copies(Rules::default());
+}
+
+#[test]
+fn blocks_carry_the_journals_id() {
+    block_in_a_record(Rules::default());
 }

@@ -174,7 +174,11 @@ impl<F: FnMut(u64, Entry)> Replay<'_, F> {
     fn header(&self, slot: &Slot, position: u64) -> io::Result<Option<FoundHeader>> {
         let mut bytes = [0; HEADER_BYTES];
         let read = read_exact(slot.file.as_ref(), &mut bytes, position, Wait::Allowed)?;
-        Ok(BlockHeader::find(&bytes[..read], self.journal_id))
+        Ok(self.find(&bytes[..read]))
+    }
+
+    fn find(&self, bytes: &[u8]) -> Option<FoundHeader> {
+        BlockHeader::find(bytes, self.journal_id, self.rules.blocks_carry_the_journals_id)
     }
 
     fn content(&self, slot: &Slot, position: u64, found: &FoundHeader) -> io::Result<Option<Bytes>> {
@@ -257,7 +261,7 @@ impl<F: FnMut(u64, Entry)> Replay<'_, F> {
             let read = read_exact(slot.file.as_ref(), &mut window, at, Wait::Allowed)?;
             window.truncate(read);
             for inside in (0..window.len()).step_by(self.alignment) {
-                let found = BlockHeader::find(&window[inside..], self.journal_id);
+                let found = self.find(&window[inside..]);
                 if let Some(found) = found.filter(|found| found.header.sequence > end.sequence) {
                     let position = at + to_u64(inside);
                     return Ok(Some(Place { slot: slot.number, position, sequence: found.header.sequence, ..end }));
