@@ -68,7 +68,7 @@ pub(crate) fn open(
     damage = damage.or_else(|| replayed.damage.clone().filter(|_| rules.later_blocks_are_damage)).or(recovery.unknown);
     let Replayed { end, used, mut free, .. } = replayed;
     if damage.is_none() {
-        if let Some(file) = &mut file {
+        if let Some(file) = file.as_mut().filter(|_| rules.opens_are_counted || open_count == 1) {
             file.append(&[Item::Opened(open_count)], |_, _| true)?;
         }
         free.extend(finish_slots(fs.as_ref(), root, journal)?);

@@ -50,6 +50,8 @@ pub struct Rules {
     pub blocks_are_chained: bool,
     /// A block counts only with the journal's secret id, which nothing that a client sends can have.
     pub blocks_carry_the_journals_id: bool,
+    /// The open count is raised and durable before the first block, so that what an earlier open began is known for that.
+    pub opens_are_counted: bool,
 }
 
 impl Default for Rules {
@@ -78,6 +80,7 @@ impl Default for Rules {
             compaction_stays_below_the_checkpoint: true,
             blocks_are_chained: true,
             blocks_carry_the_journals_id: true,
+            opens_are_counted: true,
         }
     }
 }

@@ -152,3 +152,8 @@ fn a_block_follows_only_the_one_whose_checksum_it_has() {
 fn what_a_client_sends_is_no_block_of_the_journal() {
     is_noticed_in(|rules| rules.blocks_carry_the_journals_id = false, rules::block_in_a_record);
 }
+
+#[test]
+fn what_an_earlier_open_began_is_known_by_its_count() {
+    is_noticed_in(|rules| rules.opens_are_counted = false, rules::unfinished_entry);
+}

@@ -12,7 +12,7 @@ use kennet_protocol::Offset;
 use kennet_protocol::record::{Batch, BatchBuilder};
 
 use crate::common::hooked::disk;
-use crate::common::{EPOCH, NOW, append, log_of, small_segments, values};
+use crate::common::{EPOCH, NOW, append, batch_at, log_of, small_segments, values};
 
 const ROOT: &str = "/data";
 /// Blocks of the simulated disk start at multiples of this, and small ones are as long.
@@ -123,6 +123,29 @@ pub(crate) fn block_in_a_record(rules: Rules) {
     assert_eq!(log.log_end(), Offset(2), "the torn block is the end");
 }
 
+/// The power fails in the middle of an entry, and what the next life writes behind its start has to be told from its rest.
+pub(crate) fn unfinished_entry(rules: Rules) {
+    let disk = disk();
+    cut_power(&disk, opened(&disk, rules));
+    let life = opened(&disk, rules);
+    append_blocks(&life, &["0", "1"]);
+    // longer than what is left of the slot, and so than a block
+    life.1.append(&batch_at(&["x".repeat(3_200).as_str()], NOW), EPOCH, NOW).unwrap();
+    life.0.step();
+    assert_eq!(life.1.durable_end(), Offset(2));
+    cut_power(&disk, life);
+    let life = opened(&disk, rules);
+    append_blocks(&life, &["2", "3", "4"]);
+    cut_power(&disk, life);
+    let life = opened(&disk, rules);
+    // all of the journal is needless now, as far as the numbers of its entries say
+    life.0.fill();
+    cut_power(&disk, life);
+    let (directory, log) = opened(&disk, rules);
+    assert_eq!((directory.failed(), log.unavailable()), (None, None));
+    assert_eq!(values(&log, 1_000), ["0", "1", "2", "3", "4"]);
+}
+
 #[test]
 fn blocks_are_chained() {
     mixed_copies(Rules::default());
@@ -131,4 +154,9 @@ fn blocks_are_chained() {
 #[test]
 fn blocks_carry_the_journals_id() {
     block_in_a_record(Rules::default());
+}
+
+#[test]
+fn opens_are_counted() {
+    unfinished_entry(Rules::default());
 }
