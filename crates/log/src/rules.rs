@@ -52,6 +52,10 @@ pub struct Rules {
     pub blocks_carry_the_journals_id: bool,
     /// The open count is raised and durable before the first block, so that what an earlier open began is known for that.
     pub opens_are_counted: bool,
+    /// Only one process at a time has the directory.
+    pub one_process_has_the_directory: bool,
+    /// A slot of the journal is kept from appends, for entries that free something.
+    pub a_slot_is_kept_for_what_frees: bool,
 }
 
 impl Default for Rules {
@@ -81,6 +85,8 @@ impl Default for Rules {
             blocks_are_chained: true,
             blocks_carry_the_journals_id: true,
             opens_are_counted: true,
+            one_process_has_the_directory: true,
+            a_slot_is_kept_for_what_frees: true,
         }
     }
 }

@@ -157,3 +157,13 @@ fn what_a_client_sends_is_no_block_of_the_journal() {
 fn what_an_earlier_open_began_is_known_by_its_count() {
     is_noticed_in(|rules| rules.opens_are_counted = false, rules::unfinished_entry);
 }
+
+#[test]
+fn a_second_process_is_kept_out() {
+    is_noticed_in(|rules| rules.one_process_has_the_directory = false, rules::second_process);
+}
+
+#[test]
+fn a_journal_full_of_appends_takes_deletions() {
+    is_noticed_in(|rules| rules.a_slot_is_kept_for_what_frees = false, rules::deletions_on_a_full_volume);
+}

@@ -5,14 +5,14 @@ use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kennet_log::fs::sim::SimulatedDisk;
+use kennet_log::fs::sim::{SimulatedDisk, Trouble};
 use kennet_log::fs::{FileSystem, read_file};
-use kennet_log::{DataDirectory, Limits, OpenError, PartitionLog, Rules};
-use kennet_protocol::Offset;
+use kennet_log::{DataDirectory, Limits, LogId, OpenError, PartitionLog, Rules};
 use kennet_protocol::record::{Batch, BatchBuilder};
+use kennet_protocol::{Offset, Uuid};
 
 use crate::common::hooked::disk;
-use crate::common::{EPOCH, NOW, append, batch_at, log_of, small_segments, values};
+use crate::common::{EPOCH, NOW, append, batch_at, log_id, log_of, small_segments, values};
 
 const ROOT: &str = "/data";
 /// Blocks of the simulated disk start at multiples of this, and small ones are as long.
@@ -146,6 +146,57 @@ pub(crate) fn unfinished_entry(rules: Rules) {
     assert_eq!(values(&log, 1_000), ["0", "1", "2", "3", "4"]);
 }
 
+/// A second process is started in the directory, and writes if it may, before the first one goes on.
+pub(crate) fn second_process(rules: Rules) {
+    let disk = disk();
+    let first = opened(&disk, rules);
+    append_blocks(&first, &["0", "1"]);
+    let second = try_open(&disk, rules);
+    let mut acknowledged = vec!["0", "1", "2", "3"];
+    match &second {
+        Ok(second) => {
+            append_blocks(second, &["second"]);
+            acknowledged.push("second");
+        }
+        Err(error) => assert!(matches!(error, OpenError::Locked { .. }), "{error}"),
+    }
+    append_blocks(&first, &["2", "3"]);
+    disk.power_off();
+    drop((first, second));
+    disk.restart();
+    // the first one's lock went with it
+    let (directory, log) = opened(&disk, rules);
+    assert_eq!((directory.failed(), log.unavailable()), (None, None));
+    assert_eq!(values(&log, 1_000), acknowledged);
+}
+
+/// As many appends as the journal takes, on a volume that has no room for segments: topics are deleted all the same.
+pub(crate) fn deletions_on_a_full_volume(rules: Rules) {
+    let disk = disk();
+    let (directory, oldest) = opened(&disk, rules);
+    let others: Vec<_> = (1..=5).map(|at| LogId { topic_id: Uuid::from_u128(100 + at), ..log_id() }).collect();
+    let logs: Vec<_> = others.iter().map(|id| directory.open_log(id, "others", small_segments(), NOW)).collect();
+    // its first entry lies in the first slot, which is not free before that is in a segment
+    append(&oldest, &["0"]);
+    let is_taken = |log| PartitionLog::append(log, &batch_at(&["x"], NOW), EPOCH, NOW).is_ok();
+    while logs.iter().all(is_taken) {
+        directory.step_without_filling(true);
+    }
+    directory.step_without_filling(true);
+    disk.set_capacity(Some(disk.used()));
+    // whoever waits for room that nobody can make waits until then
+    disk.plan(disk.calls() + 1_000, Trouble::PowerOff);
+    for id in &others {
+        directory.delete_topic(id.topic_id).unwrap();
+    }
+    assert_eq!(directory.failed(), None);
+    disk.set_capacity(None);
+    cut_power(&disk, (directory, oldest));
+    let (directory, oldest) = opened(&disk, rules);
+    assert_eq!(values(&oldest, 1_000), ["0"]);
+    assert!(directory.topics_found().unwrap().is_empty(), "nothing is left of what was deleted");
+}
+
 #[test]
 fn blocks_are_chained() {
     mixed_copies(Rules::default());
@@ -159,4 +210,14 @@ fn blocks_carry_the_journals_id() {
 #[test]
 fn opens_are_counted() {
     unfinished_entry(Rules::default());
+}
+
+#[test]
+fn one_process_has_the_directory() {
+    second_process(Rules::default());
+}
+
+#[test]
+fn a_slot_is_kept_for_what_frees() {
+    deletions_on_a_full_volume(Rules::default());
 }

@@ -83,7 +83,7 @@ impl Shared {
             }
             Whose::Broker => (self.limits.memory_bytes_max, self.journal.slot_bytes / 2),
         };
-        let room = self.capacity() - kept;
+        let room = self.capacity() - if self.rules.a_slot_is_kept_for_what_frees { kept } else { 0 };
         let room_max = self.capacity_to_come() - self.journal.slot_bytes;
         let pending = self.pending_bytes.load(Ordering::Relaxed) + to_u64(length + FRAGMENT_BYTES);
         let alone = self.blocks_of(to_u64(length));
