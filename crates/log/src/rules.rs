@@ -56,6 +56,8 @@ pub struct Rules {
     pub one_process_has_the_directory: bool,
     /// A slot of the journal is kept from appends, for entries that free something.
     pub a_slot_is_kept_for_what_frees: bool,
+    /// What compaction wrote takes no segment's place before it was read back as it was written.
+    pub compacted_segments_are_read_back: bool,
 }
 
 impl Default for Rules {
@@ -87,6 +89,7 @@ impl Default for Rules {
             opens_are_counted: true,
             one_process_has_the_directory: true,
             a_slot_is_kept_for_what_frees: true,
+            compacted_segments_are_read_back: true,
         }
     }
 }

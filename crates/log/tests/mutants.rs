@@ -1,5 +1,5 @@
 //! Each rule of the data directory, switched off: the model must notice, or the scene that was made for the rule where chance brings none (`rules.rs`,
-//! `parked.rs`). If nobody notices, the rule is not tested.
+//! `compact.rs`, `parked.rs`). If nobody notices, the rule is not tested.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::common::lives::{
     bit_flips, crossings, cut_compactions, failed_syncs, lives, new_bases, wrong_batches, wrong_indexes,
 };
-use crate::rules;
+use crate::{compact, rules};
 use kennet_log::Rules;
 
 /// So many seeds at most until it is noticed.
@@ -166,4 +166,9 @@ fn a_second_process_is_kept_out() {
 #[test]
 fn a_journal_full_of_appends_takes_deletions() {
     is_noticed_in(|rules| rules.a_slot_is_kept_for_what_frees = false, rules::deletions_on_a_full_volume);
+}
+
+#[test]
+fn what_compaction_wrote_is_read_back_before_it_counts() {
+    is_noticed_in(|rules| rules.compacted_segments_are_read_back = false, compact::output_with_a_flipped_bit);
 }
