@@ -58,6 +58,10 @@ pub struct Rules {
     pub a_slot_is_kept_for_what_frees: bool,
     /// What compaction wrote takes no segment's place before it was read back as it was written.
     pub compacted_segments_are_read_back: bool,
+    /// The entries of a log that is put aside are durable in their file before a checkpoint says so.
+    pub parked_entries_are_synced: bool,
+    /// Of entries that were put aside only those are applied that the checkpoint knows of; the journal has the others.
+    pub parked_entries_come_once: bool,
 }
 
 impl Default for Rules {
@@ -90,6 +94,8 @@ impl Default for Rules {
             one_process_has_the_directory: true,
             a_slot_is_kept_for_what_frees: true,
             compacted_segments_are_read_back: true,
+            parked_entries_are_synced: true,
+            parked_entries_come_once: true,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::common::lives::{
     bit_flips, crossings, cut_compactions, failed_syncs, lives, new_bases, wrong_batches, wrong_indexes,
 };
-use crate::{compact, rules};
+use crate::{compact, parked, rules};
 use kennet_log::Rules;
 
 /// So many seeds at most until it is noticed.
@@ -171,4 +171,14 @@ fn a_journal_full_of_appends_takes_deletions() {
 #[test]
 fn what_compaction_wrote_is_read_back_before_it_counts() {
     is_noticed_in(|rules| rules.compacted_segments_are_read_back = false, compact::output_with_a_flipped_bit);
+}
+
+#[test]
+fn what_is_put_aside_is_durable_before_a_checkpoint_says_so() {
+    is_noticed_in(|rules| rules.parked_entries_are_synced = false, parked::put_aside_before_a_power_cut);
+}
+
+#[test]
+fn what_was_put_aside_twice_comes_back_once() {
+    is_noticed_in(|rules| rules.parked_entries_come_once = false, parked::put_aside_twice);
 }
