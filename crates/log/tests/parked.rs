@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kennet_log::fs::FileSystem;
 use kennet_log::fs::sim::{SimulatedDisk, Trouble};
+use kennet_log::fs::{FileSystem, read_file};
 use kennet_log::{DataDirectory, Limits, PartitionLog, Rules};
 
 use crate::common::hooked::{disk, disk_of};
@@ -103,6 +103,30 @@ pub(crate) fn put_aside_before_a_power_cut(rules: Rules) {
 #[test]
 fn parked_entries_are_synced() {
     put_aside_before_a_power_cut(Rules::default());
+}
+
+/// A file that lost its end where an entry ends is whole as far as its checksums say.
+#[test]
+fn a_file_of_parked_entries_without_its_end_is_damage() {
+    let (disk, rules) = (disk(), Rules::default());
+    seven_records(&disk, rules);
+    hide(&disk, true);
+    let life = opened(&disk, rules);
+    life.0.fill();
+    cut_power(&disk, life);
+    hide(&disk, false);
+    let path = partition().join("parked");
+    let whole = read_file(&disk, &path, usize::MAX).unwrap().unwrap();
+    let first_entry = u64::from(u32::from_be_bytes(*whole.first_chunk().unwrap())) + 8;
+    for length in [first_entry, 0] {
+        let file = disk.open_to_write(&path).unwrap();
+        file.set_length(length).unwrap();
+        file.sync().unwrap();
+        let life = opened(&disk, rules);
+        let unavailable = life.1.unavailable().map(|reason| reason.to_string()).unwrap_or_default();
+        assert!(unavailable.contains("parked"), "{length} of {} bytes: {unavailable:?}", whole.len());
+        cut_power(&disk, life);
+    }
 }
 
 /// Nobody appends to it, and it does not stay in memory for ever.

@@ -54,6 +54,10 @@ pub(crate) fn add_entries(fs: &dyn FileSystem, root: &Path, found: &mut Recovere
     let missing = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("{} {what}", path.display()));
     let bytes = read_file(fs, &path, usize::MAX)?.ok_or_else(|| missing("is missing"))?;
     let mut entries = decode(&bytes.into()).ok_or_else(|| missing("is damaged"))?;
+    // it ends with the entry that the checkpoint names, or with a newer one
+    if entries.last().is_none_or(|(entry, _)| *entry < found.checkpoint.through) {
+        return Err(missing("is cut off"));
+    }
     // the file may be newer than the checkpoint, and then the journal still has what it added
     entries.retain(|(entry, _)| *entry <= found.checkpoint.through || !rules.parked_entries_come_once);
     entries.append(&mut found.entries);
