@@ -116,7 +116,7 @@ pub(crate) fn block_in_a_record(rules: Rules) {
     append_bytes(&life, &[before, foreign.clone()].concat());
     cut_power(&disk, life);
     let third = &content(&disk, &slot(0))[2 * BLOCK..];
-    assert!(third.starts_with(b"kennetJ1") && place_of(third, &foreign) % BLOCK == 0);
+    assert!(third.starts_with(b"kennetJ1") && place_of(third, &foreign).is_multiple_of(BLOCK));
     disk.flip(&slot(0), 2 * BLOCK + 40);
     let (directory, log) = opened(&disk, rules);
     assert_eq!(directory.failed(), None);
