@@ -156,7 +156,7 @@ fn make_first_slots(fs: &dyn FileSystem, root: &Path, journal: JournalLimits) ->
     fs.create_directory(&slots_directory(root))?;
     fs.sync_directory(root)?;
     allocate_slot(fs, root, 1, journal.slot_bytes)?;
-    make_slot(fs, root, 0, journal.slot_bytes)
+    make_slot(fs, root, 0, journal.slot_bytes, true)
 }
 
 /// Removes a topic's files: renamed away first, so that a crash leaves either all of them or remains that the next start removes.

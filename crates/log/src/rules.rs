@@ -62,6 +62,10 @@ pub struct Rules {
     pub parked_entries_are_synced: bool,
     /// Of entries that were put aside only those are applied that the checkpoint knows of; the journal has the others.
     pub parked_entries_come_once: bool,
+    /// A block counts only with all of its content.
+    pub torn_blocks_are_no_blocks: bool,
+    /// A slot is there, durably, before anything is written to it.
+    pub slots_are_durable_before_use: bool,
 }
 
 impl Default for Rules {
@@ -96,6 +100,8 @@ impl Default for Rules {
             compacted_segments_are_read_back: true,
             parked_entries_are_synced: true,
             parked_entries_come_once: true,
+            torn_blocks_are_no_blocks: true,
+            slots_are_durable_before_use: true,
         }
     }
 }

@@ -182,3 +182,13 @@ fn what_is_put_aside_is_durable_before_a_checkpoint_says_so() {
 fn what_was_put_aside_twice_comes_back_once() {
     is_noticed_in(|rules| rules.parked_entries_come_once = false, parked::put_aside_twice);
 }
+
+#[test]
+fn a_torn_block_is_the_end_of_the_chain() {
+    is_noticed(|rules| rules.torn_blocks_are_no_blocks = false);
+}
+
+#[test]
+fn a_slot_is_durable_before_it_is_used() {
+    is_noticed(|rules| rules.slots_are_durable_before_use = false);
+}

@@ -189,7 +189,7 @@ impl<F: FnMut(u64, Entry)> Replay<'_, F> {
         let mut content = vec![0; length];
         let read = read_exact(slot.file.as_ref(), &mut content, position + to_u64(HEADER_BYTES), Wait::Allowed)?;
         content.truncate(read);
-        Ok(found.holds(&content).then(|| content.into()))
+        Ok((found.holds(&content) || !self.rules.torn_blocks_are_no_blocks).then(|| content.into()))
     }
 
     /// Takes the entries that end in a block; returns the number of the next entry that starts.

@@ -58,7 +58,7 @@ impl World {
             disk.sync_directory(Path::new(folder)).unwrap();
         }
         for slot in 0..3 {
-            make_slot(&disk, Path::new(ROOT), slot, SLOT_BYTES).unwrap();
+            make_slot(&disk, Path::new(ROOT), slot, SLOT_BYTES, true).unwrap();
         }
         let (writer, ledger) = writer(&disk, &found_nothing(), 1);
         Self { disk, anchor: start(), opens: 1, durable: 0, sent: vec![String::new()], ledger, writer, next: 1 }
