@@ -66,6 +66,8 @@ pub struct Rules {
     pub torn_blocks_are_no_blocks: bool,
     /// A slot is there, durably, before anything is written to it.
     pub slots_are_durable_before_use: bool,
+    /// The last blocks of the journal are for deletions of topics alone, which free more than a new log start may.
+    pub last_blocks_are_for_deletions: bool,
 }
 
 impl Default for Rules {
@@ -102,6 +104,7 @@ impl Default for Rules {
             parked_entries_come_once: true,
             torn_blocks_are_no_blocks: true,
             slots_are_durable_before_use: true,
+            last_blocks_are_for_deletions: true,
         }
     }
 }

@@ -192,3 +192,8 @@ fn a_torn_block_is_the_end_of_the_chain() {
 fn a_slot_is_durable_before_it_is_used() {
     is_noticed(|rules| rules.slots_are_durable_before_use = false);
 }
+
+#[test]
+fn a_journal_full_of_log_starts_takes_deletions_of_topics() {
+    is_noticed_in(|rules| rules.last_blocks_are_for_deletions = false, rules::log_starts_on_a_full_volume);
+}

@@ -170,31 +170,65 @@ pub(crate) fn second_process(rules: Rules) {
     assert_eq!(values(&log, 1_000), acknowledged);
 }
 
-/// As many appends as the journal takes, on a volume that has no room for segments: topics are deleted all the same.
-pub(crate) fn deletions_on_a_full_volume(rules: Rules) {
-    let disk = disk();
-    let (directory, oldest) = opened(&disk, rules);
-    let others: Vec<_> = (1..=5).map(|at| LogId { topic_id: Uuid::from_u128(100 + at), ..log_id() }).collect();
-    let logs: Vec<_> = others.iter().map(|id| directory.open_log(id, "others", small_segments(), NOW)).collect();
-    // its first entry lies in the first slot, which is not free before that is in a segment
-    append(&oldest, &["0"]);
-    let is_taken = |log| PartitionLog::append(log, &batch_at(&["x"], NOW), EPOCH, NOW).is_ok();
-    while logs.iter().all(is_taken) {
+/// A journal with as many appends as it takes, on a volume that has no room for segments.
+struct FullJournal {
+    disk: SimulatedDisk,
+    directory: DataDirectory,
+    /// Its first entry lies in the first slot, which is not free before that is in a segment.
+    oldest: Arc<PartitionLog>,
+    others: Vec<Arc<PartitionLog>>,
+}
+
+impl FullJournal {
+    fn new(rules: Rules) -> Self {
+        let disk = disk();
+        let (directory, oldest) = opened(&disk, rules);
+        let ids = (1..=5).map(|at| LogId { topic_id: Uuid::from_u128(100 + at), ..log_id() });
+        let others: Vec<_> = ids.map(|id| directory.open_log(&id, "others", small_segments(), NOW)).collect();
+        append(&oldest, &["0"]);
+        let is_taken = |log| PartitionLog::append(log, &batch_at(&["x"], NOW), EPOCH, NOW).is_ok();
+        while others.iter().all(is_taken) {
+            directory.step_without_filling(true);
+        }
         directory.step_without_filling(true);
+        disk.set_capacity(Some(disk.used()));
+        // whoever waits for room that nobody can make waits until then
+        disk.plan(disk.calls() + 1_000, Trouble::PowerOff);
+        Self { disk, directory, oldest, others }
     }
-    directory.step_without_filling(true);
-    disk.set_capacity(Some(disk.used()));
-    // whoever waits for room that nobody can make waits until then
-    disk.plan(disk.calls() + 1_000, Trouble::PowerOff);
-    for id in &others {
-        directory.delete_topic(id.topic_id).unwrap();
+
+    /// Deletes so many topics, which has to succeed and to last.
+    fn delete_topics(self, count: usize, rules: Rules) {
+        let Self { disk, directory, oldest, others } = self;
+        for log in &others[..count] {
+            directory.delete_topic(log.id().topic_id).unwrap();
+        }
+        assert_eq!(directory.failed(), None);
+        disk.set_capacity(None);
+        cut_power(&disk, (directory, oldest));
+        let (directory, oldest) = opened(&disk, rules);
+        assert_eq!(values(&oldest, 1_000), ["0"]);
+        let found = directory.topics_found().unwrap();
+        let back = others[..count].iter().filter(|log| found.contains(&log.id().topic_id)).count();
+        assert_eq!((back, found.len()), (0, others.len() - count));
     }
-    assert_eq!(directory.failed(), None);
-    disk.set_capacity(None);
-    cut_power(&disk, (directory, oldest));
-    let (directory, oldest) = opened(&disk, rules);
-    assert_eq!(values(&oldest, 1_000), ["0"]);
-    assert!(directory.topics_found().unwrap().is_empty(), "nothing is left of what was deleted");
+}
+
+/// Topics are deleted all the same.
+pub(crate) fn deletions_on_a_full_volume(rules: Rules) {
+    FullJournal::new(rules).delete_topics(5, rules);
+}
+
+/// As many log starts are moved as the journal takes, and topics are deleted all the same.
+pub(crate) fn log_starts_on_a_full_volume(rules: Rules) {
+    let full = FullJournal::new(rules);
+    let log = &full.others[4];
+    let mut moved = 0;
+    while log.delete_records(Offset(moved + 1), log.durable_end(), NOW).is_ok() {
+        moved += 1;
+    }
+    assert!(moved > 0 && log.log_start() == Offset(moved) && moved < log.durable_end().0);
+    full.delete_topics(2, rules);
 }
 
 #[test]
@@ -220,4 +254,9 @@ fn one_process_has_the_directory() {
 #[test]
 fn a_slot_is_kept_for_what_frees() {
     deletions_on_a_full_volume(Rules::default());
+}
+
+#[test]
+fn last_blocks_are_for_deletions() {
+    log_starts_on_a_full_volume(Rules::default());
 }

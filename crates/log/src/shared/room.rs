@@ -110,6 +110,9 @@ impl Shared {
 
     /// Whether entries that may free nothing can be journaled; the last blocks are for those that do.
     pub(crate) fn has_control_room(&self) -> bool {
+        if !self.rules.last_blocks_are_for_deletions {
+            return true;
+        }
         let blocks = to_u64(CONTROL_BLOCKS * self.journal.alignment).min(self.journal.slot_bytes / 4);
         self.journal_used.load(Ordering::Relaxed) + self.pending_bytes.load(Ordering::Relaxed) + blocks
             < self.capacity()
