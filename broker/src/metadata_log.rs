@@ -27,6 +27,34 @@ const SNAPSHOT_FROM_BYTES: u64 = 1 << 20;
 /// Zeros that are kept ahead of the log: a few hundred small changes, or a thousand restarts.
 const RESERVE_BYTES: u64 = 128 << 10;
 
+/// The rules that keep what was committed, each with a switch that only tests can turn: a test that does not notice is no test of the rule.
+#[derive(Debug, Clone, Copy)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
+struct Rules {
+    /// An append is answered when it is durable, and not before.
+    appends_are_synced: bool,
+    /// After a write or sync that failed nothing more is written.
+    failures_are_final: bool,
+    /// What does not check is no torn end when an intact append follows it.
+    later_appends_are_damage: bool,
+    /// A snapshot takes the older one's place as a whole.
+    snapshots_are_replaced: bool,
+    /// Records that the snapshot has are not applied again.
+    applied_records_are_skipped: bool,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            appends_are_synced: true,
+            failures_are_final: true,
+            later_appends_are_damage: true,
+            snapshots_are_replaced: true,
+            applied_records_are_skipped: true,
+        }
+    }
+}
+
 /// The file implementation of [`MetadataLog`].
 pub(crate) struct FileMetadataLog {
     fs: Arc<dyn FileSystem>,
@@ -39,6 +67,7 @@ pub(crate) struct FileMetadataLog {
     snapshot_bytes: u64,
     /// What failed behind the last append: nothing is appended any more.
     broken: Option<String>,
+    rules: Rules,
 }
 
 impl FileMetadataLog {
@@ -47,6 +76,14 @@ impl FileMetadataLog {
     /// # Errors
     /// When it is damaged, or the system refuses something.
     pub(crate) fn open(fs: Arc<dyn FileSystem>, data_directory: &Path) -> Result<(Self, Loaded), MetadataLogError> {
+        Self::open_with(fs, data_directory, Rules::default())
+    }
+
+    fn open_with(
+        fs: Arc<dyn FileSystem>,
+        data_directory: &Path,
+        rules: Rules,
+    ) -> Result<(Self, Loaded), MetadataLogError> {
         let directory = data_directory.join(DIRECTORY);
         let path = directory.join(LOG);
         let refused = |source| io_error(&path, source);
@@ -61,19 +98,20 @@ impl FileMetadataLog {
             let path = directory.join(SNAPSHOT);
             let bytes = Bytes::from(bytes);
             let append = read_frame(&bytes, 0).ok_or_else(|| damaged(&path, 0, "its checksum does not hold"))?;
-            committed = apply(&append.body, &mut image, -1, &path, true)?;
+            committed = apply(&append.body, &mut image, -1, &path, true, rules)?;
         }
         let bytes = Bytes::from(read_file(fs.as_ref(), &path, FILE_BYTES_MAX).map_err(refused)?.unwrap_or_default());
         let mut at = 0;
         while let Some(append) = read_frame(&bytes, at) {
-            committed = apply(&append.body, &mut image, committed, &path, false)?;
+            committed = apply(&append.body, &mut image, committed, &path, false, rules)?;
             at = append.end;
         }
         let log = fs.create(&path).map_err(refused)?;
         let position = u64::try_from(at).unwrap_or(u64::MAX);
         let bytes_cut = bytes[at..].iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         if bytes_cut > 0 {
-            if (at + 1..bytes.len()).any(|from| read_frame(&bytes, from).is_some()) {
+            let is_later = |from| read_frame(&bytes, from).is_some();
+            if rules.later_appends_are_damage && (at + 1..bytes.len()).any(is_later) {
                 return Err(damaged(&path, position, "intact records follow"));
             }
             // cleared in place: its blocks stay ours
@@ -81,7 +119,8 @@ impl FileMetadataLog {
         }
         fs.sync_directory(&directory).map_err(refused)?;
         let allocated = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        let mut opened = Self { fs, log, directory, position, allocated, committed, snapshot_bytes, broken: None };
+        let mut opened =
+            Self { fs, log, directory, position, allocated, committed, snapshot_bytes, broken: None, rules };
         opened.reserve_ahead()?;
         Ok((opened, Loaded { image, bytes_cut: u64::try_from(bytes_cut).unwrap_or(u64::MAX) }))
     }
@@ -128,14 +167,14 @@ impl MetadataLog for FileMetadataLog {
         self.allocate(self.position + length)?;
         self.log
             .write_at(&[IoSlice::new(&frame)], self.position)
-            .and_then(|()| self.log.sync())
+            .and_then(|()| if self.rules.appends_are_synced { self.log.sync() } else { Ok(()) })
             .map_err(|source| io_error(&path, source))?;
         self.position += length;
         self.committed += i64::try_from(records.len()).unwrap_or(i64::MAX);
         // what was appended is durable whatever becomes of the reserve
         if let Err(error) = self.reserve_ahead() {
             tracing::error!(%error, "no room could be reserved for metadata");
-            self.broken = Some(error.to_string());
+            self.broken = Some(error.to_string()).filter(|_| self.rules.failures_are_final);
         }
         Ok(self.committed)
     }
@@ -153,13 +192,26 @@ impl MetadataLog for FileMetadataLog {
         let records = image.to_records();
         // a snapshot's records stand for all up to the committed one
         let frame = encode_append(self.committed, &records)?;
-        replace_file(self.fs.as_ref(), &path, &frame).map_err(|source| full_or_io(&path, source))?;
+        let replaced = match self.rules.snapshots_are_replaced {
+            true => replace_file(self.fs.as_ref(), &path, &frame),
+            false => write_in_place(self.fs.as_ref(), &path, &frame),
+        };
+        replaced.map_err(|source| full_or_io(&path, source))?;
         // a crash before this leaves records that the snapshot has already; they are skipped by their offsets
         self.log.set_length(0).and_then(|()| self.log.sync()).map_err(|source| io_error(&self.path(), source))?;
         (self.position, self.allocated) = (0, 0);
         self.snapshot_bytes = u64::try_from(frame.len()).unwrap_or(u64::MAX);
         self.reserve_ahead()
     }
+}
+
+/// What a snapshot is never written with: see [`Rules`].
+fn write_in_place(fs: &dyn FileSystem, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let file = fs.create(path)?;
+    file.write_at(&[IoSlice::new(bytes)], 0)?;
+    file.set_length(u64::try_from(bytes.len()).unwrap_or(u64::MAX))?;
+    file.sync()?;
+    fs.sync_directory(path.parent().unwrap_or(path))
 }
 
 struct Frame {
@@ -202,6 +254,7 @@ fn apply(
     committed: i64,
     path: &Path,
     is_snapshot: bool,
+    rules: Rules,
 ) -> Result<i64, MetadataLogError> {
     let cut_off = || damaged(path, 0, "a record is cut off");
     let first = i64::from_be_bytes(*body.first_chunk().ok_or_else(cut_off)?);
@@ -217,7 +270,7 @@ fn apply(
         if end > body.len() {
             return Err(cut_off());
         }
-        if is_snapshot || offset > committed {
+        if is_snapshot || offset > committed || !rules.applied_records_are_skipped {
             image.apply(&Record::decode(&body.slice(at + 4..end))?)?;
         }
         at = end;
@@ -239,15 +292,18 @@ fn damaged(path: &Path, position: u64, what: &str) -> MetadataLogError {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::path::Path;
     use std::sync::Arc;
 
     use kennet_log::fs::sim::{SimulatedDisk, Trouble};
     use kennet_log::fs::{FileSystem, RealFileSystem};
-    use kennet_metadata::{ConfigRecord, Loaded, MetadataLog, MetadataLogError, Record};
+    use kennet_metadata::{ConfigRecord, Image, Loaded, MetadataLog, MetadataLogError, Record, TopicRecord};
+    use kennet_protocol::Uuid;
 
-    use super::FileMetadataLog;
+    use super::{FileMetadataLog, Rules};
 
-    fn open(folder: &std::path::Path) -> Result<(FileMetadataLog, Loaded), MetadataLogError> {
+    fn open(folder: &Path) -> Result<(FileMetadataLog, Loaded), MetadataLogError> {
         FileMetadataLog::open(Arc::new(RealFileSystem::new(folder)), folder)
     }
 
@@ -260,7 +316,7 @@ mod tests {
         })
     }
 
-    fn with_three(folder: &std::path::Path) -> Vec<u8> {
+    fn with_three(folder: &Path) -> Vec<u8> {
         let (mut log, _) = open(folder).unwrap();
         log.append(&[set("a", "1"), set("b", "2")]).unwrap();
         assert_eq!(log.append(&[set("c", "3")]).unwrap(), 2);
@@ -302,20 +358,25 @@ mod tests {
         }
     }
 
-    #[test]
-    fn damage_before_intact_records_is_refused_and_nothing_is_cut() {
+    fn damage_before_intact_records(rules: Rules) {
         let folder = tempfile::tempdir().unwrap();
         let mut bytes = with_three(folder.path());
         bytes[10] ^= 1;
         std::fs::write(folder.path().join("quorum/metadata.log"), &bytes).unwrap();
-        assert!(matches!(open(folder.path()), Err(MetadataLogError::Damaged { .. })));
+        let opened = FileMetadataLog::open_with(Arc::new(RealFileSystem::new(folder.path())), folder.path(), rules);
+        assert!(matches!(opened, Err(MetadataLogError::Damaged { .. })));
         assert_eq!(std::fs::read(folder.path().join("quorum/metadata.log")).unwrap(), bytes);
+    }
+
+    #[test]
+    fn damage_before_intact_records_is_refused_and_nothing_is_cut() {
+        damage_before_intact_records(Rules::default());
     }
 
     #[test]
     fn a_full_volume_still_takes_what_makes_room_and_a_start() {
         let disk = SimulatedDisk::new(1);
-        let open = || FileMetadataLog::open(Arc::new(disk.clone()), std::path::Path::new("/data"));
+        let open = || FileMetadataLog::open(Arc::new(disk.clone()), Path::new("/data"));
         let (mut log, _) = open().unwrap();
         log.append(&[set("a", "1")]).unwrap();
         disk.set_capacity(Some(disk.used()));
@@ -343,29 +404,28 @@ mod tests {
     }
 
     /// Of a volume that is mounted at `/data`.
-    fn disk() -> SimulatedDisk {
-        let disk = SimulatedDisk::new(1);
-        disk.create_directory(std::path::Path::new("/data")).unwrap();
-        disk.sync_directory(std::path::Path::new("/")).unwrap();
+    fn disk(seed: u64) -> SimulatedDisk {
+        let disk = SimulatedDisk::new(seed);
+        disk.create_directory(Path::new("/data")).unwrap();
+        disk.sync_directory(Path::new("/")).unwrap();
         disk
     }
 
     #[test]
     fn what_was_committed_is_there_after_a_power_cut_right_behind_the_first_start() {
-        let disk = disk();
-        let open = || FileMetadataLog::open(Arc::new(disk.clone()), std::path::Path::new("/data"));
+        let disk = disk(1);
+        let open = || FileMetadataLog::open(Arc::new(disk.clone()), Path::new("/data"));
         open().unwrap().0.append(&[set("a", "1")]).unwrap();
         disk.power_off();
         disk.restart();
         assert_eq!(open().unwrap().0.committed_offset(), 0);
     }
 
-    #[test]
-    fn what_failed_once_is_never_tried_again() {
+    fn failed_calls(rules: Rules) {
         let mut failed = 0;
         for call in 1.. {
-            let disk = disk();
-            let open = || FileMetadataLog::open(Arc::new(disk.clone()), std::path::Path::new("/data"));
+            let disk = disk(1);
+            let open = || FileMetadataLog::open_with(Arc::new(disk.clone()), Path::new("/data"), rules);
             let (mut log, _) = open().unwrap();
             let planned = disk.calls() + call;
             disk.plan(planned, Trouble::InputOutput);
@@ -388,6 +448,85 @@ mod tests {
             assert!(committed >= first.unwrap_or(-1), "call {call}");
         }
         assert!(failed >= 4, "the append, its sync, the reserve, its sync: {failed}");
+    }
+
+    #[test]
+    fn what_failed_once_is_never_tried_again() {
+        failed_calls(Rules::default());
+    }
+
+    /// What is appended as one: longer than a sector, so that it may be torn, and with a topic, which can't be applied twice.
+    fn unit(number: i64) -> [Record; 2] {
+        let topic_id = Uuid::from_u128(u128::try_from(number + 1).unwrap());
+        let topic = TopicRecord { name: format!("topic-{number}"), topic_id };
+        [set(&format!("name {}", number % 5), &number.to_string().repeat(400)), Record::Topic(topic)]
+    }
+
+    /// Appends, and now and then a snapshot, until the power fails; returns how many appends are committed, of how many that were sent.
+    fn live(disk: &SimulatedDisk, rules: Rules) -> (i64, i64) {
+        let (mut committed, mut sent) = (0, 0);
+        let Ok((mut log, _)) = FileMetadataLog::open_with(Arc::new(disk.clone()), Path::new("/data"), rules) else {
+            return (committed, sent);
+        };
+        let mut image = Image::default();
+        for number in 0..12 {
+            let records = unit(number);
+            sent += 1;
+            if log.append(&records).is_err() {
+                break;
+            }
+            committed += 1;
+            records.iter().for_each(|record| image.apply(record).unwrap());
+            if number % 4 == 3 && log.write_snapshot(&image).is_err() {
+                break;
+            }
+        }
+        (committed, sent)
+    }
+
+    fn power_cuts(rules: Rules) {
+        for seed in 0..4 {
+            for call in 1.. {
+                let disk = disk(seed);
+                disk.plan(disk.calls() + call, Trouble::PowerOff);
+                let (committed, sent) = live(&disk, rules);
+                let was_cut = disk.is_off();
+                disk.restart();
+                let opened = FileMetadataLog::open_with(Arc::new(disk.clone()), Path::new("/data"), rules);
+                let (log, loaded) = opened.unwrap_or_else(|error| panic!("seed {seed}, call {call}: {error}"));
+                // an append has two records
+                let found = (log.committed_offset() + 1) / 2;
+                assert!((committed..=sent).contains(&found), "seed {seed}, call {call}: {found} of {committed}");
+                let mut image = Image::default();
+                (0..found).flat_map(unit).for_each(|record| image.apply(&record).unwrap());
+                assert_eq!(loaded.image, image, "seed {seed}, call {call}");
+                if !was_cut {
+                    assert!(call > 30, "{call}");
+                    break;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_committed_is_there_after_a_power_cut_at_any_call() {
+        power_cuts(Rules::default());
+    }
+
+    /// Without a rule the scene must fail.
+    fn is_noticed(change: impl Fn(&mut Rules), scene: impl Fn(Rules)) {
+        let mut rules = Rules::default();
+        change(&mut rules);
+        assert!(catch_unwind(AssertUnwindSafe(|| scene(rules))).is_err(), "nobody noticed");
+    }
+
+    #[test]
+    fn each_rule_is_noticed_when_it_is_not_kept() {
+        is_noticed(|rules| rules.appends_are_synced = false, power_cuts);
+        is_noticed(|rules| rules.snapshots_are_replaced = false, power_cuts);
+        is_noticed(|rules| rules.applied_records_are_skipped = false, power_cuts);
+        is_noticed(|rules| rules.failures_are_final = false, failed_calls);
+        is_noticed(|rules| rules.later_appends_are_damage = false, damage_before_intact_records);
     }
 
     #[test]

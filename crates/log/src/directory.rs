@@ -70,10 +70,13 @@ impl DataDirectory {
         fs.create_directory(&layout::topics(root)).map_err(refused)?;
         // all that is acknowledged later lies below this name
         fs.sync_directory(root).map_err(refused)?;
-        let lock = fs.lock(&root.join(layout::LOCK)).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => OpenError::Locked { path: root.to_owned() },
-            _ => refused(error),
-        })?;
+        let lock = match fs.lock(&root.join(layout::LOCK)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => match rules.one_process_has_the_directory {
+                true => return Err(OpenError::Locked { path: root.to_owned() }),
+                false => Box::new(()),
+            },
+            lock => lock.map_err(refused)?,
+        };
         let (shared, damage) = recovery::open(fs, root, limits, rules, drive).map_err(refused)?;
         if let Some(damage) = damage {
             shared.fail(&damage);

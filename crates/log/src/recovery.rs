@@ -73,7 +73,7 @@ pub(crate) fn open(
     if damage.is_none() {
         // first, since they may be what fills the volume
         remove_remains(fs.as_ref(), root)?;
-        if let Some(file) = &mut file {
+        if let Some(file) = file.as_mut().filter(|_| rules.opens_are_counted || open_count == 1) {
             file.append(&[Item::Opened(open_count)], |_, _| true)?;
         }
         free.extend(finish_slots(fs.as_ref(), root, journal)?);
@@ -171,7 +171,7 @@ fn make_first_slots(fs: &dyn FileSystem, root: &Path, journal: JournalLimits) ->
     fs.create_directory(&slots_directory(root))?;
     fs.sync_directory(root)?;
     allocate_slot(fs, root, 1, journal.slot_bytes)?;
-    make_slot(fs, root, 0, journal.slot_bytes)
+    make_slot(fs, root, 0, journal.slot_bytes, true)
 }
 
 /// Removes a topic's files: renamed away first, so that a crash leaves either all of them or remains that the next start removes.
@@ -265,7 +265,7 @@ impl Recovery {
         let Checkpoint { journal_id, anchor, next_number, logs, .. } = checkpoint;
         let mut recovery = Self { skips: rules.applied_entries_are_skipped, ..Self::new(logs, next_number) };
         let take = |number, entry| recovery.take(number, entry);
-        let replayed = replay(fs, root, journal_id, alignment, anchor, rules.unfinished_entries_are_dropped, take)?;
+        let replayed = replay(fs, root, journal_id, alignment, anchor, rules, take)?;
         Ok((recovery, replayed))
     }
 

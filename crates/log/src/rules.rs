@@ -46,6 +46,28 @@ pub struct Rules {
     pub unfinished_entries_are_dropped: bool,
     /// Compaction keeps below what a durable checkpoint has.
     pub compaction_stays_below_the_checkpoint: bool,
+    /// A block follows another only if it has that one's checksum, and not for its sequence alone.
+    pub blocks_are_chained: bool,
+    /// A block counts only with the journal's secret id, which nothing that a client sends can have.
+    pub blocks_carry_the_journals_id: bool,
+    /// The open count is raised and durable before the first block, so that what an earlier open began is known for that.
+    pub opens_are_counted: bool,
+    /// Only one process at a time has the directory.
+    pub one_process_has_the_directory: bool,
+    /// A slot of the journal is kept from appends, for entries that free something.
+    pub a_slot_is_kept_for_what_frees: bool,
+    /// What compaction wrote takes no segment's place before it was read back as it was written.
+    pub compacted_segments_are_read_back: bool,
+    /// The entries of a log that is put aside are durable in their file before a checkpoint says so.
+    pub parked_entries_are_synced: bool,
+    /// Of entries that were put aside only those are applied that the checkpoint knows of; the journal has the others.
+    pub parked_entries_come_once: bool,
+    /// A block counts only with all of its content.
+    pub torn_blocks_are_no_blocks: bool,
+    /// A slot is there, durably, before anything is written to it.
+    pub slots_are_durable_before_use: bool,
+    /// The last blocks of the journal are for deletions of topics alone, which free more than a new log start may.
+    pub last_blocks_are_for_deletions: bool,
 }
 
 impl Default for Rules {
@@ -72,6 +94,17 @@ impl Default for Rules {
             deletions_hold_the_journal: true,
             unfinished_entries_are_dropped: true,
             compaction_stays_below_the_checkpoint: true,
+            blocks_are_chained: true,
+            blocks_carry_the_journals_id: true,
+            opens_are_counted: true,
+            one_process_has_the_directory: true,
+            a_slot_is_kept_for_what_frees: true,
+            compacted_segments_are_read_back: true,
+            parked_entries_are_synced: true,
+            parked_entries_come_once: true,
+            torn_blocks_are_no_blocks: true,
+            slots_are_durable_before_use: true,
+            last_blocks_are_for_deletions: true,
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::journal::entry::Entry;
 use crate::layout;
 use crate::partition::{RecoveredLog, parked};
 use crate::recovery;
+use crate::rules::Rules;
 use crate::scan::BatchScan;
 
 /// One partition, read from its first byte to its last.
@@ -81,7 +82,7 @@ pub(crate) fn look(fs: &Arc<dyn FileSystem>, root: &Path) -> io::Result<(Vec<Par
     logs.sort_by_key(|log| (log.checkpoint.id.topic_id.to_string(), log.checkpoint.id.partition));
     let mut reports = Vec::with_capacity(logs.len());
     for mut log in logs {
-        let unreadable = parked::add_entries(fs.as_ref(), root, &mut log).err();
+        let unreadable = parked::add_entries(fs.as_ref(), root, &mut log, Rules::default()).err();
         let mut report = PartitionReport::empty(&log);
         report.read(fs.as_ref(), root, &log)?;
         report.damage = report.damage.or(unreadable.map(|error| error.to_string()));

@@ -5,8 +5,10 @@ use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::common::hooked::hooked;
 use crate::common::{EPOCH, LogConfig, NOW, copy_of, files, log_of, open, settle};
 use kennet_log::fs::sim::{SimulatedDisk, Trouble};
 use kennet_log::fs::{FileSystem, RealFileSystem, Wait};
@@ -289,6 +291,40 @@ fn output_that_cannot_be_read_back_is_thrown_away_and_fails_nothing() {
     assert_eq!(records(&log), before);
     compact_at(&log, NOW);
     assert_eq!(records(&log).len(), 15);
+}
+
+/// A bit flips in what compaction wrote, once that is on the disk and before it takes the place of what is whole.
+pub(crate) fn output_with_a_flipped_bit(rules: Rules) {
+    let disk = hooked();
+    let root = Path::new("/data");
+    let limits = Limits { journal_bytes_max: Some(64 << 10), ..Limits::default() };
+    let directory = DataDirectory::open_manual(Arc::new(disk.clone()), root, limits, rules).unwrap();
+    let log = log_of(&directory, compacted());
+    fill(&log);
+    settle(&directory);
+    let before = records(&log);
+    let partition = root.join("topics").join(log.id().topic_id.to_string()).join("0000");
+    let output = partition.join(format!("{:020}.log.cleaned", 0));
+    let (bad, flipped) = (disk.0.clone(), Arc::new(AtomicBool::new(false)));
+    let noted = Arc::clone(&flipped);
+    disk.hook(move |what, path| {
+        if what == "syncdir" && path == partition && bad.open(&output).is_ok() && !noted.swap(true, Ordering::Relaxed) {
+            bad.flip(&output, 40);
+        }
+        Ok(())
+    });
+    let result = log.compact(log.durable_end(), NOW, MAP_BYTES, &mut |_| ControlFlow::Continue(()));
+    assert!(flipped.load(Ordering::Relaxed));
+    assert_eq!(records(&log), before, "{result:?}");
+    assert!(matches!(result, Err(CompactionError::Unverified { .. })), "{result:?}");
+    assert_eq!((directory.failed(), log.unavailable()), (None, None));
+    compact_at(&log, NOW);
+    assert_eq!(records(&log).len(), 15);
+}
+
+#[test]
+fn compacted_segments_are_read_back() {
+    output_with_a_flipped_bit(Rules::default());
 }
 
 #[test]

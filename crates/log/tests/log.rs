@@ -15,4 +15,5 @@ mod mutants;
 mod parked;
 mod partition_log;
 mod power;
+mod rules;
 mod threads;

@@ -4,17 +4,17 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kennet_log::fs::FileSystem;
 use kennet_log::fs::sim::{SimulatedDisk, Trouble};
+use kennet_log::fs::{FileSystem, read_file};
 use kennet_log::{DataDirectory, Limits, PartitionLog, Rules};
 
-use crate::common::hooked::disk;
+use crate::common::hooked::{disk, disk_of};
 use crate::common::{append_numbers, log_id, log_of, numbers, settle, small_segments, values};
 
-fn opened(disk: &SimulatedDisk) -> (DataDirectory, Arc<PartitionLog>) {
+fn opened(disk: &SimulatedDisk, rules: Rules) -> (DataDirectory, Arc<PartitionLog>) {
     let limits = Limits { journal_bytes_max: Some(64 << 10), ..Limits::default() };
     let fs: Arc<dyn FileSystem> = Arc::new(disk.clone());
-    let directory = DataDirectory::open_manual(fs, Path::new("/data"), limits, Rules::default()).unwrap();
+    let directory = DataDirectory::open_manual(fs, Path::new("/data"), limits, rules).unwrap();
     let log = log_of(&directory, small_segments());
     (directory, log)
 }
@@ -38,8 +38,8 @@ fn hide(disk: &SimulatedDisk, is_hidden: bool) {
 }
 
 /// A life that leaves five records in segments and two in the journal alone.
-fn seven_records(disk: &SimulatedDisk) {
-    let life = opened(disk);
+fn seven_records(disk: &SimulatedDisk, rules: Rules) {
+    let life = opened(disk, rules);
     append_numbers(&life.1, 0..5);
     settle(&life.0);
     append_numbers(&life.1, 5..7);
@@ -48,30 +48,29 @@ fn seven_records(disk: &SimulatedDisk) {
 }
 
 /// A log that is put aside, opens, goes on, and is put aside again, which the power cuts off anywhere.
-#[test]
-fn what_was_put_aside_twice_comes_back_once() {
+pub(crate) fn put_aside_twice(rules: Rules) {
     let mut cuts = 0;
     for cut in 1..40 {
         let disk = disk();
-        seven_records(&disk);
+        seven_records(&disk, rules);
         hide(&disk, true);
-        let life = opened(&disk);
+        let life = opened(&disk, rules);
         assert!(life.1.unavailable().is_some());
         life.0.fill();
         cut_power(&disk, life);
         hide(&disk, false);
-        let life = opened(&disk);
+        let life = opened(&disk, rules);
         append_numbers(&life.1, 7..9);
         life.0.flush();
         cut_power(&disk, life);
         hide(&disk, true);
-        let life = opened(&disk);
+        let life = opened(&disk, rules);
         disk.plan(disk.calls() + cut, Trouble::PowerOff);
         life.0.fill();
         cuts += u32::from(disk.is_off());
         cut_power(&disk, life);
         hide(&disk, false);
-        let (directory, log) = opened(&disk);
+        let (directory, log) = opened(&disk, rules);
         assert_eq!(log.unavailable(), None, "cut at call {cut}");
         assert_eq!(values(&log, 300), numbers(0..9), "cut at call {cut}");
         settle(&directory);
@@ -80,17 +79,67 @@ fn what_was_put_aside_twice_comes_back_once() {
     assert!(cuts > 5, "the power was cut in {cuts} passes only");
 }
 
-/// Nobody appends to it, and it does not stay in memory for ever.
 #[test]
-fn what_was_put_aside_is_filled_when_the_log_opens_again() {
-    let disk = disk();
-    seven_records(&disk);
+fn parked_entries_come_once() {
+    put_aside_twice(Rules::default());
+}
+
+/// A log that is put aside, a checkpoint that says so, and a power cut, which takes what was not synced, or parts of it, by seed.
+pub(crate) fn put_aside_before_a_power_cut(rules: Rules) {
+    for seed in 0..10 {
+        let disk = disk_of(seed);
+        seven_records(&disk, rules);
+        hide(&disk, true);
+        let life = opened(&disk, rules);
+        life.0.fill();
+        cut_power(&disk, life);
+        hide(&disk, false);
+        let (directory, log) = opened(&disk, rules);
+        assert_eq!((directory.failed(), log.unavailable()), (None, None), "seed {seed}");
+        assert_eq!(values(&log, 300), numbers(0..7), "seed {seed}");
+    }
+}
+
+#[test]
+fn parked_entries_are_synced() {
+    put_aside_before_a_power_cut(Rules::default());
+}
+
+/// A file that lost its end where an entry ends is whole as far as its checksums say.
+#[test]
+fn a_file_of_parked_entries_without_its_end_is_damage() {
+    let (disk, rules) = (disk(), Rules::default());
+    seven_records(&disk, rules);
     hide(&disk, true);
-    let life = opened(&disk);
+    let life = opened(&disk, rules);
     life.0.fill();
     cut_power(&disk, life);
     hide(&disk, false);
-    let (directory, log) = opened(&disk);
+    let path = partition().join("parked");
+    let whole = read_file(&disk, &path, usize::MAX).unwrap().unwrap();
+    let first_entry = u64::from(u32::from_be_bytes(*whole.first_chunk().unwrap())) + 8;
+    for length in [first_entry, 0] {
+        let file = disk.open_to_write(&path).unwrap();
+        file.set_length(length).unwrap();
+        file.sync().unwrap();
+        let life = opened(&disk, rules);
+        let unavailable = life.1.unavailable().map(|reason| reason.to_string()).unwrap_or_default();
+        assert!(unavailable.contains("parked"), "{length} of {} bytes: {unavailable:?}", whole.len());
+        cut_power(&disk, life);
+    }
+}
+
+/// Nobody appends to it, and it does not stay in memory for ever.
+#[test]
+fn what_was_put_aside_is_filled_when_the_log_opens_again() {
+    let (disk, rules) = (disk(), Rules::default());
+    seven_records(&disk, rules);
+    hide(&disk, true);
+    let life = opened(&disk, rules);
+    life.0.fill();
+    cut_power(&disk, life);
+    hide(&disk, false);
+    let (directory, log) = opened(&disk, rules);
     assert!(directory.pending_bytes() > 0);
     directory.fill();
     assert_eq!(directory.pending_bytes(), 0);

@@ -13,6 +13,7 @@ use kennet_protocol::record::Batch;
 use crate::fs::{File, FileSystem, final_error};
 use crate::index::SparseIndex;
 use crate::layout;
+use crate::rules::Rules;
 use crate::scan::{BatchScan, to_u64};
 
 /// Bytes that are gathered for one write.
@@ -86,7 +87,7 @@ impl Output {
     }
 
     /// Writes what is left and the index files, makes all durable, and reads the batches back.
-    pub(crate) fn finish(mut self, fs: &dyn FileSystem, syncs: bool) -> Result<Finished, OutputError> {
+    pub(crate) fn finish(mut self, fs: &dyn FileSystem, rules: Rules) -> Result<Finished, OutputError> {
         if !self.gathered.is_empty() {
             self.write()?;
         }
@@ -99,13 +100,14 @@ impl Output {
             file.write_at(&[IoSlice::new(&bytes)], 0)?;
             files.push(file);
         }
-        if syncs {
+        if rules.swaps_are_synced {
             fs.sync_files(&files).map_err(|error| final_error(&error))?;
             // the names, too: a swap whose index files a power cut took would be read with those of the segment that it replaces
             names.sync().map_err(|error| final_error(&error))?;
         }
         // nothing counts yet, and what is replaced is whole: that this can't be read says nothing of the rest
-        self.check().map_err(|error| match error {
+        let read_back = if rules.compacted_segments_are_read_back { self.check() } else { Ok(()) };
+        read_back.map_err(|error| match error {
             OutputError::Io(error) => OutputError::Wrong(format!("it can't be read back: {error}")),
             wrong @ OutputError::Wrong(_) => wrong,
         })?;

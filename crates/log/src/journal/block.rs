@@ -69,11 +69,11 @@ impl BlockHeader {
         checksum
     }
 
-    /// The header at the front of `bytes`; `None` when it is not intact or another journal's.
-    pub(crate) fn find(bytes: &[u8], journal_id: u128) -> Option<FoundHeader> {
+    /// The header at the front of `bytes`; `None` when it is not intact or another journal's. Without `checks_id`, which is a rule, it may be any journal's.
+    pub(crate) fn find(bytes: &[u8], journal_id: u128, checks_id: bool) -> Option<FoundHeader> {
         let bytes: &[u8; HEADER_BYTES] = bytes.first_chunk()?;
         // the cheap comparisons come first: the search for later blocks looks at every place where one can start
-        if bytes[..8] != MAGIC || bytes[8..24] != journal_id.to_be_bytes() {
+        if bytes[..8] != MAGIC || (bytes[8..24] != journal_id.to_be_bytes() && checks_id) {
             return None;
         }
         let checksum = word(bytes, 60);
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn a_block_comes_back() {
         let block = block();
-        let found = BlockHeader::find(&block, ID).unwrap();
+        let found = BlockHeader::find(&block, ID, true).unwrap();
         assert_eq!((found.header.sequence, found.header.previous, found.length()), (2, 4, 72));
         assert!(found.holds(&block[HEADER_BYTES..]));
         let fragments: Vec<_> = fragments(&block[HEADER_BYTES..]).map(Result::unwrap).collect();
@@ -183,14 +183,15 @@ mod tests {
         for at in 0..block.len() {
             let mut changed = block.clone();
             changed[at] ^= 0x10;
-            let whole = BlockHeader::find(&changed, ID).is_some_and(|found| found.holds(&changed[HEADER_BYTES..]));
+            let whole =
+                BlockHeader::find(&changed, ID, true).is_some_and(|found| found.holds(&changed[HEADER_BYTES..]));
             assert!(!whole, "byte {at}");
         }
     }
 
     #[test]
     fn another_journals_block_is_none() {
-        assert_eq!(BlockHeader::find(&block(), ID + 1), None);
+        assert_eq!(BlockHeader::find(&block(), ID + 1, true), None);
     }
 
     #[test]

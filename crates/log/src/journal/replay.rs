@@ -15,6 +15,7 @@ use crate::journal::block::{BlockHeader, FoundHeader, HEADER_BYTES, Malformed, f
 use crate::journal::entry::Entry;
 use crate::journal::ledger::{Place, UsedSlot};
 use crate::journal::{slot_number, slot_path, slots_directory};
+use crate::rules::Rules;
 use crate::scan::to_u64;
 
 /// Read in one go when later blocks are looked for.
@@ -53,7 +54,7 @@ struct Replay<'a, F> {
     alignment: usize,
     slots: Vec<Slot>,
     each: F,
-    drops_unfinished: bool,
+    rules: Rules,
     open_count: u64,
     /// The entry that has started and not ended.
     partial: Option<BytesMut>,
@@ -70,7 +71,7 @@ pub(crate) fn replay(
     journal_id: u128,
     alignment: usize,
     anchor: Place,
-    drops_unfinished: bool,
+    rules: Rules,
     each: impl FnMut(u64, Entry),
 ) -> io::Result<Replayed> {
     let slots = open_slots(fs, root)?;
@@ -80,7 +81,7 @@ pub(crate) fn replay(
         alignment,
         slots,
         each,
-        drops_unfinished,
+        rules,
         open_count: 0,
         partial: None,
         used: vec![UsedSlot { start: anchor, last_started: anchor.first_entry.saturating_sub(1) }],
@@ -100,7 +101,7 @@ pub(crate) fn replay(
 /// The system's.
 pub(crate) fn has_blocks(fs: &dyn FileSystem, root: &Path, journal_id: u128, alignment: usize) -> io::Result<bool> {
     for slot in open_slots(fs, root)? {
-        if find_block(&slot, 0, journal_id, alignment, |_| true)?.is_some() {
+        if find_block(&slot, 0, alignment, |bytes| BlockHeader::find(bytes, journal_id, true))?.is_some() {
             return Ok(true);
         }
     }
@@ -118,13 +119,12 @@ fn open_slots(fs: &dyn FileSystem, root: &Path) -> io::Result<Vec<Slot>> {
     Ok(slots)
 }
 
-/// Looks at every place from `from` on where a block can start, for one whose header is intact and `counts`; returns its position and header.
+/// Looks at every place from `from` on where a block can start, for one that `find` takes; returns its position and header.
 fn find_block(
     slot: &Slot,
     from: u64,
-    journal_id: u128,
     alignment: usize,
-    counts: impl Fn(&FoundHeader) -> bool,
+    find: impl Fn(&[u8]) -> Option<FoundHeader>,
 ) -> io::Result<Option<(u64, FoundHeader)>> {
     let mut at = from;
     while at < slot.length {
@@ -133,8 +133,7 @@ fn find_block(
         let read = read_exact(slot.file.as_ref(), &mut window, at, Wait::Allowed)?;
         window.truncate(read);
         for inside in (0..window.len()).step_by(alignment) {
-            let found = BlockHeader::find(&window[inside..], journal_id);
-            if let Some(found) = found.filter(&counts) {
+            if let Some(found) = find(&window[inside..]) {
                 return Ok(Some((at + to_u64(inside), found)));
             }
         }
@@ -205,7 +204,8 @@ impl<F: FnMut(u64, Entry)> Replay<'_, F> {
         for (slot, position) in here.into_iter().chain(fronts) {
             let place = Place { slot: slot.number, position, ..end };
             let Some(found) = self.header(slot, position)? else { continue };
-            if found.header.sequence != end.sequence || found.header.previous != end.previous {
+            let is_bound = found.header.previous == end.previous || !self.rules.blocks_are_chained;
+            if found.header.sequence != end.sequence || !is_bound {
                 continue;
             }
             if let Some(content) = self.content(slot, position, &found)? {
@@ -218,7 +218,11 @@ impl<F: FnMut(u64, Entry)> Replay<'_, F> {
     fn header(&self, slot: &Slot, position: u64) -> io::Result<Option<FoundHeader>> {
         let mut bytes = [0; HEADER_BYTES];
         let read = read_exact(slot.file.as_ref(), &mut bytes, position, Wait::Allowed)?;
-        Ok(BlockHeader::find(&bytes[..read], self.journal_id))
+        Ok(self.find(&bytes[..read]))
+    }
+
+    fn find(&self, bytes: &[u8]) -> Option<FoundHeader> {
+        BlockHeader::find(bytes, self.journal_id, self.rules.blocks_carry_the_journals_id)
     }
 
     fn content(&self, slot: &Slot, position: u64, found: &FoundHeader) -> io::Result<Option<Bytes>> {
@@ -229,7 +233,7 @@ impl<F: FnMut(u64, Entry)> Replay<'_, F> {
         let mut content = vec![0; length];
         let read = read_exact(slot.file.as_ref(), &mut content, position + to_u64(HEADER_BYTES), Wait::Allowed)?;
         content.truncate(read);
-        Ok(found.holds(&content).then(|| content.into()))
+        Ok((found.holds(&content) || !self.rules.torn_blocks_are_no_blocks).then(|| content.into()))
     }
 
     /// Takes the entries that end in a block; returns the number of the next entry that starts.
@@ -239,7 +243,7 @@ impl<F: FnMut(u64, Entry)> Replay<'_, F> {
         }
         if found.header.open_count > self.open_count {
             // who wrote the start of an entry before a restart never wrote its end
-            self.partial = self.partial.take().filter(|_| !self.drops_unfinished);
+            self.partial = self.partial.take().filter(|_| !self.rules.unfinished_entries_are_dropped);
             self.open_count = found.header.open_count;
         }
         let mut next = found.header.first_entry;
@@ -294,8 +298,8 @@ impl<F: FnMut(u64, Entry)> Replay<'_, F> {
 
     /// A later block from `from` on.
     fn later_in(&self, slot: &Slot, from: u64, end: Place) -> io::Result<Option<Place>> {
-        let is_later = |found: &FoundHeader| found.header.sequence > end.sequence;
-        let found = find_block(slot, from, self.journal_id, self.alignment, is_later)?;
+        let later = |bytes: &[u8]| self.find(bytes).filter(|found| found.header.sequence > end.sequence);
+        let found = find_block(slot, from, self.alignment, later)?;
         Ok(found.map(|(position, found)| Place { slot: slot.number, position, sequence: found.header.sequence, ..end }))
     }
 

@@ -12,6 +12,7 @@ use super::writer::{Queued, WriteError, Writer, make_slot};
 use super::{JournalLimits, slot_path, slots_directory};
 use crate::fs::FileSystem;
 use crate::fs::sim::{SimulatedDisk, Trouble};
+use crate::rules::Rules;
 
 const ROOT: &str = "/data";
 const ID: u128 = 0x1234_5678_9abc;
@@ -57,7 +58,7 @@ impl World {
             disk.sync_directory(Path::new(folder)).unwrap();
         }
         for slot in 0..3 {
-            make_slot(&disk, Path::new(ROOT), slot, SLOT_BYTES).unwrap();
+            make_slot(&disk, Path::new(ROOT), slot, SLOT_BYTES, true).unwrap();
         }
         let (writer, ledger) = writer(&disk, &found_nothing(), 1);
         Self { disk, anchor: start(), opens: 1, durable: 0, sent: vec![String::new()], ledger, writer, next: 1 }
@@ -92,7 +93,7 @@ impl World {
     fn replay(&self) -> (Replayed, Vec<(u64, String)>) {
         let mut entries = Vec::new();
         let each = |number, entry: Entry| entries.push((number, format!("{entry:?}")));
-        let found = replay(&self.disk, Path::new(ROOT), ID, 512, self.anchor, true, each).unwrap();
+        let found = replay(&self.disk, Path::new(ROOT), ID, 512, self.anchor, Rules::default(), each).unwrap();
         (found, entries)
     }
 

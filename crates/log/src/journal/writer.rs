@@ -174,8 +174,8 @@ impl<T> Writer<T> {
 }
 
 /// Makes a slot with all its space, so that no block meets a full volume later, and writes it once: where a file has only space, each durable
-/// write changes the file system's own records as well, which costs ten times as much.
-pub(crate) fn make_slot(fs: &dyn FileSystem, root: &Path, slot: u32, bytes: u64) -> io::Result<()> {
+/// write changes the file system's own records as well, which costs ten times as much. Without `syncs`, which is a rule, it may be gone again.
+pub(crate) fn make_slot(fs: &dyn FileSystem, root: &Path, slot: u32, bytes: u64, syncs: bool) -> io::Result<()> {
     let path = slot_path(root, slot);
     let names = path.parent().map(|folder| fs.open_directory(folder)).transpose()?;
     let file = [fs.create(&path)?];
@@ -185,10 +185,12 @@ pub(crate) fn make_slot(fs: &dyn FileSystem, root: &Path, slot: u32, bytes: u64)
     while position < bytes {
         let length = usize::try_from(bytes - position).unwrap_or(usize::MAX).min(zeros.len());
         file[0].write_at(&[IoSlice::new(&zeros[..length])], position).map_err(full_or_final)?;
-        fs.sync_files(&file).map_err(|error| final_error(&error))?;
+        if syncs {
+            fs.sync_files(&file).map_err(|error| final_error(&error))?;
+        }
         position += to_u64(length);
     }
-    names.map_or(Ok(()), |names| names.sync().map_err(|error| final_error(&error)))
+    names.filter(|_| syncs).map_or(Ok(()), |names| names.sync().map_err(|error| final_error(&error)))
 }
 
 fn full_or_final(error: io::Error) -> io::Error {

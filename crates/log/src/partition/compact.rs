@@ -438,7 +438,7 @@ impl PartitionLog {
             return Ok(None);
         }
         pace_on(pace, usize::try_from(output.length).unwrap_or(usize::MAX))?;
-        match output.finish(fs, self.shared.rules().swaps_are_synced) {
+        match output.finish(fs, self.shared.rules()) {
             Ok(finished) => Ok(Some(finished)),
             Err(OutputError::Io(error)) => Err(self.refused(error).into()),
             Err(OutputError::Wrong(what)) => Err(CompactionError::Unverified { what }.into()),

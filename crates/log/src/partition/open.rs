@@ -68,7 +68,8 @@ impl PartitionLog {
         now: TimestampMs,
     ) -> Arc<Self> {
         let first_entry = found.entries.first().map(|(entry, _)| *entry);
-        let with_parked = patiently(&shared, || Ok(parked::add_entries(shared.fs(), shared.root(), &mut found)?));
+        let with_parked =
+            patiently(&shared, || Ok(parked::add_entries(shared.fs(), shared.root(), &mut found, shared.rules())?));
         let log_start = found.log_start();
         let RecoveredLog { checkpoint, entries } = found;
         let (id, topic, number) = (checkpoint.id.clone(), checkpoint.topic.clone(), checkpoint.number);

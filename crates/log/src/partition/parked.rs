@@ -18,6 +18,7 @@ use crate::journal::entry::Entry;
 use crate::layout;
 use crate::partition::fill::{Filled, OpenDirectories, open_directory};
 use crate::partition::{PartitionLog, RecoveredLog};
+use crate::rules::Rules;
 
 const HEAD_BYTES: usize = 8;
 
@@ -32,7 +33,11 @@ impl PartitionLog {
             open_directory(fs, path, &mut directories)?;
         }
         // as a whole: an older checkpoint may speak of the one that is there
-        replace_file(fs, &layout::parked(&self.directory), &encode(&parked.entries))?;
+        let (path, bytes) = (layout::parked(&self.directory), encode(&parked.entries));
+        match self.shared.rules().parked_entries_are_synced {
+            true => replace_file(fs, &path, &bytes)?,
+            false => fs.create(&path)?.write_at(&[io::IoSlice::new(&bytes)], 0)?,
+        }
         let through = parked.entries.last().map_or(parked.checkpoint.through, |(entry, _)| (*entry).min(durable));
         let item = LogCheckpoint { through, is_parked: true, ..parked.checkpoint.clone() };
         Ok(Some(Filled { item, files: Vec::new(), directories }))
@@ -40,7 +45,7 @@ impl PartitionLog {
 }
 
 /// Puts a log's parked entries in front of those of the journal; the log stays as it was when they can't be read.
-pub(crate) fn add_entries(fs: &dyn FileSystem, root: &Path, found: &mut RecoveredLog) -> io::Result<()> {
+pub(crate) fn add_entries(fs: &dyn FileSystem, root: &Path, found: &mut RecoveredLog, rules: Rules) -> io::Result<()> {
     if !found.checkpoint.is_parked {
         return Ok(());
     }
@@ -49,8 +54,12 @@ pub(crate) fn add_entries(fs: &dyn FileSystem, root: &Path, found: &mut Recovere
     let missing = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("{} {what}", path.display()));
     let bytes = read_file(fs, &path, usize::MAX)?.ok_or_else(|| missing("is missing"))?;
     let mut entries = decode(&bytes.into()).ok_or_else(|| missing("is damaged"))?;
+    // it ends with the entry that the checkpoint names, or with a newer one
+    if entries.last().is_none_or(|(entry, _)| *entry < found.checkpoint.through) {
+        return Err(missing("is cut off"));
+    }
     // the file may be newer than the checkpoint, and then the journal still has what it added
-    entries.retain(|(entry, _)| *entry <= found.checkpoint.through);
+    entries.retain(|(entry, _)| *entry <= found.checkpoint.through || !rules.parked_entries_come_once);
     entries.append(&mut found.entries);
     found.entries = entries;
     Ok(())

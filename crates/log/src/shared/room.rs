@@ -83,7 +83,7 @@ impl Shared {
             }
             Whose::Broker => (self.limits.memory_bytes_max, self.journal.slot_bytes / 2),
         };
-        let room = self.capacity() - kept;
+        let room = self.capacity() - if self.rules.a_slot_is_kept_for_what_frees { kept } else { 0 };
         let room_max = self.capacity_to_come() - self.journal.slot_bytes;
         let pending = self.pending_bytes.load(Ordering::Relaxed) + to_u64(length + FRAGMENT_BYTES);
         let alone = self.blocks_of(to_u64(length));
@@ -110,6 +110,9 @@ impl Shared {
 
     /// Whether entries that may free nothing can be journaled; the last blocks are for those that do.
     pub(crate) fn has_control_room(&self) -> bool {
+        if !self.rules.last_blocks_are_for_deletions {
+            return true;
+        }
         let blocks = to_u64(CONTROL_BLOCKS * self.journal.alignment).min(self.journal.slot_bytes / 4);
         self.journal_used.load(Ordering::Relaxed) + self.pending_bytes.load(Ordering::Relaxed) + blocks
             < self.capacity()

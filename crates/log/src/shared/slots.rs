@@ -67,7 +67,8 @@ impl Shared {
         }
         let Some(slot) = ledger.begin_slot() else { return Ok(false) };
         drop(ledger);
-        let made = make_slot(self.fs.as_ref(), &self.root, slot, self.journal.slot_bytes);
+        let syncs = self.rules.slots_are_durable_before_use;
+        let made = make_slot(self.fs.as_ref(), &self.root, slot, self.journal.slot_bytes, syncs);
         let mut ledger = self.ledger();
         ledger.end_slot(made.is_ok().then_some(slot));
         let slots = to_u64(ledger.slots());

@@ -10,7 +10,11 @@ use kennet_log::fs::sim::SimulatedDisk;
 use kennet_log::fs::{Directory, Entry, File, FileSystem, Space};
 
 pub(crate) fn disk() -> SimulatedDisk {
-    let disk = SimulatedDisk::new(1);
+    disk_of(1)
+}
+
+pub(crate) fn disk_of(seed: u64) -> SimulatedDisk {
+    let disk = SimulatedDisk::new(seed);
     disk.create_directory(Path::new("/data")).unwrap();
     disk.sync_directory(Path::new("/")).unwrap();
     disk

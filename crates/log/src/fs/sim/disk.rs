@@ -227,7 +227,8 @@ impl Disk {
         match self.trouble() {
             None => make(self),
             Some(Trouble::PowerOff) => {
-                make(self)?;
+                // also where the call would have failed by itself, for lack of room
+                drop(make(self));
                 self.is_off = true;
                 Err(power_is_off())
             }

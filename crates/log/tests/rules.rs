@@ -1,0 +1,262 @@
+//! Rules that no life by chance needs: for each a scene in which only the rule keeps what it is for. `mutants.rs` plays it without the rule.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::io::IoSlice;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kennet_log::fs::sim::{SimulatedDisk, Trouble};
+use kennet_log::fs::{FileSystem, read_file};
+use kennet_log::{DataDirectory, Limits, LogId, OpenError, PartitionLog, Rules};
+use kennet_protocol::record::{Batch, BatchBuilder};
+use kennet_protocol::{Offset, Uuid};
+
+use crate::common::hooked::disk;
+use crate::common::{EPOCH, NOW, append, batch_at, log_id, log_of, small_segments, values};
+
+const ROOT: &str = "/data";
+/// Blocks of the simulated disk start at multiples of this, and small ones are as long.
+const BLOCK: usize = 512;
+
+type Life = (DataDirectory, Arc<PartitionLog>);
+
+fn try_open(disk: &SimulatedDisk, rules: Rules) -> Result<Life, OpenError> {
+    // slots of 4 KiB, which have eight small blocks
+    let limits = Limits { journal_bytes_max: Some(32 << 10), ..Limits::default() };
+    let directory = DataDirectory::open_manual(Arc::new(disk.clone()), Path::new(ROOT), limits, rules)?;
+    let log = log_of(&directory, small_segments());
+    Ok((directory, log))
+}
+
+fn opened(disk: &SimulatedDisk, rules: Rules) -> Life {
+    try_open(disk, rules).unwrap()
+}
+
+fn cut_power(disk: &SimulatedDisk, life: Life) {
+    disk.power_off();
+    drop(life);
+    disk.restart();
+}
+
+/// Appends records, each with a block of its own.
+fn append_blocks(life: &Life, values: &[&str]) {
+    for value in values {
+        append(&life.1, &[value]);
+        life.0.flush();
+    }
+}
+
+fn slot(number: u32) -> PathBuf {
+    Path::new(ROOT).join(format!("journal/{number:08}"))
+}
+
+fn content(disk: &SimulatedDisk, path: &Path) -> Vec<u8> {
+    read_file(disk, path, usize::MAX).unwrap().unwrap()
+}
+
+/// Puts a file in the place of what is there, durably.
+fn put(disk: &SimulatedDisk, path: &Path, bytes: &[u8]) {
+    let file = disk.create(path).unwrap();
+    file.set_length(0).unwrap();
+    file.write_at(&[IoSlice::new(bytes)], 0).unwrap();
+    file.sync().unwrap();
+}
+
+/// Two histories go on from one copy of a disk, and a restore puts a slot of the one among those of the other, where its first block has just the
+/// sequence that comes next.
+pub(crate) fn mixed_copies(rules: Rules) {
+    let names = ["checkpoint.0", "checkpoint.1", "journal/00000000", "journal/00000001"];
+    let paths = names.map(|name| Path::new(ROOT).join(name));
+    let disk = disk();
+    let life = opened(&disk, rules);
+    append_blocks(&life, &["0", "1", "2"]);
+    cut_power(&disk, life);
+    let copy = paths.each_ref().map(|path| content(&disk, path));
+    let life = opened(&disk, rules);
+    append_blocks(&life, &["a", "b", "c", "d", "e", "foreign"]);
+    cut_power(&disk, life);
+    let foreign = content(&disk, &slot(1));
+    assert!(foreign.windows(7).any(|bytes| bytes == b"foreign"), "the ninth block is in the second slot");
+    paths.iter().zip(&copy).for_each(|(path, bytes)| put(&disk, path, bytes));
+    let life = opened(&disk, rules);
+    append_blocks(&life, &["v", "w", "x", "y", "z"]);
+    cut_power(&disk, life);
+    put(&disk, &slot(1), &foreign);
+    let (_directory, log) = opened(&disk, rules);
+    assert_eq!(log.unavailable(), None);
+    assert_eq!(values(&log, 1_000), ["0", "1", "2", "v", "w", "x", "y", "z"]);
+}
+
+fn append_bytes(life: &Life, value: &[u8]) {
+    let mut builder = BatchBuilder::new(NOW);
+    builder.push(NOW, None, Some(value), &[]);
+    life.1.append(&Batch::parse(&builder.build().unwrap()).unwrap(), EPOCH, NOW).unwrap();
+    life.0.flush();
+}
+
+fn place_of(bytes: &[u8], part: &[u8]) -> usize {
+    bytes.windows(part.len()).position(|found| found == part).unwrap()
+}
+
+/// A client sends what was a block of another directory, so that it lies where a block can start, and the block that has it is torn.
+pub(crate) fn block_in_a_record(rules: Rules) {
+    let other = disk();
+    let life = opened(&other, rules);
+    append_blocks(&life, &["0", "1", "2", "3", "4", "5", "6"]);
+    cut_power(&other, life);
+    // of the seventh block, which is later than all of ours
+    let foreign = content(&other, &slot(0))[6 * BLOCK..][..64].to_vec();
+    assert!(foreign.starts_with(b"kennetJ1"));
+    let disk = disk();
+    let life = opened(&disk, rules);
+    append_blocks(&life, &["ours"]);
+    append_bytes(&life, &foreign);
+    let lies_at = place_of(&content(&disk, &slot(0)), &foreign);
+    let before = vec![0; BLOCK - lies_at % BLOCK];
+    append_bytes(&life, &[before, foreign.clone()].concat());
+    cut_power(&disk, life);
+    let third = &content(&disk, &slot(0))[2 * BLOCK..];
+    assert!(third.starts_with(b"kennetJ1") && place_of(third, &foreign).is_multiple_of(BLOCK));
+    disk.flip(&slot(0), 2 * BLOCK + 40);
+    let (directory, log) = opened(&disk, rules);
+    assert_eq!(directory.failed(), None);
+    assert_eq!(log.log_end(), Offset(2), "the torn block is the end");
+}
+
+/// The power fails in the middle of an entry, and what the next life writes behind its start has to be told from its rest.
+pub(crate) fn unfinished_entry(rules: Rules) {
+    let disk = disk();
+    cut_power(&disk, opened(&disk, rules));
+    let life = opened(&disk, rules);
+    append_blocks(&life, &["0", "1"]);
+    // longer than what is left of the slot, and so than a block
+    life.1.append(&batch_at(&["x".repeat(3_200).as_str()], NOW), EPOCH, NOW).unwrap();
+    life.0.step();
+    assert_eq!(life.1.durable_end(), Offset(2));
+    cut_power(&disk, life);
+    let life = opened(&disk, rules);
+    append_blocks(&life, &["2", "3", "4"]);
+    cut_power(&disk, life);
+    let life = opened(&disk, rules);
+    // all of the journal is needless now, as far as the numbers of its entries say
+    life.0.fill();
+    cut_power(&disk, life);
+    let (directory, log) = opened(&disk, rules);
+    assert_eq!((directory.failed(), log.unavailable()), (None, None));
+    assert_eq!(values(&log, 1_000), ["0", "1", "2", "3", "4"]);
+}
+
+/// A second process is started in the directory, and writes if it may, before the first one goes on.
+pub(crate) fn second_process(rules: Rules) {
+    let disk = disk();
+    let first = opened(&disk, rules);
+    append_blocks(&first, &["0", "1"]);
+    let second = try_open(&disk, rules);
+    let mut acknowledged = vec!["0", "1", "2", "3"];
+    match &second {
+        Ok(second) => {
+            append_blocks(second, &["second"]);
+            acknowledged.push("second");
+        }
+        Err(error) => assert!(matches!(error, OpenError::Locked { .. }), "{error}"),
+    }
+    append_blocks(&first, &["2", "3"]);
+    disk.power_off();
+    drop((first, second));
+    disk.restart();
+    // the first one's lock went with it
+    let (directory, log) = opened(&disk, rules);
+    assert_eq!((directory.failed(), log.unavailable()), (None, None));
+    assert_eq!(values(&log, 1_000), acknowledged);
+}
+
+/// A journal with as many appends as it takes, on a volume that has no room for segments.
+struct FullJournal {
+    disk: SimulatedDisk,
+    directory: DataDirectory,
+    /// Its first entry lies in the first slot, which is not free before that is in a segment.
+    oldest: Arc<PartitionLog>,
+    others: Vec<Arc<PartitionLog>>,
+}
+
+impl FullJournal {
+    fn new(rules: Rules) -> Self {
+        let disk = disk();
+        let (directory, oldest) = opened(&disk, rules);
+        let ids = (1..=5).map(|at| LogId { topic_id: Uuid::from_u128(100 + at), ..log_id() });
+        let others: Vec<_> = ids.map(|id| directory.open_log(&id, "others", small_segments(), NOW)).collect();
+        append(&oldest, &["0"]);
+        let is_taken = |log| PartitionLog::append(log, &batch_at(&["x"], NOW), EPOCH, NOW).is_ok();
+        while others.iter().all(is_taken) {
+            directory.step_without_filling(true);
+        }
+        directory.step_without_filling(true);
+        disk.set_capacity(Some(disk.used()));
+        // whoever waits for room that nobody can make waits until then
+        disk.plan(disk.calls() + 1_000, Trouble::PowerOff);
+        Self { disk, directory, oldest, others }
+    }
+
+    /// Deletes so many topics, which has to succeed and to last.
+    fn delete_topics(self, count: usize, rules: Rules) {
+        let Self { disk, directory, oldest, others } = self;
+        for log in &others[..count] {
+            directory.delete_topic(log.id().topic_id).unwrap();
+        }
+        assert_eq!(directory.failed(), None);
+        disk.set_capacity(None);
+        cut_power(&disk, (directory, oldest));
+        let (directory, oldest) = opened(&disk, rules);
+        assert_eq!(values(&oldest, 1_000), ["0"]);
+        let found = directory.topics_found().unwrap();
+        let back = others[..count].iter().filter(|log| found.contains(&log.id().topic_id)).count();
+        assert_eq!((back, found.len()), (0, others.len() - count));
+    }
+}
+
+/// Topics are deleted all the same.
+pub(crate) fn deletions_on_a_full_volume(rules: Rules) {
+    FullJournal::new(rules).delete_topics(5, rules);
+}
+
+/// As many log starts are moved as the journal takes, and topics are deleted all the same.
+pub(crate) fn log_starts_on_a_full_volume(rules: Rules) {
+    let full = FullJournal::new(rules);
+    let log = &full.others[4];
+    let mut moved = 0;
+    while log.delete_records(Offset(moved + 1), log.durable_end(), NOW).is_ok() {
+        moved += 1;
+    }
+    assert!(moved > 0 && log.log_start() == Offset(moved) && moved < log.durable_end().0);
+    full.delete_topics(2, rules);
+}
+
+#[test]
+fn blocks_are_chained() {
+    mixed_copies(Rules::default());
+}
+
+#[test]
+fn blocks_carry_the_journals_id() {
+    block_in_a_record(Rules::default());
+}
+
+#[test]
+fn opens_are_counted() {
+    unfinished_entry(Rules::default());
+}
+
+#[test]
+fn one_process_has_the_directory() {
+    second_process(Rules::default());
+}
+
+#[test]
+fn a_slot_is_kept_for_what_frees() {
+    deletions_on_a_full_volume(Rules::default());
+}
+
+#[test]
+fn last_blocks_are_for_deletions() {
+    log_starts_on_a_full_volume(Rules::default());
+}
