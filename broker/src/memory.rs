@@ -10,6 +10,9 @@ const SESSION_PARTITION_BYTES: u64 = 512;
 /// No cluster has more.
 const SESSION_PARTITIONS_MAX: u64 = 100_000;
 
+/// A connection, with the system's buffers for one that is silent.
+const CONNECTION_BYTES: u64 = 10 << 10;
+
 /// More for batches that are not in segments brings no more throughput (`bench/`); what it still brings on large machines is fewer writes for logs with few records.
 const TAIL_ENOUGH: u64 = 64 << 20;
 
@@ -32,6 +35,8 @@ pub(crate) struct Shares {
     pub(crate) decoded: u64,
     /// The newest offsets of keys while a log is compacted; part of what is left.
     pub(crate) compaction: u64,
+    /// Connections, without their requests and answers; part of what is left.
+    pub(crate) connections: u64,
 }
 
 impl Shares {
@@ -46,7 +51,13 @@ impl Shares {
             sessions: (memory / 16).min(SESSION_PARTITIONS_MAX * SESSION_PARTITION_BYTES),
             decoded: (memory / 32).max(DECODED_MIN),
             compaction: memory / 64,
+            connections: memory / 16,
         }
+    }
+
+    /// Connections that there may be.
+    pub(crate) fn connections_max(&self) -> usize {
+        usize::try_from(self.connections / CONNECTION_BYTES).unwrap_or(usize::MAX)
     }
 
     /// Partitions that fetch sessions may remember.
@@ -57,7 +68,7 @@ impl Shares {
 
 #[cfg(test)]
 mod tests {
-    use super::Shares;
+    use super::{CONNECTION_BYTES, Shares};
 
     const MIB: u64 = 1 << 20;
     /// The program, its threads and their stacks, before it has partitions.
@@ -66,18 +77,22 @@ mod tests {
     const JOURNAL: u64 = 2 * MIB;
     /// A partition in metadata, in the log and in the coordinator.
     const PARTITION: u64 = 4 << 10;
-    const CONNECTION: u64 = 10 << 10;
 
     fn needed(memory: u64, partitions: u64, connections: u64) -> u64 {
-        let Shares { requests, fetches, lists, tail, groups, sessions, compaction, decoded: _ } = Shares::of(memory);
+        let Shares { requests, fetches, lists, tail, groups, sessions, compaction, .. } = Shares::of(memory);
         let budgets = requests + fetches + lists + tail + groups + sessions;
         assert!(budgets <= memory / 4 * 3, "{budgets} of {memory}");
-        budgets + compaction + PROGRAM + JOURNAL + partitions * PARTITION + connections * CONNECTION
+        budgets + compaction + PROGRAM + JOURNAL + partitions * PARTITION + connections * CONNECTION_BYTES
     }
 
     #[test]
     fn everything_that_is_promised_fits_when_all_budgets_are_used_up() {
-        assert!(needed(128 * MIB, 200, 100) <= 128 * MIB, "the quickstart");
+        let connections = u64::try_from(Shares::of(128 * MIB).connections_max()).unwrap();
+        assert_eq!(connections, 819);
+        assert!(
+            needed(128 * MIB, 200, connections) <= 128 * MIB,
+            "the quickstart, with all connections that there may be"
+        );
         assert!(needed(256 * MIB, 10_000, 100) <= 256 * MIB, "many partitions, few clients");
         assert!(needed(1024 * MIB, 10_000, 10_000) <= 1024 * MIB);
     }

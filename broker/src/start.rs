@@ -39,6 +39,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// And looks this often.
 const LOCK_LOOK: Duration = Duration::from_millis(50);
+/// Without a limit of our own or of a cgroup, budgets assume a small pod.
+const MEMORY_ASSUMED: u64 = 512 << 20;
 /// Connections get this part of the files that may be open, at most: a log that can't open its files serves nobody.
 const CONNECTIONS_PART: u64 = 2;
 /// And segments this part, twice: those that are kept open, and those that are being filled.
@@ -95,9 +97,9 @@ pub async fn start(
     let root = config.data_directory.clone();
     let io = |source| StartError::Io { path: root.clone(), source };
     std::fs::create_dir_all(&root).map_err(io)?;
-    let memory = config.memory_bytes.unwrap_or_else(system::memory_limit);
+    let memory = config.memory_bytes.or_else(system::memory_limit);
     let fs: Arc<dyn FileSystem> = Arc::new(RealFileSystem::new(&root));
-    let shares = Shares::of(memory);
+    let shares = Shares::of(memory.unwrap_or(MEMORY_ASSUMED));
     let limits = Limits {
         memory_bytes_max: usize::try_from(shares.tail).unwrap_or(64 << 20),
         open_files_max: Limits::default().open_files_max.min(system::file_limit() / SEGMENT_FILES_PART),
@@ -150,7 +152,7 @@ pub async fn start(
     let broker = Broker::new(config.clone(), identity, controller, partitions, reads, shares, stop.clone());
     let broker = Arc::new(broker);
     let connections = TaskTracker::new();
-    let (limits, budget) = connection_limits(&config, shares);
+    let (limits, budget) = connection_limits(&config, shares, memory.is_some());
     broker.groups.start(&broker);
     serve(&broker, listeners, &limits, &budget, &stop, &connections);
     tokio::spawn(Arc::clone(&broker.groups).keep_time(Arc::clone(&broker), stop.clone()));
@@ -204,12 +206,15 @@ impl Running {
     }
 }
 
-fn connection_limits(config: &BrokerConfig, shares: Shares) -> (Arc<ConnectionLimits>, ByteBudget) {
+fn connection_limits(config: &BrokerConfig, shares: Shares, has_limit: bool) -> (Arc<ConnectionLimits>, ByteBudget) {
     let none = std::collections::BTreeMap::new();
     let configs = Configs { topic: &none, dynamic_broker: &none, dynamic_cluster: &none, file: &config.kafka };
     let count = |name| usize::try_from(configs.broker_number(name)).unwrap_or(0);
-    let connections_max = usize::try_from(system::file_limit() / CONNECTIONS_PART).unwrap_or(usize::MAX);
-    let limits = ConnectionLimits::new(count("max.connections").min(connections_max), count("max.connections.per.ip"));
+    let files = usize::try_from(system::file_limit() / CONNECTIONS_PART).unwrap_or(usize::MAX);
+    // where memory has no limit nobody is killed for it, and what is assumed is no reason to refuse who connects
+    let memory = if has_limit { shares.connections_max() } else { usize::MAX };
+    let limits =
+        ConnectionLimits::new(count("max.connections").min(files).min(memory), count("max.connections.per.ip"));
     (limits, ByteBudget::new(shares.requests))
 }
 

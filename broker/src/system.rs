@@ -2,14 +2,12 @@
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-/// Without a limit of our own or of a cgroup, budgets assume a small pod.
-const MEMORY_ASSUMED: u64 = 512 << 20;
 /// Version 1 of cgroups says "no limit" with a number close to the largest one.
 const MEMORY_NONE: u64 = 1 << 60;
 
-/// The smallest memory limit of the cgroups that this process is in.
-pub(crate) fn memory_limit() -> u64 {
-    smallest_limit(|path| std::fs::read_to_string(path).ok()).unwrap_or(MEMORY_ASSUMED)
+/// The smallest memory limit of the cgroups that this process is in; `None` when they have none.
+pub(crate) fn memory_limit() -> Option<u64> {
+    smallest_limit(|path| std::fs::read_to_string(path).ok())
 }
 
 /// Walks from this process's cgroup up to the root. A limit further up holds too; what a container does not see can't be read.

@@ -7,7 +7,7 @@ import socket
 import struct
 import time
 
-from broker import Broker, until
+from broker import Broker, Cgroup, until
 from load import Load, create
 from volume import Skip
 
@@ -69,7 +69,8 @@ def connections(place):
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, needed), hard))
     crowd = []
     try:
-        with Broker(place.folder, f"{place.ram}/data", before=f"ulimit -n {hard}") as broker:
+        # with so much memory as many connections as max.connections says
+        with Broker(place.folder, f"{place.ram}/data", 2 << 30, before=f"ulimit -n {hard}") as broker:
             create(broker, "t", 3)
             # the first ones pay for what the broker keeps anyway
             crowd += [connected_from(broker, "127.0.1.7") for _ in range(100)]
@@ -119,7 +120,7 @@ def storm(place):
         with Load(broker) as load:
             load.goes_on(200)
             files, made = open_files(broker), 0
-            end = time.monotonic() + 5
+            end = time.monotonic() + 3
             while time.monotonic() < end:
                 connected_from(broker, f"127.0.2.{1 + made % 200}").close()
                 made += 1
@@ -128,8 +129,36 @@ def storm(place):
             load.finish()
         records = load.check()
         assert not load.failed, f"{len(load.failed)} records failed: {load.errors}"
-    return f"{made} connections in 5 s, then 200 of {records} records in {worst:.1f} s"
+    return f"{made} connections in 3 s, then 200 of {records} records in {worst:.1f} s"
 
 
 def open_files(broker):
     return len(os.listdir(f"/proc/{broker.pid}/fd"))
+
+
+def idle_in_a_small_pod(place):
+    """As many connections as anybody likes, against a broker of 64 MiB: what there is no room for is refused, and it stays within its limit."""
+    memory = 64 << 20
+    with Cgroup(place.work, "memory", "memory") as group:
+        group.set("memory.max" if group.is_new else "memory.limit_in_bytes", str(memory))
+        with Broker(place.folder, f"{place.folder}/data", None, before=group.join) as broker:
+            pid = broker.pid
+            create(broker, "t", 3)
+            crowd = []
+            try:
+                with Load(broker) as load:
+                    load.goes_on(200)
+                    for number in range(900):
+                        crowd.append(connected_from(broker, f"127.0.3.{1 + number % 200}"))
+                    taken = sum(answered(connection) for connection in crowd)
+                    worst = load.goes_on(200)
+                    load.finish()
+            finally:
+                for connection in crowd:
+                    connection.close()
+            assert broker.is_alive() and broker.pid == pid, "the broker was killed"
+            assert 300 < taken < 420, f"{taken} connections are taken, and 409 are a sixteenth of 64 MiB"
+            records = load.check()
+            assert not load.failed, f"{len(load.failed)} records failed: {load.errors}"
+            peak = broker.memory_max() >> 20
+    return f"{taken} of {len(crowd)} connections are taken, 200 of {records} records in {worst:.1f} s beside them, at most {peak} of {memory >> 20} MiB"

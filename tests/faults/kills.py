@@ -80,7 +80,7 @@ def slow_disk(place):
 
 def slow_consumers(place):
     """Row 22: a thousand consumers ask for everything and take nothing; the broker stays within its cgroup and serves the others."""
-    consumers, memory = 1000, 160 << 20
+    consumers, memory = 1000, 192 << 20
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < consumers + 200:
         raise Skip(f"{hard} open files are allowed, and {consumers} connections are needed")

@@ -34,6 +34,7 @@ ROWS = [
     ("27", "too few file descriptors", kills.few_descriptors),
     ("input", "ten thousand connections", crowds.connections),
     ("input", "a storm of connections", crowds.storm),
+    ("input", "more connections than a small pod has room for", crowds.idle_in_a_small_pod),
 ]
 
 

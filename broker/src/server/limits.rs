@@ -72,7 +72,9 @@ pub(crate) struct ConnectionPlace {
 /// Why a connection is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TooMany {
-    #[error("there are {limit} connections, as many as max.connections or the limit on open files allows")]
+    #[error(
+        "there are {limit} connections, as many as max.connections, the limit on open files or a sixteenth of the memory allows"
+    )]
     InAll { limit: usize },
     #[error("there are {limit} connections from this address, as many as max.connections.per.ip allows")]
     FromAddress { limit: usize },

@@ -331,7 +331,7 @@ pub const BROKER_KEYS: &[ConfigKey] = &[
         name: "max.connections",
         kind: Kind::Int(0, INT_MAX),
         default: "10000",
-        doc: "Most connections in all. Kafka's default is unlimited.",
+        doc: "Most connections in all; never more than fit into a sixteenth of the broker's memory (10 KiB each), or half of its open files. Kafka's default is unlimited.",
         effect: Effect::AtStart,
         broker_keys: &[],
     },
