@@ -2,7 +2,7 @@
 
 use crate::support::TestBroker;
 use crate::support::client::Client;
-use crate::support::records::{batch, fetch_request, values};
+use crate::support::records::{batch, fetch_request, produce_request, values};
 use kennet_protocol::messages::delete_records::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic};
 use kennet_protocol::messages::delete_topics::DeleteTopicsRequest;
 use kennet_protocol::messages::fetch::{FetchPartition, FetchRequest, ReplicaState};
@@ -50,6 +50,84 @@ fn the_first_batch_comes_however_large_it_is_and_limits_end_the_answer_at_a_batc
     let mut request = fetch_request("t", 0);
     request.topics[0].partitions[0].partition_max_bytes = i32::try_from(2 * one + 5).expect("small");
     assert_eq!(values(client.call(12, &request).responses[0].partitions.remove(0)).len(), 2);
+}
+
+/// Six partitions with two batches each, of nearly a megabyte.
+fn broker_with_megabytes() -> (TestBroker, Client) {
+    let broker = TestBroker::with_memory(256 << 20);
+    let mut client = broker.connect();
+    assert_eq!(client.create_topic("t", 6, &[]).error_code, ErrorCode::None);
+    let value = "x".repeat(900_000);
+    for partition in 0..6 {
+        for _ in 0..2 {
+            let mut request = produce_request("t", -1, Some(batch(&[&value])));
+            request.topic_data[0].partition_data[0].index = PartitionIndex(partition);
+            let answer = client.call(9, &request);
+            assert_eq!(answer.responses[0].partition_responses[0].error_code, ErrorCode::None);
+        }
+    }
+    (broker, client)
+}
+
+/// A fetch of all six from these offsets.
+fn fetch_of_all(offsets: [i64; 6], partition_max_bytes: i32) -> FetchRequest {
+    let mut request = fetch_request("t", 0);
+    let like = request.topics[0].partitions[0].clone();
+    request.max_bytes = 50 << 20;
+    request.topics[0].partitions = (0..6)
+        .zip(offsets)
+        .map(|(partition, offset)| FetchPartition {
+            partition: PartitionIndex(partition),
+            fetch_offset: Offset(offset),
+            partition_max_bytes,
+            ..like.clone()
+        })
+        .collect();
+    request
+}
+
+#[test]
+fn an_answer_has_some_megabytes_and_what_it_leaves_out_comes_with_the_next_one() {
+    let (_broker, mut client) = broker_with_megabytes();
+    let mut offsets = [0; 6];
+    let mut answers = 0;
+    while offsets != [2; 6] {
+        let answer = client.call(12, &fetch_of_all(offsets, 1 << 20));
+        let partitions = &answer.responses[0].partitions;
+        assert_eq!(partitions.len(), 6, "each is told of");
+        let mut bytes = 0;
+        for data in partitions {
+            assert_eq!((data.error_code, data.high_watermark), (ErrorCode::None, Offset(2)));
+            let records = data.records.as_ref().map_or(0, |records| records.len());
+            offsets[usize::try_from(data.partition_index.0).expect("small")] += i64::from(records > 0);
+            bytes += records;
+        }
+        assert!((1 << 20..=4 << 20).contains(&bytes), "{bytes} bytes");
+        answers += 1;
+    }
+    assert_eq!(answers, 4, "four partitions twice, then the two behind them twice");
+}
+
+#[test]
+fn who_wants_more_of_a_partition_or_waits_for_more_gets_it() {
+    let (_broker, mut client) = broker_with_megabytes();
+    let bytes = |client: &mut Client, request: &FetchRequest| {
+        let answer = client.call(12, request);
+        let partitions = answer.responses[0].partitions.iter();
+        partitions.map(|data| data.records.as_ref().map_or(0, |records| records.len())).sum::<usize>()
+    };
+    let much = bytes(&mut client, &fetch_of_all([0; 6], 8 << 20));
+    assert!((6 << 20..=8 << 20).contains(&much), "{much} bytes");
+    let waits = FetchRequest { min_bytes: 6 << 20, max_wait_ms: 9_000, ..fetch_of_all([0; 6], 2 << 20) };
+    let much = bytes(&mut client, &waits);
+    assert!((5 << 20..=6 << 20).contains(&much), "{much} bytes");
+}
+
+#[test]
+fn an_offset_outside_of_the_log_is_told_also_behind_an_answer_that_is_full() {
+    let (_broker, mut client) = broker_with_megabytes();
+    let answer = client.call(12, &fetch_of_all([0, 0, 0, 0, 0, 99], 1 << 20));
+    assert_eq!(answer.responses[0].partitions[5].error_code, ErrorCode::OffsetOutOfRange);
 }
 
 #[test]

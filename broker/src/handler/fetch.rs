@@ -33,6 +33,11 @@ const READ_MIN: usize = 64 << 10;
 /// What an answer shrinks to when clients have not yet taken the answers that were made for them.
 const READ_UNDER_PRESSURE: usize = 1 << 20;
 
+/// An answer has no more than this, unless the client wants more of one partition or waits for more. What is read, checked and sent in 4 MiB stays in the processor's cache; with
+/// 24 MiB (six partitions, 4 MiB of each) a gibibyte took half as much CPU again. A client that has more to fetch asks again, and one with a long
+/// line asks for more of each partition.
+const ANSWER_ENOUGH: usize = 4 << 20;
+
 /// An answer, and the memory that is charged for it.
 type Charged = (FetchResponse, Option<OwnedSemaphorePermit>);
 
@@ -50,7 +55,7 @@ pub(super) async fn handle(broker: &Arc<Broker>, session: &Session, request: Fet
         Err(error) => return (top_level(error, 0), None),
     };
     let partitions = find_partitions(broker, &plan, version);
-    let limits = Limits::of(broker, &request);
+    let limits = Limits::of(broker, &request, &plan);
     let deadline = Instant::now() + limits.wait;
     let woken = Arc::new(Notify::new());
     loop {
@@ -61,7 +66,7 @@ pub(super) async fn handle(broker: &Arc<Broker>, session: &Session, request: Fet
             }
         }
         let (round, charge) = read_charged(broker, session.peer, &partitions, &limits).await;
-        let enough = round.bytes >= limits.bytes_min || round.has_error || plan.partitions.is_empty();
+        let enough = round.bytes >= limits.bytes_min || round.is_full || round.has_error || plan.partitions.is_empty();
         if enough || Instant::now() >= deadline || broker.is_stopping() {
             return (respond(broker, &plan, partitions, round), charge);
         }
@@ -109,12 +114,12 @@ struct Limits {
 }
 
 impl Limits {
-    fn of(broker: &Broker, request: &FetchRequest) -> Self {
+    fn of(broker: &Broker, request: &FetchRequest, plan: &Plan) -> Self {
         let image = broker.controller.image();
         let broker_max = broker.configs(&image, None).broker_number("fetch.max.bytes");
         // one consumer's answer leaves room for another's
         let memory = i64::try_from(broker.answers.bytes() / 2).unwrap_or(i64::MAX);
-        let bytes_max = i64::from(request.max_bytes.max(0)).min(broker_max).min(memory);
+        let bytes_max = i64::from(request.max_bytes.max(0)).min(broker_max).min(memory).min(answer_max(request, plan));
         let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(WAIT_MAX);
         Self {
             bytes_min: usize::try_from(i64::from(request.min_bytes).min(bytes_max)).unwrap_or(0),
@@ -122,6 +127,17 @@ impl Limits {
             wait,
         }
     }
+}
+
+/// How much one answer has at most, however much the client would take: so much of all partitions, or what it wants of one, or waits for.
+fn answer_max(request: &FetchRequest, plan: &Plan) -> i64 {
+    let wanted = plan.partitions.iter().map(|(_, partition)| partition.partition_max_bytes).max().unwrap_or(0);
+    i64::from(wanted.max(request.min_bytes)).max(i64::try_from(ANSWER_ENOUGH).unwrap_or(i64::MAX))
+}
+
+/// Whether an answer is full: hardly a batch more would fit, and each partition that is looked at costs as much as one that is read.
+fn is_full(bytes: usize, bytes_max: usize) -> bool {
+    bytes > 0 && bytes >= bytes_max - bytes_max / 8
 }
 
 struct Wanted {
@@ -151,6 +167,8 @@ enum Found {
 struct Round {
     answers: Vec<PartitionData>,
     bytes: usize,
+    /// Partitions behind the last one that was read were not looked at.
+    is_full: bool,
     has_error: bool,
 }
 
@@ -171,20 +189,31 @@ fn find_partitions(broker: &Broker, plan: &Plan, version: i16) -> Vec<Wanted> {
 }
 
 async fn read_round(broker: &Broker, client: IpAddr, partitions: &[Wanted], bytes_max: usize) -> Round {
-    let mut round = Round { answers: Vec::with_capacity(partitions.len()), bytes: 0, has_error: false };
+    let mut round = Round { answers: Vec::with_capacity(partitions.len()), bytes: 0, is_full: false, has_error: false };
     for wanted in partitions {
         let answer = match &wanted.place {
             Found::Error(error) => error_data(wanted, *error),
             Found::Here(partition) => {
                 let left = bytes_max.saturating_sub(round.bytes);
-                read_partition(broker, client, partition, wanted, left, round.bytes == 0).await
+                let room = Room { bytes: left, is_first: round.bytes == 0, is_full: round.is_full };
+                read_partition(broker, client, partition, wanted, room).await
             }
         };
         round.bytes += answer.records.as_ref().map_or(0, Records::len);
+        round.is_full = is_full(round.bytes, bytes_max);
         round.has_error |= !answer.error_code.is_ok() || answer.diverging_epoch.end_offset.0 >= 0;
         round.answers.push(answer);
     }
     round
+}
+
+/// What is left of an answer for one partition.
+#[derive(Clone, Copy)]
+struct Room {
+    bytes: usize,
+    /// The answer has nothing yet, so one batch is sent whatever its length.
+    is_first: bool,
+    is_full: bool,
 }
 
 async fn read_partition(
@@ -192,8 +221,7 @@ async fn read_partition(
     client: IpAddr,
     partition: &Arc<Partition>,
     wanted: &Wanted,
-    left: usize,
-    is_first: bool,
+    room: Room,
 ) -> PartitionData {
     let request = &wanted.request;
     if let Err(error) = partition.check_epoch(request.current_leader_epoch) {
@@ -213,9 +241,15 @@ async fn read_partition(
         data.diverging_epoch = diverging;
         return data;
     }
-    let bytes_max = usize::try_from(request.partition_max_bytes).unwrap_or(0).min(left);
     let log = &partition.log;
     let from = request.fetch_offset;
+    let is_within = (log.log_start()..=watermark).contains(&from);
+    if room.is_full && is_within {
+        // its turn comes with a later request
+        return data;
+    }
+    let bytes_max = usize::try_from(request.partition_max_bytes).unwrap_or(0).min(room.bytes);
+    let is_first = room.is_first;
     // tries without waiting for the disk, then on a thread that may
     let read = match log.read(from, watermark, bytes_max, is_first, Wait::Refused) {
         Err(ReadError::WouldWait { .. }) => {

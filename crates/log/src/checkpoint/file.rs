@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use crate::checkpoint::codec::{crc, put_item, take_item};
 use crate::checkpoint::{Checkpoint, Item};
-use crate::fs::{File, FileSystem, Wait, final_error, is_full, is_transient, read_exact};
+use crate::fs::{File, FileSystem, Wait, final_error, is_full, is_transient, read_bytes};
 use crate::journal::entry::LogNumber;
 use crate::scan::to_u64;
 use kennet_protocol::ProducerId;
@@ -162,9 +162,8 @@ fn read(
     file: &Arc<dyn File>,
 ) -> io::Result<Option<(Checkpoint, CheckpointFile)>> {
     let allocated = file.length()?;
-    let mut bytes = vec![0; usize::try_from(allocated).map_err(io::Error::other)?];
-    let read = read_exact(file.as_ref(), &mut bytes, 0, Wait::Allowed)?;
-    bytes.truncate(read);
+    let length = usize::try_from(allocated).map_err(io::Error::other)?;
+    let bytes = read_bytes(file.as_ref(), length, 0, Wait::Allowed)?;
     let Some((generation, body, base_length)) = take_record(&bytes, None, 0) else { return Ok(None) };
     let Some((journal_id, mut rest)) = body.split_first_chunk::<16>() else { return Ok(None) };
     let mut checkpoint = Checkpoint::new(u128::from_be_bytes(*journal_id));

@@ -3,6 +3,7 @@
 //! Every access goes through these two traits, so that tests can cut power, tear writes and fail any call. The contract is
 //! POSIX's: data is safe after `sync_files`, names after `sync_directory`, and nothing else is.
 
+mod read_more;
 mod real;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
@@ -43,6 +44,18 @@ pub trait File: Send + Sync {
     /// # Errors
     /// The system's; `WouldBlock` when waiting is refused and would be needed.
     fn read_at(&self, buffer: &mut [u8], position: u64, wait: Wait) -> io::Result<usize>;
+
+    /// The same, appended to `bytes`, which grows by up to `length`.
+    ///
+    /// # Errors
+    /// The same; nothing is appended then.
+    fn read_more(&self, bytes: &mut Vec<u8>, length: usize, position: u64, wait: Wait) -> io::Result<usize> {
+        let before = bytes.len();
+        bytes.resize(before + length, 0);
+        let read = self.read_at(&mut bytes[before..], position, wait);
+        bytes.truncate(before + read.as_ref().copied().unwrap_or(0));
+        read
+    }
 
     /// Writes all of the parts one after the other at `position`.
     ///
@@ -258,10 +271,7 @@ pub fn read_file(fs: &dyn FileSystem, path: &Path, length_max: usize) -> io::Res
         let message = format!("{} has {length} bytes, more than the {length_max} that it can have", path.display());
         return Err(io::Error::new(io::ErrorKind::InvalidData, message));
     }
-    let mut bytes = vec![0; length];
-    let read = read_exact(file.as_ref(), &mut bytes, 0, Wait::Allowed)?;
-    bytes.truncate(read);
-    Ok(Some(bytes))
+    Ok(Some(read_bytes(file.as_ref(), length, 0, Wait::Allowed)?))
 }
 
 /// Replaces a small file durably: written beside, synced, renamed, directory synced.
@@ -295,4 +305,17 @@ pub(crate) fn read_exact(file: &dyn File, buffer: &mut [u8], position: u64, wait
         }
     }
     Ok(done)
+}
+
+/// Reads `length` bytes, or those up to the file's end.
+pub(crate) fn read_bytes(file: &dyn File, length: usize, position: u64, wait: Wait) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(length);
+    while bytes.len() < length {
+        let at = position + u64::try_from(bytes.len()).map_err(io::Error::other)?;
+        let step = READ_STEP.min(length - bytes.len());
+        if file.read_more(&mut bytes, step, at, wait)? == 0 {
+            break;
+        }
+    }
+    Ok(bytes)
 }

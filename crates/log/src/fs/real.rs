@@ -13,6 +13,7 @@ use std::time::Duration;
 use rustix::fs::{Advice, FallocateFlags, FlockOperation, OFlags, fadvise, flock, syncfs};
 use rustix::io::{Errno, ReadWriteFlags};
 
+use crate::fs::read_more::read_more;
 use crate::fs::unfinished::Unfinished;
 use crate::fs::{Directory, Entry, File, FileSystem, Space, Wait, final_error};
 
@@ -91,6 +92,16 @@ impl File for RealFile {
             // a file system that can't tell is asked the ordinary way by somebody who may wait
             Err(Errno::OPNOTSUPP | Errno::AGAIN) => Err(io::ErrorKind::WouldBlock.into()),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    fn read_more(&self, bytes: &mut Vec<u8>, length: usize, position: u64, wait: Wait) -> io::Result<usize> {
+        match read_more(&self.0, bytes, length, position, wait) {
+            // as above
+            Err(error) if error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error()) && wait == Wait::Refused => {
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+            other => other,
         }
     }
 

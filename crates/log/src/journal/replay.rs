@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::fs::{File, FileSystem, Wait, read_exact};
+use crate::fs::{File, FileSystem, Wait, read_bytes, read_exact};
 use crate::journal::block::{BlockHeader, FoundHeader, HEADER_BYTES, Malformed, fragments};
 use crate::journal::entry::Entry;
 use crate::journal::ledger::{Place, UsedSlot};
@@ -129,9 +129,7 @@ fn find_block(
     let mut at = from;
     while at < slot.length {
         let left = usize::try_from(slot.length - at).unwrap_or(usize::MAX);
-        let mut window = vec![0; SEARCH_WINDOW.min(left)];
-        let read = read_exact(slot.file.as_ref(), &mut window, at, Wait::Allowed)?;
-        window.truncate(read);
+        let window = read_bytes(slot.file.as_ref(), SEARCH_WINDOW.min(left), at, Wait::Allowed)?;
         for inside in (0..window.len()).step_by(alignment) {
             if let Some(found) = find(&window[inside..]) {
                 return Ok(Some((at + to_u64(inside), found)));
@@ -230,9 +228,7 @@ impl<F: FnMut(u64, Entry)> Replay<'_, F> {
             return Ok(None);
         }
         let length = usize::try_from(found.header.content_length).map_err(io::Error::other)?;
-        let mut content = vec![0; length];
-        let read = read_exact(slot.file.as_ref(), &mut content, position + to_u64(HEADER_BYTES), Wait::Allowed)?;
-        content.truncate(read);
+        let content = read_bytes(slot.file.as_ref(), length, position + to_u64(HEADER_BYTES), Wait::Allowed)?;
         Ok((found.holds(&content) || !self.rules.torn_blocks_are_no_blocks).then(|| content.into()))
     }
 

@@ -12,7 +12,7 @@ use kennet_protocol::record::{Batch, BatchError, BatchHeader, HEADER_LENGTH};
 use kennet_protocol::{LeaderEpoch, Offset};
 
 use crate::error::{ReadError, Unavailable};
-use crate::fs::{File, Wait, is_unreadable, read_exact};
+use crate::fs::{Wait, is_unreadable, read_bytes};
 use crate::partition::PartitionLog;
 use crate::scan::to_u64;
 use crate::segment::Segment;
@@ -171,7 +171,9 @@ impl PartitionLog {
             return Ok(false);
         }
         let left = usize::try_from(end - position).unwrap_or(usize::MAX);
-        let bytes = read_bytes(file.as_ref(), position, first.max(bytes_max).min(left), wait)?;
+        let length = first.max(bytes_max).min(left);
+        debug_assert!(length >= HEADER_LENGTH, "a batch has a header");
+        let bytes = Bytes::from(read_bytes(file.as_ref(), length, position, wait)?);
         let reaches_end = bytes.len() == left;
         let whole = self.check(segment, position, &bytes, upper, read)?;
         let is_all = whole == bytes.len();
@@ -255,14 +257,6 @@ impl PartitionLog {
         drop(state);
         ReadError::Unavailable(first)
     }
-}
-
-fn read_bytes(file: &dyn File, position: u64, length: usize, wait: Wait) -> io::Result<Bytes> {
-    debug_assert!(length >= HEADER_LENGTH, "a batch has a header");
-    let mut bytes = vec![0; length];
-    let read = read_exact(file, &mut bytes, position, wait)?;
-    bytes.truncate(read);
-    Ok(bytes.into())
 }
 
 /// The first `length` bytes. What is read behind the last whole batch is mostly little; where it is not, it is not kept in memory.
