@@ -75,7 +75,7 @@ pub const BROKER_KEYS: &[ConfigKey] = &[
         name: "fetch.max.bytes",
         kind: Kind::Int(1024, INT_MAX),
         default: "57671680",
-        doc: "Most bytes of one fetch answer; never more than a sixteenth of the broker's memory.",
+        doc: "Most bytes of one fetch answer; never more than a sixteenth of the broker's memory, nor than 4 MiB unless the client wants more of one partition or waits for more.",
         effect: Effect::AtStart,
         broker_keys: &[],
     },
