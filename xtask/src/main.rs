@@ -66,7 +66,9 @@ fn done((): ()) -> ExitCode {
 
 /// The workspace's folder: xtask is always run by cargo, from its own manifest.
 fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+    // of this run: a target folder that several checkouts share may have this program from another one
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+    here.join("..")
 }
 
 #[expect(clippy::print_stderr, reason = "a task talks to the person who called it")]
