@@ -10,6 +10,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+/// What a suite has for undoing what it did, when its time is over.
+const CLEAN_UP: Duration = Duration::from_secs(30);
+
 /// A suite of `make test`.
 pub(crate) struct Suite {
     pub(crate) name: &'static str,
@@ -106,23 +109,34 @@ impl Suite {
         };
         if timed_out {
             println!("FAIL {}: it took longer than {} minutes and was ended", self.name, self.minutes);
-            end_group(&child)?;
+            end_group(&mut child)?;
         }
         let status = child.wait()?;
         Ok(Outcome { succeeded: status.success(), timed_out })
     }
 }
 
-/// Ends a suite and everything that it started in its process group.
-fn end_group(child: &Child) -> Result<()> {
+/// Ends a suite and everything in its process group. It is asked first, so that it ends what it started elsewhere: brokers, nodes, mounts.
+fn end_group(child: &mut Child) -> Result<()> {
     let group = format!("-{}", child.id());
-    Command::new("kill").args(["-KILL", "--", &group]).status().context("cannot end a suite")?;
+    let send = |signal| Command::new("kill").args([signal, "--", &group]).status().context("cannot end a suite");
+    send("-TERM")?;
+    let asked = super::now();
+    while child.try_wait()?.is_none() && asked.elapsed() < CLEAN_UP {
+        super::pause();
+    }
+    // also those that the suite left behind
+    send("-KILL")?;
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Count, Suite};
+    use std::io::{BufRead, BufReader};
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+
+    use super::{Count, Suite, end_group};
 
     #[test]
     fn lines_are_counted_by_their_first_word() {
@@ -131,6 +145,19 @@ mod tests {
             count.note(line);
         }
         assert_eq!(count, Count { passed: 2, failed: 1, skipped: 1 });
+    }
+
+    #[test]
+    fn a_suite_that_is_ended_undoes_what_it_did() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = "trap 'echo > undone' EXIT; echo ready; while true; do sleep 0.1; done";
+        let mut command = Command::new("bash");
+        command.args(["-c", script]).current_dir(folder.path()).process_group(0).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut ready = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+        end_group(&mut child).unwrap();
+        assert!(folder.path().join("undone").exists());
     }
 
     #[test]
