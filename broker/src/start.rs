@@ -160,7 +160,9 @@ pub async fn start(
     let cleaner = tokio::spawn(cleaner::run(Arc::clone(&broker), stop.clone()));
     let answered = CancellationToken::new();
     let control = endpoints.serve(&broker, &ready, &answered);
-    ready.set(BrokerState::Serving);
+    // one that could not be read serves nothing; one that fails later stays ready, since consumers may still read
+    let could_be_read = directory.failed().is_none();
+    ready.set(if could_be_read { BrokerState::Serving } else { BrokerState::Failed });
     announce(&config);
     Ok(Running { broker, config, directory, ready, stop, answered, connections, cleaner, _control: control })
 }

@@ -308,7 +308,7 @@ fn a_window_that_a_zstd_frame_claims_is_not_allocated() {
     assert!(grown < 32 * 1024, "windows took {grown} KiB");
 }
 
-fn ask(port: u16, path: &str) -> String {
+pub(crate) fn ask(port: u16, path: &str) -> String {
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).expect("the port accepts");
     stream.set_read_timeout(Some(Duration::from_secs(9))).expect("a deadline");
     let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::limits::ask;
 use crate::support::TestBroker;
 use crate::support::client::Client;
 use crate::support::records::batch;
@@ -91,4 +92,18 @@ fn the_end_of_an_epoch_is_not_answered() {
     };
     assert_eq!(end("damaged"), (ErrorCode::KafkaStorageError, -1));
     assert_eq!(end("sound"), (ErrorCode::None, 0));
+}
+
+#[test]
+fn a_broker_whose_journal_can_not_be_read_is_not_ready_and_takes_nothing() {
+    let broker = TestBroker::start();
+    let mut client = broker.connect();
+    client.create_topic("t", 1, &[]);
+    assert_eq!(client.produce("t", batch(&["a"])).error_code, ErrorCode::None);
+    let folder = broker.stop();
+    std::fs::remove_dir_all(folder.path().join("data/journal")).expect("the journal was there");
+    let broker = TestBroker::on(folder, &[]);
+    let answer = ask(broker.control_ports().0, "/readyz");
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.ends_with("Failed\n"), "{answer}");
+    assert_eq!(broker.connect().produce("t", batch(&["b"])).error_code, ErrorCode::KafkaStorageError);
 }
