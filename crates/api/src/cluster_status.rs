@@ -96,7 +96,7 @@ pub struct BrokerStatus {
     /// Version that it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Starting, Recovering, Serving or Offline.
+    /// Starting, Recovering, Serving, Failed (its disk) or Offline.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
 }

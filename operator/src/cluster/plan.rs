@@ -191,6 +191,7 @@ pub(crate) fn plan(valid: &ValidatedCluster, desired: &Desired, observed: &Obser
         .or(stalled)
         .or_else(|| volumes::refusal(valid, observed, serving))
         .or(identity)
+        .or_else(|| directory_failed(valid, observed))
         .or(going)
         .unwrap_or_else(|| settle(valid, observed, serving));
     Plan { steps, outcome, serving, held_by, leaves }
@@ -240,6 +241,21 @@ fn identity(valid: &ValidatedCluster, observed: &Observed, steps: &mut Vec<Step>
         return Some(Outcome::reconciling(false, "Bootstrapping", "broker 0 gets the cluster's identity"));
     }
     None
+}
+
+/// A disk that failed, or files that can't be read, wait for a person: what is on the volume is not what was written, and only they know of copies.
+fn directory_failed(valid: &ValidatedCluster, observed: &Observed) -> Option<Outcome> {
+    let Some(Ok(status)) = observed.broker.as_ref().filter(|_| valid.brokers > 0) else { return None };
+    if status.state != BrokerState::Failed {
+        return None;
+    }
+    let reason = status.offline.first().map_or("its data directory failed", |partition| partition.reason.as_str());
+    let message = format!(
+        "broker 0 serves nothing: {reason}. `kubectl logs {}` names the file; look at the disk under claim {}. After an error of the disk, delete          the pod: the start says what is missing. What is missing comes back only from a snapshot of the volume",
+        valid.name.pod(0),
+        valid.name.claim(0)
+    );
+    Some(Outcome::stalled(false, "DirectoryFailed", message))
 }
 
 fn settle(valid: &ValidatedCluster, observed: &Observed, serving: bool) -> Outcome {

@@ -77,6 +77,7 @@ fn brokers(valid: &ValidatedCluster, observed: &Observed) -> Vec<BrokerStatus> {
             let state = match said.map(|status| status.state) {
                 Some(BrokerState::Serving) => "Serving",
                 Some(BrokerState::Recovering) => "Recovering",
+                Some(BrokerState::Failed) => "Failed",
                 Some(_) => "Starting",
                 None => "Offline",
             };

@@ -142,3 +142,18 @@ fn a_size_below_the_volumes_is_refused_and_heals_when_it_is_taken_back() {
         assert_eq!(plan(size).outcome, Outcome::settled("Serving", ""), "{size}");
     }
 }
+
+#[test]
+fn a_data_directory_that_failed_is_told_with_its_reason_and_waits_for_a_person() {
+    let offline = kennet_contract::management::OfflinePartition {
+        topic: "orders".to_owned(),
+        partition: 0,
+        reason: "the data directory failed: /data/journal/00000001 is missing".to_owned(),
+    };
+    let status = Status { offline: vec![offline], ..reporting(BrokerState::Failed).unwrap().unwrap() };
+    let observed = Observed { broker: Some(Ok(status)), identity: identity(OURS, "found"), ..fixture::observed() };
+    let Outcome { ready, progress, reason, message } = planned(&fixture::cluster(""), &observed).outcome;
+    assert_eq!((ready, progress, reason.as_str()), (false, Progress::Stalled, "DirectoryFailed"));
+    assert!(message.contains("/data/journal/00000001 is missing. `kubectl logs orders-main-0`"), "{message}");
+    assert!(message.contains("claim data-orders-main-0"), "{message}");
+}
