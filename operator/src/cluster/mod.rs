@@ -14,6 +14,7 @@ mod follow;
 mod health;
 mod plan;
 mod status;
+mod waiting;
 mod went_back;
 mod woken;
 
