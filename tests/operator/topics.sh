@@ -48,7 +48,8 @@ adoption_never() {
 
 adoption_identical() {
     spec topic/there '{"adoption":"IfIdentical","partitions":3}' && stalled topic/there TopicDiffers "partitions 2 instead of 3" &&
-        spec topic/there '{"partitions":2}' && ready_generation topic/there && reason topic/there InSync 30
+        stalled topic/there TopicDiffers "retention.ms 600000, which spec.config does not name" &&
+        spec topic/there '{"partitions":2,"config":{"retention.ms":"600000"}}' && ready_generation topic/there && reason topic/there InSync 30
 }
 
 adoption_always() {
