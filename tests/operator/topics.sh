@@ -6,9 +6,11 @@ made() {
         ready kafkacluster/c 120s && ready topic/records 60s && judged kafkacluster/c Current && judged topic/records Current
 }
 
+not_ready() { [ "$(k get "$1" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}')" = False ]; }
+
 waits() {
     apply "{apiVersion: kennet.dev/v1alpha1, kind: Topic, metadata: {name: early}, spec: {clusterRef: {name: none}}}" &&
-        reason topic/early ClusterMissing && judged topic/early InProgress && k delete topic early
+        reason topic/early ClusterMissing && not_ready topic/early && judged topic/early InProgress && k delete topic early
 }
 
 immutable() {

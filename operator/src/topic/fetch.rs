@@ -21,7 +21,12 @@ pub(crate) enum Cluster {
     /// It has a broker that can be asked.
     Serving { name: ClusterName, port: u16 },
     /// It has not, for this reason.
-    Not { reason: &'static str, message: String },
+    Not {
+        reason: &'static str,
+        message: String,
+        /// Whether it will have one again by itself, as after a restart: its topics are ready all the same.
+        soon: bool,
+    },
 }
 
 /// A cluster that is connected to.
@@ -34,7 +39,7 @@ pub(crate) struct Access {
 pub(crate) async fn cluster(context: &Context, namespace: &str, name: &str) -> Result<Cluster, ReconcileError> {
     let api = context.api::<DeserializeGuard<KafkaCluster>>(namespace);
     let found = api.get_opt(name).await.map_err(ReconcileError::api("read a KafkaCluster"))?;
-    let not = |reason, message| Ok(Cluster::Not { reason, message });
+    let not = |reason, message| Ok(Cluster::Not { reason, message, soon: reason == "ClusterNotReady" });
     let Some(found) = found else {
         let message = format!(
             "spec.clusterRef.name is '{name}': there is no such KafkaCluster in namespace {namespace}; create it"
