@@ -12,6 +12,8 @@ unknown_config() {
     local before
     before=$(pod_uid)
     spec kafkacluster/c '{"config":{"no.such.key":"1"}}' && stalled kafkacluster/c InvalidSpec no.such.key || return 1
+    # its broker serves, and so do its topics
+    apply "$(topic meanwhile 'partitions: 1')" && ready topic/meanwhile && k delete topic meanwhile || return 1
     spec kafkacluster/c '{"config":null}' && ready_generation kafkacluster/c && [ "$(pod_uid)" = "$before" ]
 }
 
