@@ -45,6 +45,8 @@ fn a_broker_that_fails_long_after_its_roll_is_not_taken_back() {
     let new = version("b");
     let plan = planned(&new, &live(&new, &json!({}), Some((&new, "failed"))));
     assert_eq!(plan.outcome.reason, "BrokerFailed");
+    let said = "pod orders-main-0 does not start: CrashLoopBackOff: the broker ended; look at 'kubectl logs orders-main-0 --previous'";
+    assert!(plan.outcome.message.starts_with(said), "{}", plan.outcome.message);
     let kept = json!({PREVIOUS_TEMPLATE_ANNOTATION: template_json(&version("a"))});
     let plan = planned(&new, &live(&new, &kept, Some((&new, "failed"))));
     assert!(plan.steps.iter().any(|step| matches!(step, Step::Revert { .. })));
