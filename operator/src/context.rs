@@ -14,7 +14,7 @@ use tokio::sync::{Notify, broadcast, mpsc};
 use crate::arguments::Arguments;
 use crate::clock;
 use crate::cluster::too_old;
-use crate::error::ReconcileError;
+use crate::error::{ReconcileError, said};
 use crate::health::Metrics;
 use crate::management::{Management, ManagementError};
 use crate::pki::{self, Pair};
@@ -168,7 +168,7 @@ impl Context {
             secondary,
         };
         if let Err(error) = self.events.publish(&event, &object.object_ref(&())).await {
-            tracing::warn!(%error, reason, "an event could not be written");
+            tracing::warn!(error = said(&error), reason, "an event could not be written");
         }
     }
 

@@ -7,7 +7,7 @@ use crate::pki::PkiError;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReconcileError {
     /// The API server.
-    #[error("the Kubernetes API refused to {action}: {source}{}", remedy(source))]
+    #[error("the Kubernetes API refused to {action}: {}{}", said(source), remedy(source))]
     Api {
         /// What was tried.
         action: String,
@@ -120,6 +120,15 @@ impl ReconcileError {
     }
 }
 
+/// What the API server said, without the Rust types that its client shows it in.
+pub(crate) fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        kube::Error::Api(status) => format!("{} (HTTP status {})", status.reason, status.code),
+        error => error.to_string(),
+    }
+}
+
 /// What a person can do about a refusal that time does not mend; the API server's own sentence names field and value.
 fn remedy(error: &kube::Error) -> &'static str {
     if has_code(error, 422) {
@@ -159,10 +168,10 @@ mod tests {
         assert_eq!(of(403), ("Forbidden", true));
         assert_eq!(of(500), ("KubernetesApi", false));
         assert_eq!(of(409), ("KubernetesApi", false));
-        let text = refused(422).to_string();
-        assert!(
-            text.contains("spec.a: Invalid value: 'b'")
-                && text.ends_with("correct the field of the spec that this value comes from")
+        assert_eq!(
+            refused(422).to_string(),
+            "the Kubernetes API refused to apply StatefulSet orders-main: spec.a: Invalid value: 'b'; correct the field of the spec that this \
+             value comes from"
         );
     }
 

@@ -13,7 +13,7 @@ use kube::{Api, Client};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::clock;
-use crate::error::has_code;
+use crate::error::{has_code, said};
 
 const NAME: &str = "kennet-operator";
 const LEASE: Duration = Duration::from_mins(1);
@@ -48,7 +48,7 @@ impl Leader {
             match timeout(ATTEMPT, self.try_acquire(&mut seen)).await {
                 Ok(Ok(true)) => return,
                 Ok(Ok(false)) => {}
-                Ok(Err(error)) => tracing::warn!(%error, "the lease could not be read or taken"),
+                Ok(Err(error)) => tracing::warn!(error = said(&error), "the lease could not be read or taken"),
                 Err(_) => tracing::warn!("the lease could not be read or taken: no answer"),
             }
             sleep(LOOK).await;
@@ -74,7 +74,7 @@ impl Leader {
                     tracing::error!("another operator has taken the lease");
                     return;
                 }
-                Ok(Err(error)) => tracing::warn!(%error, "the lease could not be renewed"),
+                Ok(Err(error)) => tracing::warn!(error = said(&error), "the lease could not be renewed"),
                 Err(_) => tracing::warn!("the lease could not be renewed: no answer"),
             }
             pause = LOOK;
@@ -99,7 +99,7 @@ impl Leader {
         };
         match timeout(ATTEMPT, result).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "the lease could not be released"),
+            Ok(Err(error)) => tracing::warn!(error = said(&error), "the lease could not be released"),
             Err(_) => tracing::warn!("the lease could not be released: no answer"),
         }
     }

@@ -16,6 +16,7 @@ use tokio::sync::{broadcast, mpsc};
 
 use crate::arguments::Arguments;
 use crate::context::{ClusterKey, Context, clients};
+use crate::error::said;
 use crate::leader::Leader;
 use crate::{cluster, health, offset_reset, topic};
 
@@ -117,7 +118,7 @@ async fn definitions(context: &Context) {
             let revision = match api.get_opt(name).await {
                 Ok(found) => found.as_ref().and_then(revision),
                 Err(error) => {
-                    tracing::warn!(%error, name, "a definition can't be read");
+                    tracing::warn!(error = said(&error), name, "a definition can't be read");
                     None
                 }
             };

@@ -12,7 +12,19 @@ unknown_config() {
     local before
     before=$(pod_uid)
     spec kafkacluster/c '{"config":{"no.such.key":"1"}}' && stalled kafkacluster/c InvalidSpec no.such.key || return 1
+    # its broker serves, and so do its topics
+    apply "$(topic meanwhile 'partitions: 1')" && ready topic/meanwhile && k delete topic meanwhile || return 1
     spec kafkacluster/c '{"config":null}' && ready_generation kafkacluster/c && [ "$(pod_uid)" = "$before" ]
+}
+
+message_of() { k get "$1" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].message}' | grep -F -- "$2"; }
+
+# it is told why its pod waits, Kubernetes may still heal it, and a smaller wish starts it
+unschedulable() {
+    apply "$(cluster big 'brokers: 1, storage: {size: 1Gi, whenDeleted: Delete}, resources: {requests: {memory: 64Ti}}')" &&
+        reason kafkacluster/big Unschedulable 30 && message_of kafkacluster/big "Insufficient memory; look at spec.resources.requests" &&
+        judged kafkacluster/big InProgress && spec kafkacluster/big '{"resources":null}' && ready kafkacluster/big 90s &&
+        k delete kafkacluster big --wait
 }
 
 refused_resets() {
@@ -200,6 +212,7 @@ too_late() {
 clusters_steps() {
     step "operator: clusters that can't be are refused with the remedy" refused_clusters
     step "operator: an unknown broker config stalls, leaves the broker alone and heals" unknown_config
+    step "operator: a broker that fits on no node says so, and starts when it does" unschedulable
     step "operator: what may not be in an OffsetReset is refused" refused_resets
     step "operator: a group reads everything" group_read
     step "operator: a plan is not applied after notAfter" too_late

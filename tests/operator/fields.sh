@@ -20,7 +20,8 @@ seen() {
 scaled() {
     k scale kafkacluster/c --replicas=0 && k wait --for=delete pod/c-main-0 --timeout=60s && reason kafkacluster/c Stopped 30 &&
         [ "$(k get kafkacluster c --subresource scale -o 'jsonpath={.status.replicas}')" = 0 ] &&
-        k scale kafkacluster/c --replicas=1 && ready_generation kafkacluster/c && reason kafkacluster/c Serving 30 &&
+        reason topic/records ClusterStopped 30 && not_ready topic/records &&
+        k scale kafkacluster/c --replicas=1 && ready_generation kafkacluster/c && reason kafkacluster/c Serving 30 && ready topic/records 30s &&
         [ "$(k get kafkacluster c --subresource scale -o 'jsonpath={.status.replicas} {.status.selector}')" = "1 kennet.dev/cluster=c,kennet.dev/pool=main" ]
 }
 

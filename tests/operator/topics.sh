@@ -6,9 +6,11 @@ made() {
         ready kafkacluster/c 120s && ready topic/records 60s && judged kafkacluster/c Current && judged topic/records Current
 }
 
+not_ready() { [ "$(k get "$1" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}')" = False ]; }
+
 waits() {
     apply "{apiVersion: kennet.dev/v1alpha1, kind: Topic, metadata: {name: early}, spec: {clusterRef: {name: none}}}" &&
-        reason topic/early ClusterMissing && judged topic/early InProgress && k delete topic early
+        reason topic/early ClusterMissing && not_ready topic/early && judged topic/early InProgress && k delete topic early
 }
 
 immutable() {
@@ -48,7 +50,8 @@ adoption_never() {
 
 adoption_identical() {
     spec topic/there '{"adoption":"IfIdentical","partitions":3}' && stalled topic/there TopicDiffers "partitions 2 instead of 3" &&
-        spec topic/there '{"partitions":2}' && ready_generation topic/there && reason topic/there InSync 30
+        stalled topic/there TopicDiffers "retention.ms 600000, which spec.config does not name" &&
+        spec topic/there '{"partitions":2,"config":{"retention.ms":"600000"}}' && ready_generation topic/there && reason topic/there InSync 30
 }
 
 adoption_always() {

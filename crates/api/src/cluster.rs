@@ -93,7 +93,8 @@ pub struct Storage {
     pub when_deleted: Option<WhenDeleted>,
 }
 
-/// What becomes of volumes.
+/// What becomes of the volumes when the KafkaCluster is deleted. Absent: Retain. Retain keeps them with the cluster's identity, and a
+/// KafkaCluster of the same name finds its data again; Delete deletes both, and the data with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum WhenDeleted {
     /// They stay, and a cluster of the same name finds its data again.
@@ -239,7 +240,8 @@ pub struct Rollout {
     pub unprotected_partitions: Option<UnprotectedPartitions>,
 }
 
-/// What to do while a partition has one replica only. Partitions of Kafka's own topics do not count: nobody could take them away.
+/// What to do while a partition has one replica only. Absent: Restart. Restart restarts its broker, and the partition is unavailable for that
+/// time; Block neither restarts nor evicts its broker. Partitions of Kafka's own topics do not count: nobody could take them away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum UnprotectedPartitions {
     /// Restart its broker; it is unavailable for that time.
@@ -249,7 +251,7 @@ pub enum UnprotectedPartitions {
     Block,
 }
 
-/// Who limits evictions of brokers.
+/// Who limits evictions of brokers. Absent: Managed. Managed: the operator keeps a PodDisruptionBudget; Disabled: it keeps none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum DisruptionBudget {
     /// The operator keeps a PodDisruptionBudget.

@@ -12,7 +12,7 @@ use crate::topic::Topic;
 
 /// Raised with every change to a definition; an operator does not act under older definitions than its own, because the API server would drop
 /// what they do not know, and take what newer ones refuse. A test notices a change without a new revision.
-pub const SCHEMA_REVISION: u32 = 2;
+pub const SCHEMA_REVISION: u32 = 3;
 /// Where a definition carries its revision.
 pub const SCHEMA_REVISION_ANNOTATION: &str = "kennet.dev/schema-revision";
 
@@ -169,7 +169,7 @@ mod tests {
     }
 
     /// What the newest revision is; those before it are in the history.
-    const NEWEST: (u32, &str) = (2, "e3ebcfb47b");
+    const NEWEST: (u32, &str) = (3, "d0f921cec2");
 
     #[test]
     fn a_change_of_a_definition_has_a_revision_of_its_own() {
@@ -196,6 +196,43 @@ mod tests {
             let text = value.to_string();
             assert_eq!(text.matches("\"default\":").count(), 1, "{name}");
             assert!(!text.contains("nullable") && !text.contains("null"), "{name}: {text}");
+        }
+    }
+
+    /// `kubectl explain` shows neither what the words of an enum say of themselves nor, where the enum says something, what the field says.
+    #[test]
+    fn a_field_that_may_be_absent_says_what_that_means_and_what_each_of_its_words_does() {
+        fn check(schema: &serde_json::Value, path: &str, seen: &mut Vec<String>) {
+            for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+                let path = format!("{path}.{name}");
+                check(property, &path, seen);
+                let required = schema["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name));
+                let Some(words) = property["enum"].as_array().filter(|_| !required) else { continue };
+                let description = property["description"].as_str().unwrap_or_default();
+                let default = |word: &str| description.contains(&format!("Absent: {word}."));
+                let words: Vec<&str> = words.iter().filter_map(serde_json::Value::as_str).collect();
+                assert_eq!(
+                    words.iter().filter(|word| default(word)).count(),
+                    1,
+                    "{path} names no default: {description}"
+                );
+                for word in words {
+                    let wanted = 1 + usize::from(default(word));
+                    assert!(
+                        description.matches(word).count() >= wanted,
+                        "{path} does not say what {word} does: {description}"
+                    );
+                }
+                seen.push(path);
+            }
+        }
+        let mut seen = Vec::new();
+        for (_, value) in crds().unwrap() {
+            let schema = &value["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+            check(schema, "spec", &mut seen);
+        }
+        for path in ["spec.adoption", "spec.drift", "spec.onDelete", "spec.storage.whenDeleted"] {
+            assert!(seen.iter().any(|one| one == path), "{path} is none of {seen:?}");
         }
     }
 

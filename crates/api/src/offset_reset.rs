@@ -171,7 +171,8 @@ pub struct ResetReference {
     pub name: String,
 }
 
-/// Who approves a plan.
+/// Who approves the plan. Absent: Manual. Manual: a person, who copies the plan's hash to approvedPlan; Automatic: nobody needs to, and the plan
+/// is applied once the group has no members, until notAfter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum Approval {
     /// A person, through approvedPlan.

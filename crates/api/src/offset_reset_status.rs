@@ -39,10 +39,10 @@ pub struct PlanStatus {
     /// Partitions whose offset changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partitions: Option<i32>,
-    /// Records that will not be read.
+    /// Records that will not be read: those of all partitions that move forward.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub records_skipped: Option<i64>,
-    /// Records that will be read again.
+    /// Records that will be read again: those of all partitions that move back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub records_replayed: Option<i64>,
     /// Records between the new offsets and the ends.
@@ -73,7 +73,8 @@ pub struct PlannedPartition {
     /// The new offset.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<i64>,
-    /// Records that will be read again; negative when skipped.
+    /// Current less target: how many records will be read again, and below zero how many will be skipped. -30 here are 30 in recordsSkipped.
+    /// Absent when there is no committed offset.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replayed: Option<i64>,
 }

@@ -75,20 +75,23 @@ pub struct TopicSpec {
     pub deletion_delay: Option<Duration>,
 }
 
-/// What to do about configs that were changed elsewhere.
+/// What to do about configs that the spec names and somebody else changed. Absent: Revert. Revert sets them back; Report leaves them and lists
+/// them in status.drift. Configs that the spec does not name are only listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum Drift {
-    /// Set them back.
+    /// Set them back to what the spec says.
     #[default]
     Revert,
-    /// Show them in status.
+    /// Leave them and show them in status.drift.
     Report,
 }
 
-/// When to take over a topic that exists already.
+/// When to take over a topic that exists already. Absent: IfIdentical. IfIdentical takes it over if it has the partitions, replicas and configs
+/// of the spec and no other config, so that nothing of it changes; Always takes it over and makes it as the spec says; Never leaves it alone.
+/// A topic that is not taken over stalls this object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum Adoption {
-    /// When it is as the spec says.
+    /// When it has the partitions, replicas and configs of the spec and no other config.
     #[default]
     IfIdentical,
     /// Always, and make it so.
@@ -97,7 +100,8 @@ pub enum Adoption {
     Never,
 }
 
-/// What becomes of the topic when its object is deleted.
+/// What becomes of the topic when this object is deleted. Absent: Retain. Retain keeps it with its records; Delete deletes it with its records
+/// after deletionDelay, unless the object is applied again before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum OnDelete {
     /// It stays, with its records.

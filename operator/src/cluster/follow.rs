@@ -5,12 +5,11 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use kennet_api::KafkaCluster;
-use kennet_model::cluster::{ClusterName, ValidatedCluster};
+use kennet_model::cluster::ClusterName;
 use kube::{Resource, ResourceExt};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::cluster::first_port;
 use crate::context::{ClusterKey, Context};
 use crate::error::ReconcileError;
 use crate::topic;
@@ -30,8 +29,8 @@ struct Followed {
 }
 
 /// Follows a cluster, unless that is being done.
-pub(super) fn start(cluster: &KafkaCluster, valid: &ValidatedCluster, context: &Arc<Context>) {
-    let key = (valid.namespace.clone(), valid.name.to_string());
+pub(super) fn start(cluster: &KafkaCluster, name: ClusterName, port: u16, context: &Arc<Context>) {
+    let key = (cluster.namespace().unwrap_or_default(), name.to_string());
     let audit = Arc::new(Notify::new());
     {
         let mut followed = context.followed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -40,8 +39,7 @@ pub(super) fn start(cluster: &KafkaCluster, valid: &ValidatedCluster, context: &
         }
         followed.insert(key.clone(), Arc::clone(&audit));
     }
-    let followed =
-        Followed { key, name: valid.name.clone(), uid: cluster.uid().unwrap_or_default(), port: first_port(valid) };
+    let followed = Followed { key, name, uid: cluster.uid().unwrap_or_default(), port };
     let context = Arc::clone(context);
     tokio::spawn(async move {
         follow(&followed, &context, &audit).await;
@@ -156,11 +154,40 @@ async fn wait(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
+    use serde_json::json;
     use tokio::time::Instant;
 
     use super::{AUDIT, PAUSE, PAUSE_MAX, Schedule};
+    use crate::cluster::{fixture, pass};
+
+    /// An operator that starts while a spec is invalid has to look after the topics all the same.
+    #[tokio::test]
+    async fn a_cluster_that_serves_is_followed_although_its_spec_is_invalid_now() {
+        let object = json!({
+            "apiVersion": "kennet.dev/v1alpha1", "kind": "KafkaCluster", "metadata": {"name": "orders", "namespace": "ns", "uid": "1"},
+            "spec": {"brokers": 1, "storage": {"size": "1Gi"}, "config": {"log.retention.hourz": "4"}},
+        });
+        let mut pod = serde_json::to_value(fixture::pod(&fixture::cluster(""), "ready")).unwrap();
+        pod["spec"] = json!({"containers": [{"name": "broker", "ports": [{"containerPort": 9092}]}]});
+        let cluster = serde_json::from_value(object.clone()).unwrap();
+        for ready in [false, true] {
+            let (object, pod) = (object.clone(), pod.clone());
+            let missing =
+                json!({"kind": "Status", "status": "Failure", "code": 404, "message": "", "reason": "NotFound"});
+            let context = Arc::new(fixture::answering(move |_, path| match path.rsplit_once('/').unwrap().1 {
+                "orders" => (200, object.clone()),
+                "orders-main-0" if ready => (200, pod.clone()),
+                _ => (404, missing.clone()),
+            }));
+            let (outcome, _, _) = pass(&cluster, &context).await.unwrap();
+            assert_eq!(outcome.reason, "InvalidSpec");
+            let key = ("ns".to_owned(), "orders".to_owned());
+            assert_eq!(context.followed.lock().unwrap().contains_key(&key), ready);
+        }
+    }
 
     #[test]
     fn polls_without_news_do_not_put_the_audit_off() {

@@ -1,10 +1,11 @@
-//! What a pod's status says: whether the broker is ready, and if it can't start, the sentence that it ended with.
+//! What a pod's status says: whether the broker is ready, and whether it can't start.
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use kennet_api::KafkaCluster;
 use kube::ResourceExt;
 
+use crate::cluster::waiting::{Waiting, waiting};
 use crate::conditions::Outcome;
 use crate::context::Context;
 use crate::error::ReconcileError;
@@ -18,13 +19,8 @@ pub(crate) fn is_ready(pod: &Pod) -> bool {
 }
 
 /// Why a pod does not start and will not by waiting, if that is so.
-pub(crate) fn failure(pod: &Pod) -> Option<String> {
-    let status = pod.status.as_ref()?;
-    status.container_statuses.iter().flatten().find_map(container_failure)
-}
-
-fn container_failure(container: &ContainerStatus) -> Option<String> {
-    const WAITING: [&str; 6] = [
+pub(super) fn failure(pod: &Pod) -> Option<Waiting> {
+    const FOR_GOOD: [&str; 6] = [
         "CrashLoopBackOff",
         "ImagePullBackOff",
         "ErrImageNeverPull",
@@ -32,20 +28,7 @@ fn container_failure(container: &ContainerStatus) -> Option<String> {
         "CreateContainerConfigError",
         "RunContainerError",
     ];
-    let waiting = container.state.as_ref()?.waiting.as_ref()?;
-    let reason = waiting.reason.as_deref().unwrap_or_default();
-    if !WAITING.contains(&reason) {
-        return None;
-    }
-    let last = container.last_state.as_ref().and_then(|last| last.terminated.as_ref());
-    let said = last.and_then(|terminated| terminated.message.as_deref()).map(last_line);
-    let detail = said.or_else(|| waiting.message.clone()).unwrap_or_default();
-    Some(format!("{reason}: {detail}"))
-}
-
-/// A log's last line that is not empty: the sentence that the broker ended with.
-fn last_line(log: &str) -> String {
-    log.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned()
+    waiting(pod).filter(|waiting| FOR_GOOD.contains(&waiting.reason.as_str()))
 }
 
 /// A spec that can't be used: what runs goes on, and only the status changes.
@@ -70,7 +53,7 @@ mod tests {
     use super::failure;
 
     #[test]
-    fn a_broker_that_does_not_start_says_why() {
+    fn what_may_pass_by_waiting_is_no_failure() {
         let status = |state: serde_json::Value, last: serde_json::Value| -> Pod {
             let container = json!({
                 "name": "broker", "image": "i", "imageID": "", "ready": false, "restartCount": 2,
@@ -80,7 +63,8 @@ mod tests {
         };
         let ended = json!({"terminated": {"exitCode": 3, "message": "{\"log\": 1}\nerror: port 9092 is taken\n"}});
         let pod = status(json!({"waiting": {"reason": "CrashLoopBackOff"}}), ended);
-        assert_eq!(failure(&pod).unwrap(), "CrashLoopBackOff: error: port 9092 is taken");
+        assert_eq!(failure(&pod).unwrap().what(), "CrashLoopBackOff: error: port 9092 is taken");
+        assert_eq!(failure(&status(json!({"waiting": {"reason": "ErrImagePull"}}), json!({}))), None);
         assert_eq!(failure(&status(json!({"waiting": {"reason": "ContainerCreating"}}), json!({}))), None);
         assert_eq!(failure(&status(json!({"running": {}}), json!({}))), None);
     }

@@ -14,6 +14,7 @@ mod follow;
 mod health;
 mod plan;
 mod status;
+mod waiting;
 mod went_back;
 mod woken;
 
@@ -44,7 +45,7 @@ use crate::conditions::{Outcome, conditions};
 use crate::context::Context;
 use crate::error::ReconcileError;
 use crate::health::ReconcileLabels;
-use crate::{clock, objects};
+use crate::{clock, objects, topic};
 
 /// Steps in flight are looked at again after this.
 const BUSY: Duration = Duration::from_secs(2);
@@ -139,6 +140,9 @@ async fn pass(
         Ok(valid) => valid,
         Err(problems) => {
             let outcome = health::refused(cluster, "InvalidSpec", &problems.to_string(), context).await?;
+            if let Ok(topic::Cluster::Serving { name, port }) = topic::cluster(context, &namespace, &name).await {
+                follow::start(cluster, name, port, context);
+            }
             return Ok((outcome, None, AUDIT));
         }
     };
@@ -159,7 +163,7 @@ async fn pass(
         }
     }
     if plan.serving {
-        follow::start(cluster, &valid, context);
+        follow::start(cluster, valid.name.clone(), first_port(&valid), context);
     }
     context.set_went_back(&(namespace.clone(), name.clone()), plan.outcome.reason == SPEC_WENT_BACK);
     let report = status::report(&valid, &desired, &observed, plan.held_by.map(plan::Hold::word));

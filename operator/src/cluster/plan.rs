@@ -23,6 +23,7 @@ use crate::cluster::age;
 use crate::cluster::build::Desired;
 use crate::cluster::fetch::Observed;
 use crate::cluster::health;
+use crate::cluster::waiting::waiting;
 use crate::cluster::went_back;
 use crate::conditions::{Outcome, Progress};
 
@@ -269,13 +270,19 @@ fn settle(valid: &ValidatedCluster, observed: &Observed, serving: bool) -> Outco
     if serving {
         return Outcome::settled("Serving", "");
     }
+    let pod = observed.pods.iter().find(|pod| pod.name_any() == valid.name.pod(0));
+    let answers = matches!(&observed.broker, Some(Ok(_)));
+    let standing = pod.filter(|pod| pod.metadata.deletion_timestamp.is_none() && !answers);
+    if let Some((pod, waiting)) = standing.and_then(|pod| Some((pod, waiting(pod)?))) {
+        return Outcome::reconciling(false, &waiting.reason, waiting.sentence(&pod.name_any()));
+    }
     let message = match &observed.broker {
         Some(Ok(status)) => format!(
             "broker 0 is {:?}: {} of {} logs are open",
             status.state, status.recovery.logs_done, status.recovery.logs_total
         ),
         Some(Err(_)) => "broker 0 does not answer yet".to_owned(),
-        None => match observed.pods.first() {
+        None => match pod {
             Some(pod) => format!("pod {} starts", pod.name_any()),
             None => "the pod of broker 0 is not there yet".to_owned(),
         },

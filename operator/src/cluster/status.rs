@@ -92,6 +92,11 @@ fn brokers(valid: &ValidatedCluster, observed: &Observed) -> Vec<BrokerStatus> {
         .collect()
 }
 
+/// What an event says. A condition of a cluster that serves has nothing to add to its reason, but an event is read alone.
+fn note(outcome: &Outcome) -> &str {
+    if outcome.message.is_empty() { "the cluster is as its spec says, and serves clients" } else { &outcome.message }
+}
+
 /// Writes conditions and report; without a report the last one stays.
 pub(crate) async fn write(
     cluster: &KafkaCluster,
@@ -109,7 +114,7 @@ pub(crate) async fn write(
     if was != Some(outcome.reason.as_str()) {
         let stalled = outcome.progress == crate::conditions::Progress::Stalled;
         if stalled || outcome.ready {
-            context.event(cluster, stalled, &outcome.reason, &outcome.message).await;
+            context.event(cluster, stalled, &outcome.reason, note(outcome)).await;
         }
     }
     let (live, status): (Value, Value) = (serde_json::to_value(&live)?, serde_json::to_value(&status)?);
@@ -122,9 +127,16 @@ mod tests {
     use k8s_openapi::api::core::v1::Pod;
     use serde_json::json;
 
-    use super::report;
+    use super::{note, report};
     use crate::cluster::fetch::Observed;
     use crate::cluster::fixture;
+    use crate::conditions::Outcome;
+
+    #[test]
+    fn no_event_is_without_a_sentence() {
+        assert_eq!(note(&Outcome::settled("Serving", "")), "the cluster is as its spec says, and serves clients");
+        assert_eq!(note(&Outcome::settled("Stopped", "spec.brokers is 0")), "spec.brokers is 0");
+    }
 
     #[test]
     fn the_version_is_the_one_that_runs_and_a_held_restart_says_why() {

@@ -94,7 +94,7 @@ async fn pass(reset: &OffsetReset, context: &Context) -> Result<Decision, Reconc
     let (namespace, cluster) = (reset.namespace().unwrap_or_default(), &reset.spec.cluster_ref.name);
     let (name, port) = match crate::topic::cluster(context, &namespace, cluster).await? {
         crate::topic::Cluster::Serving { name, port } => (name, port),
-        crate::topic::Cluster::Not { reason, message } => {
+        crate::topic::Cluster::Not { reason, message, .. } => {
             return Ok(Decision::only(State::Waiting { reason: reason.to_owned(), message }));
         }
     };

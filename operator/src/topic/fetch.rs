@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kennet_api::KafkaCluster;
 use kennet_client::{Client, ClientError, ClientOptions, ConfigEntry, ErrorCode, TopicMetadata};
 use kennet_contract::management::TopicOwnership;
+use kennet_contract::ports;
 use kennet_model::cluster::{ClusterName, validate};
 use kennet_model::topic::{Observed, Ownership};
 use kube::core::DeserializeGuard;
@@ -21,7 +22,12 @@ pub(crate) enum Cluster {
     /// It has a broker that can be asked.
     Serving { name: ClusterName, port: u16 },
     /// It has not, for this reason.
-    Not { reason: &'static str, message: String },
+    Not {
+        reason: &'static str,
+        message: String,
+        /// Whether it will have one again by itself, as after a restart: its topics are ready all the same.
+        soon: bool,
+    },
 }
 
 /// A cluster that is connected to.
@@ -34,7 +40,7 @@ pub(crate) struct Access {
 pub(crate) async fn cluster(context: &Context, namespace: &str, name: &str) -> Result<Cluster, ReconcileError> {
     let api = context.api::<DeserializeGuard<KafkaCluster>>(namespace);
     let found = api.get_opt(name).await.map_err(ReconcileError::api("read a KafkaCluster"))?;
-    let not = |reason, message| Ok(Cluster::Not { reason, message });
+    let not = |reason, message| Ok(Cluster::Not { reason, message, soon: false });
     let Some(found) = found else {
         let message = format!(
             "spec.clusterRef.name is '{name}': there is no such KafkaCluster in namespace {namespace}; create it"
@@ -42,20 +48,47 @@ pub(crate) async fn cluster(context: &Context, namespace: &str, name: &str) -> R
         return not("ClusterMissing", message);
     };
     let valid = match &found.0 {
-        Ok(cluster) => validate(name, namespace, &cluster.spec),
-        Err(_) => return not("ClusterNotReady", format!("this operator can't read KafkaCluster {name}")),
-    };
-    let Ok(valid) = valid else {
-        return not("ClusterNotReady", format!("the spec of KafkaCluster {name} is invalid"));
+        Ok(cluster) => match validate(name, namespace, &cluster.spec) {
+            Ok(valid) => valid,
+            Err(_) => {
+                return as_it_runs(context, namespace, name, format!("the spec of KafkaCluster {name} is invalid"))
+                    .await;
+            }
+        },
+        Err(_) => {
+            return as_it_runs(context, namespace, name, format!("this operator can't read KafkaCluster {name}")).await;
+        }
     };
     if valid.brokers == 0 {
         return not("ClusterStopped", format!("KafkaCluster {name} is stopped: set its spec.brokers to 1"));
     }
     let pod = objects::get::<Pod>(&context.api(namespace), &valid.name.pod(0)).await?;
     if !pod.as_ref().is_some_and(crate::cluster::is_ready) {
-        return not("ClusterNotReady", format!("KafkaCluster {name} is not ready yet"));
+        return Ok(not_ready(format!("KafkaCluster {name} is not ready yet")));
     }
     Ok(Cluster::Serving { port: first_port(&valid), name: valid.name })
+}
+
+fn not_ready(message: String) -> Cluster {
+    Cluster::Not { reason: "ClusterNotReady", message, soon: true }
+}
+
+/// A cluster whose spec says nothing goes on as it was, and so do its topics: where it is reached is said by the pod that serves.
+async fn as_it_runs(context: &Context, namespace: &str, name: &str, why: String) -> Result<Cluster, ReconcileError> {
+    if let Ok(name) = ClusterName::new(name) {
+        let pod = objects::get::<Pod>(&context.api(namespace), &name.pod(0)).await?;
+        if let Some(port) = pod.filter(crate::cluster::is_ready).as_ref().and_then(clients_port) {
+            return Ok(Cluster::Serving { name, port });
+        }
+    }
+    Ok(not_ready(format!("{why}, and its broker is not ready: correct the KafkaCluster")))
+}
+
+/// A port for clients: each that a pod names and that is not one of Kennet's own is a listener.
+fn clients_port(pod: &Pod) -> Option<u16> {
+    let open = pod.spec.as_ref()?.containers.first()?.ports.as_ref()?;
+    let mut open = open.iter().filter_map(|one| u16::try_from(one.container_port).ok());
+    open.find(|port| ![ports::MANAGEMENT, ports::PROBES, ports::METRICS].contains(port))
 }
 
 /// Connects to a cluster.
@@ -133,5 +166,60 @@ fn observed(found: &TopicMetadata, entries: Vec<ConfigEntry>, ownership: Option<
         replication_factor: i32::try_from(replicas).unwrap_or(i32::MAX),
         config: own.collect(),
         ownership: ownership.unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{Cluster, cluster};
+    use crate::cluster::fixture;
+
+    /// The cluster `orders` with this spec and, if it has one, the ports of its ready pod.
+    async fn found(spec: &Value, open: Option<&[u16]>) -> Cluster {
+        let object = json!({
+            "apiVersion": "kennet.dev/v1alpha1", "kind": "KafkaCluster", "metadata": {"name": "orders", "namespace": "ns"}, "spec": spec,
+        });
+        let pod = open.map(|open| {
+            let mut pod = serde_json::to_value(fixture::pod(&fixture::cluster(""), "ready")).unwrap();
+            let open: Vec<Value> = open.iter().map(|port| json!({"containerPort": port})).collect();
+            pod["spec"] = json!({"containers": [{"name": "broker", "ports": open}]});
+            pod
+        });
+        let missing = json!({"kind": "Status", "status": "Failure", "code": 404, "message": "", "reason": "NotFound"});
+        let context = fixture::answering(move |_, path| match (path.rsplit_once('/').unwrap().1, &pod) {
+            ("orders", _) => (200, object.clone()),
+            ("orders-main-0", Some(pod)) => (200, pod.clone()),
+            _ => (404, missing.clone()),
+        });
+        cluster(&context, "ns", "orders").await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_spec_that_says_nothing_stops_no_topic_of_a_cluster_that_serves() {
+        let typo = json!({"brokers": 1, "storage": {"size": "1Gi"}, "config": {"log.retention.hourz": "4"}});
+        let unreadable = json!({"brokers": "one"});
+        for spec in [typo, unreadable] {
+            let served = found(&spec, Some(&[9191, 9192, 9193, 9095])).await;
+            assert!(matches!(served, Cluster::Serving { ref name, port: 9095 } if name.as_str() == "orders"));
+            for open in [None, Some(&[9191_u16][..])] {
+                let Cluster::Not { reason, message, soon } = found(&spec, open).await else { panic!("it serves") };
+                assert_eq!((reason, soon), ("ClusterNotReady", true));
+                assert!(message.contains("correct the KafkaCluster"), "{message}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_cluster_that_starts_will_serve_and_one_that_is_stopped_will_not() {
+        let spec = |brokers: i32| json!({"brokers": brokers, "storage": {"size": "1Gi"}});
+        let why = |cluster| match cluster {
+            Cluster::Not { reason, soon, .. } => Some((reason, soon)),
+            Cluster::Serving { .. } => None,
+        };
+        assert_eq!(why(found(&spec(1), None).await), Some(("ClusterNotReady", true)));
+        assert_eq!(why(found(&spec(0), None).await), Some(("ClusterStopped", false)));
+        assert_eq!(why(found(&spec(1), Some(&[9092])).await), None);
     }
 }

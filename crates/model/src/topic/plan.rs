@@ -171,6 +171,7 @@ fn refuse_ownership(topic: &ValidatedTopic, me: &TopicOwner, observed: &Observed
     }
 }
 
+/// Identical is what this spec would make: a key that it does not name is at its default. Throttles are nobody's.
 fn refuse_difference(topic: &ValidatedTopic, observed: &Observed) -> Option<Stall> {
     let mut different = Vec::new();
     if let Some(wanted) = topic.partitions.filter(|wanted| *wanted != observed.partitions) {
@@ -182,12 +183,17 @@ fn refuse_difference(topic: &ValidatedTopic, observed: &Observed) -> Option<Stal
             different.push(format!("{key} {} instead of {wanted}", actual.map_or("at its default", String::as_str)));
         }
     }
+    for (key, actual) in &observed.config {
+        if !topic.config.contains_key(key) && !THROTTLE_KEYS.contains(&key.as_str()) {
+            different.push(format!("{key} {actual}, which spec.config does not name"));
+        }
+    }
     (!different.is_empty()).then(|| Stall {
         reason: "TopicDiffers",
         message: format!(
             "spec.adoption is 'IfIdentical': topic '{}' exists and has {}; change the spec, or set adoption to Always",
             topic.name,
-            different.join(", ")
+            different.join(" and ")
         ),
     })
 }

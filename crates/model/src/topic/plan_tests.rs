@@ -72,10 +72,27 @@ fn an_existing_topic_is_adopted_as_the_spec_says() {
     let present = observed(2, &[("retention.ms", "5")], Ownership::default());
     let decide = |text: &str| plan(&topic(text), &me("1"), 1, Some(&present));
     assert_eq!(reason(&decide("partitions: 2, config: {retention.ms: '5'}")), None);
-    assert_eq!(reason(&decide("partitions: 3")), Some("TopicDiffers"));
+    assert_eq!(reason(&decide("partitions: 3, config: {retention.ms: '5'}")), Some("TopicDiffers"));
     assert_eq!(reason(&decide("config: {retention.ms: '6'}")), Some("TopicDiffers"));
     assert_eq!(reason(&decide("adoption: Never")), Some("TopicExists"));
     assert_eq!(reason(&decide("partitions: 3, adoption: Always")), None);
+}
+
+#[test]
+fn a_topic_with_a_config_that_the_spec_does_not_name_is_not_identical() {
+    let with = |key: &str| observed(2, &[(key, "1048576")], Ownership::default());
+    let decide = |text: &str, key: &str| plan(&topic(text), &me("1"), 1, Some(&with(key)));
+    let refused = decide("partitions: 2", "segment.bytes");
+    assert_eq!((reason(&refused), refused.steps.as_slice()), (Some("TopicDiffers"), &[][..]));
+    let message = refused.stall.unwrap().message;
+    assert!(
+        message.contains("has segment.bytes 1048576, which spec.config does not name; change the spec"),
+        "{message}"
+    );
+    assert_eq!(reason(&decide("partitions: 2, config: {segment.bytes: '1048576'}", "segment.bytes")), None);
+    assert_eq!(reason(&decide("partitions: 2, adoption: Always", "segment.bytes")), None);
+    // moving replicas sets it for a while
+    assert_eq!(reason(&decide("partitions: 2", "leader.replication.throttled.replicas")), None);
 }
 
 #[test]

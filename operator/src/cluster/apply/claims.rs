@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::cluster::build::Desired;
 use crate::cluster::fetch::Observed;
 use crate::context::Context;
-use crate::error::{ReconcileError, has_code};
+use crate::error::{self, ReconcileError, has_code};
 use crate::objects;
 
 /// Claims are made once and grow; a smaller size was refused by the plan, and nothing of it is written.
@@ -46,7 +46,7 @@ fn growth_refused(
     let (has, size) = (requested(live), claim["spec"]["resources"]["requests"]["storage"].as_str().unwrap_or_default());
     match error {
         ReconcileError::Api { source, .. } if bytes(size) > bytes(&has) && has_code(&source, 403) => {
-            let said = source.to_string();
+            let said = error::said(&source);
             Ok(ReconcileError::GrowthRefused { claim: live.name_any(), has, size: size.to_owned(), said })
         }
         error => Err(error),
@@ -112,7 +112,10 @@ mod tests {
         };
         let error = apply(&desired, &observed, &refusing(403), "ns").await.unwrap_err();
         assert_eq!((error.reason(), error.stalls()), ("GrowthRefused", true));
-        assert!(error.to_string().contains("set spec.storage.size to 512Mi"));
+        assert_eq!(
+            error.to_string(),
+            "claim data-orders-main-0 can't grow to 1Gi: no; set spec.storage.size to 512Mi, or let its storage class expand volumes"
+        );
         assert_eq!(apply(&desired, &observed, &refusing(422), "ns").await.unwrap_err().reason(), "Invalid");
     }
 

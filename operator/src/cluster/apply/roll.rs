@@ -11,7 +11,7 @@ use crate::cluster::build::{Desired, Pool};
 use crate::cluster::fetch::Observed;
 use crate::cluster::plan::Template;
 use crate::context::Context;
-use crate::error::{ReconcileError, has_code};
+use crate::error::{ReconcileError, has_code, said};
 use crate::objects;
 
 /// Applies the StatefulSet.
@@ -72,7 +72,7 @@ pub(super) async fn evict(context: &Context, namespace: &str, pod: &str, uid: &s
     match Api::<Pod>::namespaced(context.evictions.clone(), namespace).evict(pod, &parameters).await {
         Ok(_) => Ok(true),
         Err(error) if has_code(&error, 404) || has_code(&error, 409) || has_code(&error, 429) => {
-            tracing::info!(pod, %error, "the eviction waits");
+            tracing::info!(pod, error = said(&error), "the eviction waits");
             Ok(false)
         }
         Err(error) => Err(ReconcileError::api(format!("evict pod {pod}"))(error)),

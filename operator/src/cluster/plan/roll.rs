@@ -12,6 +12,7 @@ use crate::cluster::fetch::Observed;
 use crate::cluster::health;
 use crate::cluster::plan::unprotected::{self, Unprotected};
 use crate::cluster::plan::{Hold, Step, Template, serves};
+use crate::cluster::waiting::waiting;
 use crate::conditions::Outcome;
 
 /// A new broker that is not ready after this has failed, even if it does not crash.
@@ -122,18 +123,26 @@ fn settle_or_revert(pod: &Pod, set: &StatefulSet, serving: bool, now: Timestamp)
     }
     let started = pod.metadata.creation_timestamp.as_ref().map_or(now, |time| time.0);
     let late = now.as_second() - started.as_second() > START_S_MAX;
-    let failed = health::failure(pod).or_else(|| late.then(|| format!("not ready after {START_S_MAX} s")));
-    match failed {
-        Some(message) if remembers(PREVIOUS_TEMPLATE_ANNOTATION) => {
+    let failed = health::failure(pod).map(|waiting| (waiting.what(), waiting.sentence(&pod.name_any())));
+    match failed.or_else(|| late.then(|| too_late(pod))) {
+        Some((message, _)) if remembers(PREVIOUS_TEMPLATE_ANNOTATION) => {
             let step = Step::Revert { pod: pod.name_any(), uid: pod.uid().unwrap_or_default(), message };
             let outcome = Outcome::reconciling(false, "Reverting", "the restart failed and is taken back");
             Roll::keep(Some(step), Some(outcome))
         }
-        Some(message) => {
-            let message = format!("pod {} does not start: {message}", pod.name_any());
-            Roll::keep(None, Some(Outcome::stalled(serving, "BrokerFailed", message)))
-        }
+        Some((_, message)) => Roll::keep(None, Some(Outcome::stalled(serving, "BrokerFailed", message))),
         None => Roll::keep(None, None),
+    }
+}
+
+/// What is said of a pod that took too long: in short for the way back, and for a person.
+fn too_late(pod: &Pod) -> (String, String) {
+    let late = format!("not ready after {START_S_MAX} s");
+    match waiting(pod) {
+        Some(waiting) => {
+            (format!("{late}: {}", waiting.what()), format!("{late}: {}", waiting.sentence(&pod.name_any())))
+        }
+        None => (late.clone(), format!("pod {} does not start: {late}", pod.name_any())),
     }
 }
 

@@ -45,6 +45,8 @@ fn a_broker_that_fails_long_after_its_roll_is_not_taken_back() {
     let new = version("b");
     let plan = planned(&new, &live(&new, &json!({}), Some((&new, "failed"))));
     assert_eq!(plan.outcome.reason, "BrokerFailed");
+    let said = "pod orders-main-0 does not start: CrashLoopBackOff: the broker ended; look at 'kubectl logs orders-main-0 --previous'";
+    assert!(plan.outcome.message.starts_with(said), "{}", plan.outcome.message);
     let kept = json!({PREVIOUS_TEMPLATE_ANNOTATION: template_json(&version("a"))});
     let plan = planned(&new, &live(&new, &kept, Some((&new, "failed"))));
     assert!(plan.steps.iter().any(|step| matches!(step, Step::Revert { .. })));
@@ -168,4 +170,61 @@ fn what_a_newer_operator_or_release_runs_is_not_touched() {
     let same = live(&valid, &json!({}), Some((&valid, "ready")));
     let plan = planned(&valid, &Observed { broker: serving(CONTRACT), ..same });
     assert_eq!(plan.outcome, Outcome::settled("Serving", ""));
+}
+
+/// Kubernetes may still heal it, so it is no failure; but whoever waits is told what for.
+#[test]
+fn a_pod_that_waits_says_what_for_and_is_still_worked_on() {
+    let valid = version("a");
+    let waits = |status: Value, broker: Option<Result<Status, String>>| {
+        let mut pod = serde_json::to_value(fixture::pod(&valid, "starting")).unwrap();
+        pod["status"] = status;
+        let mut observed = live(&valid, &json!({}), None);
+        observed.pods = vec![serde_json::from_value(pod).unwrap()];
+        planned(&valid, &Observed { broker, ..observed }).outcome
+    };
+    let said = "0/1 nodes are available: 1 Insufficient memory.";
+    let pending = json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": said});
+    let outcome = waits(json!({"conditions": [pending]}), None);
+    assert_eq!(
+        (outcome.ready, outcome.progress, outcome.reason.as_str()),
+        (false, Progress::Reconciling, "Unschedulable")
+    );
+    assert!(
+        outcome.message.contains("0/1 nodes are available: 1 Insufficient memory; look at spec.resources.requests")
+    );
+    let container = json!({
+        "name": "broker", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+        "state": {"waiting": {"reason": "ErrImagePull", "message": "not found"}},
+    });
+    let image = json!({"containerStatuses": [container]});
+    let outcome = waits(image.clone(), Some(Err("silence".to_owned())));
+    assert_eq!(
+        (outcome.ready, outcome.progress, outcome.reason.as_str()),
+        (false, Progress::Reconciling, "ErrImagePull")
+    );
+    assert!(outcome.message.contains("ErrImagePull: not found; look at spec.version"), "{}", outcome.message);
+    // whoever answers runs, whatever was said before
+    assert_eq!(waits(image, Some(Ok(fixture::serving(1)))).reason, "Starting");
+    assert_eq!(waits(json!({}), None).message, "pod orders-main-0 starts");
+}
+
+#[test]
+fn a_pod_that_took_too_long_says_what_it_waits_for() {
+    let valid = version("a");
+    let mut pod = serde_json::to_value(fixture::pod(&valid, "starting")).unwrap();
+    pod["metadata"]["creationTimestamp"] = json!("1970-01-01T00:49:00Z");
+    pod["status"] = json!({"conditions": [{
+        "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "pod has unbound immediate PersistentVolumeClaims",
+    }]});
+    let mut observed = live(&valid, &json!({}), None);
+    observed.pods = vec![serde_json::from_value(pod).unwrap()];
+    let outcome = planned(&valid, &observed).outcome;
+    assert_eq!(outcome.reason, "BrokerFailed");
+    assert!(
+        outcome
+            .message
+            .starts_with("not ready after 600 s: pod orders-main-0 does not start: Unschedulable: pod has unbound")
+    );
+    assert!(outcome.message.contains("spec.storage.storageClassName"));
 }
