@@ -252,7 +252,8 @@ fn directory_failed(valid: &ValidatedCluster, observed: &Observed) -> Option<Out
     }
     let reason = status.offline.first().map_or("its data directory failed", |partition| partition.reason.as_str());
     let message = format!(
-        "broker 0 serves nothing: {reason}. `kubectl logs {}` names the file; look at the disk under claim {}. After an error of the disk, delete          the pod: the start says what is missing. What is missing comes back only from a snapshot of the volume",
+        "broker 0 serves nothing: {reason}. `kubectl logs {}` names the file; look at the disk under claim {}. After an error of the disk, delete \
+         the pod: the start says what is missing. What is missing comes back only from a snapshot of the volume",
         valid.name.pod(0),
         valid.name.claim(0)
     );
