@@ -31,8 +31,8 @@ def topics():
     return {one["topic"]: one["partitions"] for one in kennet.json("topics", "list")}
 
 
-def up(file=quickstart):
-    process = kennet.start("dev", "up", "-f", file)
+def up(file=quickstart, by=kennet):
+    process = by.start("dev", "up", "-f", file)
     running.append(process)
     line = b""
     while b"bootstrap  " not in line:
@@ -345,6 +345,34 @@ def slow_start():
     equal((code, "starts" in err), (0, False))
 
 
+def damaged_journal():
+    """A broker that stays up only to say what is damaged is not waited for."""
+    home = os.path.join(folder, "damaged")
+    os.makedirs(home)
+    other = Kennet(kennet.program, folder=home)
+    process = up(by=other)
+    [state] = other.json("dev", "status")
+    other.environment["KENNET_BOOTSTRAP"] = state["bootstrap"]
+    for value in (b"needle", b"behind it", b"and more"):
+        other.run("produce", "events", stdin=value + b"\n")
+    with open(os.path.join(home, state["folder"], "dev.json"), encoding="utf-8") as file:
+        os.kill(json.load(file)["broker"]["pid"], signal.SIGKILL)
+    process.communicate(timeout=30)
+    data = os.path.join(home, state["folder"], "data")
+    journal = os.path.join(data, "journal", "00000000")
+    with open(journal, "r+b") as file:
+        at = file.read().find(b"needle")
+        assert at > 0, "the record is not in the journal"
+        file.seek(at)
+        file.write(b"\xff" * 6)
+    start = time.monotonic()
+    code, _, err = other.end("dev", "up", "-f", quickstart)
+    assert code == 4 and time.monotonic() - start < 20, f"exit {code} after {time.monotonic() - start} s: {err}"
+    assert "is damaged" in err and f"kennet-broker verify {data}" in err, err
+    equal(err.count("\n"), 1)
+    equal([one["state"] for one in other.json("dev", "status")], ["Stopped"])
+
+
 def keys_are_private():
     [one] = status()
     tls = os.path.join(folder, one["folder"], "tls")
@@ -371,6 +399,7 @@ try:
     step("an offline partition does not hide the others", an_offline_partition)
     step("a second Ctrl-C does not wait for a broker that hangs", a_broker_that_hangs)
     step("a slow start shows on a terminal", slow_start)
+    step("a damaged journal ends it at once with the reason", damaged_journal)
     step("readers end without a reader or a broker", readers_end)
 finally:
     kennet.end("dev", "down")
