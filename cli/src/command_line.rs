@@ -124,7 +124,8 @@ pub(crate) enum Topics {
 /// Topics that nobody looks after, and where to ask for them.
 #[derive(Debug, Args)]
 pub(crate) struct Orphaned {
-    /// Only topics without a Topic object in Kubernetes: retained when it was deleted, about to be deleted, or never declared
+    /// Only topics without a Topic object in Kubernetes: retained when it was deleted, about to be deleted, or never declared. With `kennet dev` those that its
+    /// file does not have
     #[arg(long, conflicts_with = "internal")]
     pub(crate) orphaned: bool,
     /// With --orphaned: a broker's management endpoint, host:port as its certificate names it; found by itself for a cluster of `kennet dev` in

@@ -84,7 +84,8 @@ fn prepare(manifest: &Manifest, base: Option<u16>) -> Result<State, CliError> {
     let path = folder.join("broker.toml");
     std::fs::write(&path, text).map_err(|source| CliError::failed(&format!("writing {}", path.display()), source))?;
     let supervisor = Process::of(std::process::id());
-    let state = State { cluster: name.to_owned(), cluster_id, base_port, supervisor, broker: None, folder };
+    let topics = manifest.topics.iter().map(|topic| topic.name.clone()).collect();
+    let state = State { cluster: name.to_owned(), cluster_id, base_port, supervisor, broker: None, topics, folder };
     state.save()?;
     Ok(state)
 }
