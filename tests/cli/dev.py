@@ -190,6 +190,7 @@ def wrong_manifests():
         ("brokers", lambda text: text.replace("brokers: 1", "brokers: 3")),
         ("brokerz", lambda text: text.replace("brokers: 1", "brokers: 1\n  brokerz: 1")),
         ("size", lambda text: text.replace("size: 1Gi", "size: big")),
+        ("is a line --- missing", lambda text: text.replace("---\n", "")),
         ("expected kennet.dev/v1alpha1", lambda text: text.replace("kennet.dev/v1alpha1", "kennet.dev/v9")),
         ("examples/quickstart.yaml", lambda text: ""),
     ]:
