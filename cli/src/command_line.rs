@@ -255,7 +255,7 @@ pub(crate) struct ResetOffsets {
     /// Do it; without this flag the plan is only shown
     #[arg(long)]
     pub(crate) execute: bool,
-    /// Print the plan as CSV, in the format of Kafka's tools
+    /// Print the plan as CSV, in the format of Kafka's tools; not with --output json
     #[arg(long, conflicts_with = "execute")]
     pub(crate) export: bool,
 }

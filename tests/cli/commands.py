@@ -309,6 +309,7 @@ def files():
 
     kennet.refused(2, "'other'", "groups", "reset-offsets", "--group", "other", "--from-file", exported_for("g"), "--execute")
     kennet.refused(2, "--topic", "groups", "reset-offsets", "--group", "g", "--topic", "hours", "--from-file", path, "--execute")
+    kennet.refused(2, "--export writes CSV", *"groups reset-offsets --group g --topic hours --to-offset 1 --export -o json".split())
     equal(committed(), {0: 3, 1: 2})
 
 

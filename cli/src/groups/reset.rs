@@ -15,6 +15,11 @@ use crate::output::{Output, note, write_bytes};
 use crate::time::Instant;
 
 pub(crate) async fn run(client: &Client, output: &Output, options: ResetOffsets) -> Result<(), CliError> {
+    if options.export && output.is_json() {
+        let why = "--export writes CSV, which Kafka's tools and --from-file read, and no JSON: leave out one of --export and --output json; the plan \
+                   without --export is JSON";
+        return Err(CliError::Usage(why.to_owned()));
+    }
     let admin = ClientAdmin(client);
     let mut plans = Vec::new();
     for request in requests(client, &options).await? {
