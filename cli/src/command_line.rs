@@ -7,6 +7,9 @@ use crate::error::CliError;
 use crate::output::OutputFormat;
 use crate::time::{Instant, Length, Limit};
 
+/// Where help shows what may stand behind each command, apart from what is the command's own.
+const OF_EVERY_COMMAND: &str = "Global options";
+
 /// Kennet from the command line: topics, consumer groups, records
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, propagate_version = true)]
@@ -14,7 +17,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) connection: Connection,
     /// What to print
-    #[arg(long, short, global = true, value_enum, default_value_t)]
+    #[arg(long, short, global = true, value_enum, default_value_t, help_heading = OF_EVERY_COMMAND)]
     pub(crate) output: OutputFormat,
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -24,10 +27,17 @@ pub(crate) struct Arguments {
 #[derive(Debug, Args)]
 pub(crate) struct Connection {
     /// Brokers to start from, host:port separated by commas
-    #[arg(long, short, global = true, env = "KENNET_BOOTSTRAP", default_value = "localhost:9092")]
+    #[arg(
+        long,
+        short,
+        global = true,
+        env = "KENNET_BOOTSTRAP",
+        default_value = "localhost:9092",
+        help_heading = OF_EVERY_COMMAND
+    )]
     pub(crate) bootstrap: String,
     /// How long one operation may take, with all of its attempts
-    #[arg(long, global = true, default_value = "30s")]
+    #[arg(long, global = true, default_value = "30s", help_heading = OF_EVERY_COMMAND)]
     pub(crate) timeout: Limit,
 }
 

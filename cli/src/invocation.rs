@@ -177,6 +177,17 @@ mod tests {
     }
 
     #[test]
+    fn help_shows_what_is_of_every_command_behind_what_is_the_commands_own() {
+        for (of, own) in [("topics create", "--partitions"), ("consume", "--from-beginning"), ("dev up", "--base-port")]
+        {
+            let shown = help(of);
+            let (options, global) = shown.split_once("Global options:").expect(of);
+            assert!(options.contains(own) && !options.contains("--output"), "{of}: {shown}");
+            assert!(!global.contains(own) && global.contains("--output"), "{of}: {shown}");
+        }
+    }
+
+    #[test]
     fn an_unknown_flag_is_not_said_to_be_a_value() {
         for line in ["kennet produce t --bogus", "kennet topics describe --bogus", "kennet --bogus"] {
             let said = parse(words(line)).unwrap_err().to_string();
