@@ -113,6 +113,15 @@ def failures_say_what_was_written():
     told = json.loads(err)
     equal((code, told["line"], records("half") - 50_000), (1, 701, told["records"]))
     equal((told["records"], told["refused"], told["unknown"]), (999, 0, 0))
+    # where only small batches are taken, a record that is too large is still told from those around it
+    kennet.run("topics", "create", "tiny", "--partitions", "1", "--config", "max.message.bytes=1000")
+    lines = [b"%d" % number for number in range(2000)]
+    lines[1300] = b"y" * 1200
+    code, _, err = kennet.end("produce", "tiny", "-o", "json", stdin=b"\n".join(lines) + b"\n")
+    told = json.loads(err)
+    equal((code, told["line"], told["records"], told["refused"], records("tiny")), (1, 1301, 1999, 0, 1999))
+    read = kennet.run("consume", "tiny", "--from-beginning", "--to-end").split()
+    equal(read, lines[:1300] + lines[1301:])
     code, _, err = kennet.end("produce", "half", "--json", stdin=b'{"value":"a"}\n{"valeu":1}\n')
     assert code == 1 and "1 record is written; line 2: column 8: unknown field" in err and " at line " not in err, err
 
