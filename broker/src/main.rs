@@ -53,7 +53,7 @@ enum Command {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command {
-        Some(Command::CheckConfig { file, id }) => kennet_broker::load(&file, Some(id)).map(drop),
+        Some(Command::CheckConfig { file, id }) => check_config(&file, id),
         Some(Command::Verify { directory }) => {
             return offline(|out| kennet_broker::verify_directory(&directory, out));
         }
@@ -66,6 +66,13 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, error.exit_code()),
     }
+}
+
+fn check_config(file: &std::path::Path, id: i32) -> Result<(), StartError> {
+    kennet_broker::load(file, Some(id))?;
+    // whoever reads may have gone
+    let _ = writeln!(std::io::stdout(), "{} is a config that broker {id} can start with", file.display());
+    Ok(())
 }
 
 /// Runs a command that writes to standard output, which is held only here and not while a broker serves.

@@ -64,6 +64,16 @@ pub enum OfflineError {
         /// The system's error.
         source: io::Error,
     },
+    /// There is no such segment or index.
+    #[error(
+        "cannot dump {path}: {source}; a partition has it once records are written to segments, which a clean stop does: until then they are in the journal"
+    )]
+    NoSegment {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
     /// It is not known what is in the file.
     #[error(
         "cannot dump {path}: it is neither a segment nor an index of one; expected a file that ends with .log, .index or .timeindex: name one below the data directory's folder topics"
@@ -109,9 +119,11 @@ impl OfflineError {
             | Self::Identity(_)
             | Self::Damaged { .. }
             | Self::Shared { .. } => ExitCode::DataDirectory,
-            Self::Dump { .. } | Self::UnknownFile { .. } | Self::DamagedIndex { .. } | Self::NotWhole { .. } => {
-                ExitCode::Failed
-            }
+            Self::Dump { .. }
+            | Self::NoSegment { .. }
+            | Self::UnknownFile { .. }
+            | Self::DamagedIndex { .. }
+            | Self::NotWhole { .. } => ExitCode::Failed,
         }
     }
 }
@@ -183,8 +195,14 @@ fn write_report(report: &PartitionReport, out: &mut impl Write) -> io::Result<()
 /// When the file can't be read, is not whole, or is none of these.
 pub fn dump_file(file: &Path, with_records: bool, out: &mut impl Write) -> Result<(), OfflineError> {
     // before its name is looked at: a name that is misspelt says nothing about a file
-    std::fs::metadata(file).map_err(|source| OfflineError::Dump { path: file.to_owned(), source })?;
-    match file.extension().and_then(|extension| extension.to_str()) {
+    let extension = file.extension().and_then(|extension| extension.to_str());
+    std::fs::metadata(file).map_err(|source| match extension {
+        Some("log" | "index" | "timeindex") if source.kind() == io::ErrorKind::NotFound => {
+            OfflineError::NoSegment { path: file.to_owned(), source }
+        }
+        _ => OfflineError::Dump { path: file.to_owned(), source },
+    })?;
+    match extension {
         Some("log") => dump_segment(file, with_records, out),
         Some("index") => dump_entries(file, IndexKind::Offsets, out),
         Some("timeindex") => dump_entries(file, IndexKind::Times, out),

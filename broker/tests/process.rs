@@ -381,7 +381,9 @@ fn a_config_that_is_wrong_is_one_sentence_and_code_3() {
         said.push(fails(check.arg("check-config").arg(&file).env_remove("POD_NAME"), 3));
     }
     std::fs::write(&file, good).expect("the config is written");
-    assert!(Command::new(PROGRAM).arg("check-config").arg(&file).status().expect("the program runs").success());
+    let right = Command::new(PROGRAM).arg("check-config").arg(&file).output().expect("the program runs");
+    let told = format!("{} is a config that broker 0 can start with\n", file.display());
+    assert_eq!((right.status.code(), String::from_utf8_lossy(&right.stdout).into_owned()), (Some(0), told));
     let said: Vec<_> = said.iter().map(|line| without_paths(line, &folder)).collect();
     insta::assert_snapshot!(said.join("\n"));
 }

@@ -7,6 +7,9 @@ use crate::error::CliError;
 use crate::output::OutputFormat;
 use crate::time::{Instant, Length, Limit};
 
+/// Where help shows what may stand behind each command, apart from what is the command's own.
+const OF_EVERY_COMMAND: &str = "Global options";
+
 /// Kennet from the command line: topics, consumer groups, records
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, propagate_version = true)]
@@ -14,7 +17,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) connection: Connection,
     /// What to print
-    #[arg(long, short, global = true, value_enum, default_value_t)]
+    #[arg(long, short, global = true, value_enum, default_value_t, help_heading = OF_EVERY_COMMAND)]
     pub(crate) output: OutputFormat,
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -24,10 +27,17 @@ pub(crate) struct Arguments {
 #[derive(Debug, Args)]
 pub(crate) struct Connection {
     /// Brokers to start from, host:port separated by commas
-    #[arg(long, short, global = true, env = "KENNET_BOOTSTRAP", default_value = "localhost:9092")]
+    #[arg(
+        long,
+        short,
+        global = true,
+        env = "KENNET_BOOTSTRAP",
+        default_value = "localhost:9092",
+        help_heading = OF_EVERY_COMMAND
+    )]
     pub(crate) bootstrap: String,
     /// How long one operation may take, with all of its attempts
-    #[arg(long, global = true, default_value = "30s")]
+    #[arg(long, global = true, default_value = "30s", help_heading = OF_EVERY_COMMAND)]
     pub(crate) timeout: Limit,
 }
 
@@ -124,7 +134,8 @@ pub(crate) enum Topics {
 /// Topics that nobody looks after, and where to ask for them.
 #[derive(Debug, Args)]
 pub(crate) struct Orphaned {
-    /// Only topics without a Topic object in Kubernetes: retained when it was deleted, about to be deleted, or never declared
+    /// Only topics without a Topic object in Kubernetes: retained when it was deleted, about to be deleted, or never declared. With `kennet dev` those that its
+    /// file does not have
     #[arg(long, conflicts_with = "internal")]
     pub(crate) orphaned: bool,
     /// With --orphaned: a broker's management endpoint, host:port as its certificate names it; found by itself for a cluster of `kennet dev` in
@@ -254,7 +265,7 @@ pub(crate) struct ResetOffsets {
     /// Do it; without this flag the plan is only shown
     #[arg(long)]
     pub(crate) execute: bool,
-    /// Print the plan as CSV, in the format of Kafka's tools
+    /// Print the plan as CSV, in the format of Kafka's tools; not with --output json
     #[arg(long, conflicts_with = "execute")]
     pub(crate) export: bool,
 }

@@ -4,6 +4,7 @@ use std::io;
 
 use kennet_client::ClientError;
 use kennet_contract::ExitCode;
+use serde_json::{Map, Value};
 
 use crate::advice;
 
@@ -44,6 +45,14 @@ pub(crate) enum CliError {
     /// Anything else that is one sentence.
     #[error("{0}")]
     Failed(String),
+    /// Some of it was done, and what is told in words is there in numbers too.
+    #[error("{message}")]
+    Partly {
+        /// One sentence with the numbers.
+        message: String,
+        /// The numbers by name, for programs.
+        numbers: Map<String, Value>,
+    },
     /// Nobody reads our output any more: an end, not a failure.
     #[error("the output was closed")]
     BrokenPipe,
@@ -58,6 +67,16 @@ pub(crate) enum CliError {
 impl CliError {
     pub(crate) fn failed(what: &str, source: io::Error) -> Self {
         Self::Io { what: what.to_owned(), source }
+    }
+
+    /// For programs: the sentence, and what else is known by name.
+    pub(crate) fn json(&self) -> Value {
+        let mut told = match self {
+            Self::Partly { numbers, .. } => numbers.clone(),
+            _ => Map::new(),
+        };
+        told.insert("error".to_owned(), self.to_string().into());
+        told.into()
     }
 
     /// The exit code of README's table.

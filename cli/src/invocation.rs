@@ -7,9 +7,9 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, CommandFactory, FromArgMatches};
 use kennet_contract::ExitCode;
-use serde_json::json;
 
 use crate::command_line::Arguments;
+use crate::error::CliError;
 use crate::output::note;
 
 /// Commands that connect to no address that is given, and the arguments that they therefore don't show.
@@ -68,7 +68,7 @@ pub(crate) fn refuse(problem: &clap::Error) -> ExitCode {
         return ExitCode::Success;
     }
     if wants_json(std::env::args_os()) {
-        report(&mistake(problem), true);
+        report(&CliError::Usage(mistake(problem)), true);
     } else {
         drop(problem.print());
     }
@@ -76,11 +76,11 @@ pub(crate) fn refuse(problem: &clap::Error) -> ExitCode {
 }
 
 /// Tells of a failure: a sentence for people, one line of JSON for programs.
-pub(crate) fn report(message: &str, as_json: bool) {
+pub(crate) fn report(error: &CliError, as_json: bool) {
     if as_json {
-        note(&json!({"error": message}).to_string());
+        note(&error.json().to_string());
     } else {
-        note(&format!("kennet: {message}"));
+        note(&format!("kennet: {error}"));
     }
 }
 
@@ -174,6 +174,17 @@ mod tests {
         let read = parse(words("kennet --bootstrap a:1 --timeout 5s dev status")).unwrap();
         assert_eq!(read.connection.bootstrap, "a:1");
         assert_eq!(parse(words("kennet topics list --bootstrap a:2")).unwrap().connection.bootstrap, "a:2");
+    }
+
+    #[test]
+    fn help_shows_what_is_of_every_command_behind_what_is_the_commands_own() {
+        for (of, own) in [("topics create", "--partitions"), ("consume", "--from-beginning"), ("dev up", "--base-port")]
+        {
+            let shown = help(of);
+            let (options, global) = shown.split_once("Global options:").expect(of);
+            assert!(options.contains(own) && !options.contains("--output"), "{of}: {shown}");
+            assert!(!global.contains(own) && global.contains("--output"), "{of}: {shown}");
+        }
     }
 
     #[test]

@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     };
     let as_json = arguments.output == OutputFormat::Json;
     let report = |error: &CliError| {
-        invocation::report(&error.to_string(), as_json);
+        invocation::report(error, as_json);
         error.exit_code().into()
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {

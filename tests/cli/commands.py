@@ -309,6 +309,7 @@ def files():
 
     kennet.refused(2, "'other'", "groups", "reset-offsets", "--group", "other", "--from-file", exported_for("g"), "--execute")
     kennet.refused(2, "--topic", "groups", "reset-offsets", "--group", "g", "--topic", "hours", "--from-file", path, "--execute")
+    kennet.refused(2, "--export writes CSV", *"groups reset-offsets --group g --topic hours --to-offset 1 --export -o json".split())
     equal(committed(), {0: 3, 1: 2})
 
 
@@ -340,6 +341,7 @@ def all_groups():
         arguments[5] = "3"
         code, out, err = kennet.end(*arguments)
         assert code == 1 and "were not moved" in err and "all-m" in err, f"exit {code}: {err}"
+        equal(err.count("'all-m' has members"), 1)
         answer = json.loads(out)
         outcomes = {one["group"]: one["outcome"] for one in answer["outcomes"]}
         equal([outcomes[group] for group in ("all-a", "all-m", "all-z")], ["Applied", "Failed", "Applied"])
@@ -371,7 +373,10 @@ def members():
     stable = lambda: any(row["group"] == "two" for row in kennet.json("groups", "list")) and len(readers()) == 2
     try:
         until(30, stable, "two members with a partition each")
-        kennet.refused(1, "has members", "groups", "reset-offsets", "--group", "two", "--topic", "hours", "--to-earliest", "--execute")
+        moved = ["groups", "reset-offsets", "--group", "two", "--topic", "hours", "--to-earliest"]
+        kennet.refused(1, "has members", *moved, "--execute")
+        shown = kennet.end(*moved)[2]
+        assert "the plan can't be applied" in shown and "--execute" not in shown, shown
         kennet.refused(1, "group 'two' has members: end its consumers", "groups", "delete", "two")
         equal(interrupt(one)[0::2], (0, ""))
         until(30, lambda: len(readers()) == 1, "the one that stays has both partitions")

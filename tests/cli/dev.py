@@ -31,8 +31,8 @@ def topics():
     return {one["topic"]: one["partitions"] for one in kennet.json("topics", "list")}
 
 
-def up(file=quickstart):
-    process = kennet.start("dev", "up", "-f", file)
+def up(file=quickstart, by=kennet):
+    process = by.start("dev", "up", "-f", file)
     running.append(process)
     line = b""
     while b"bootstrap  " not in line:
@@ -190,6 +190,7 @@ def wrong_manifests():
         ("brokers", lambda text: text.replace("brokers: 1", "brokers: 3")),
         ("brokerz", lambda text: text.replace("brokers: 1", "brokers: 1\n  brokerz: 1")),
         ("size", lambda text: text.replace("size: 1Gi", "size: big")),
+        ("is a line --- missing", lambda text: text.replace("---\n", "")),
         ("expected kennet.dev/v1alpha1", lambda text: text.replace("kennet.dev/v1alpha1", "kennet.dev/v9")),
         ("examples/quickstart.yaml", lambda text: ""),
     ]:
@@ -277,13 +278,17 @@ def orphans():
         own(state, topic, "claim")
     own(state, "retained", "release")
     own(state, "doomed", "scheduleDeletion", deleteAtMs=4_000_000_000_000)
-    expected = {"events": (None, None), "retained": (None, None), "doomed": ("object", "2096-10-02T07:06:40Z")}
+    expected = {"retained": (None, None), "doomed": ("object", "2096-10-02T07:06:40Z")}
     shape = lambda rows: {one["topic"]: (one["owner"] and one["owner"]["name"], one["deleteAt"]) for one in rows}
     listed = kennet.json("topics", "list", "--orphaned")
+    # the file looks after its own
     equal(shape(listed), expected)
+    assert "DELETES AT" in kennet.run("topics", "list", "--orphaned").decode()
     ids = {one["topic"]: one["topicId"] for one in kennet.json("topics", "list")}
     equal({one["topic"]: one["topicId"] for one in listed}, {name: ids[name] for name in expected})
     port = int(state["bootstrap"].rsplit(":", 1)[1]) + 7
+    # whose file is not known here
+    expected["events"] = (None, None)
     asked = ["topics", "list", "--orphaned", "--management", f"localhost:{port}", "--certificates"]
     equal(shape(kennet.json(*asked, os.path.join(state["folder"], "tls"))), expected)
     # a broker may look too: its certificates are what there is in a pod
@@ -345,6 +350,34 @@ def slow_start():
     equal((code, "starts" in err), (0, False))
 
 
+def damaged_journal():
+    """A broker that stays up only to say what is damaged is not waited for."""
+    home = os.path.join(folder, "damaged")
+    os.makedirs(home)
+    other = Kennet(kennet.program, folder=home)
+    process = up(by=other)
+    [state] = other.json("dev", "status")
+    other.environment["KENNET_BOOTSTRAP"] = state["bootstrap"]
+    for value in (b"needle", b"behind it", b"and more"):
+        other.run("produce", "events", stdin=value + b"\n")
+    with open(os.path.join(home, state["folder"], "dev.json"), encoding="utf-8") as file:
+        os.kill(json.load(file)["broker"]["pid"], signal.SIGKILL)
+    process.communicate(timeout=30)
+    data = os.path.join(home, state["folder"], "data")
+    journal = os.path.join(data, "journal", "00000000")
+    with open(journal, "r+b") as file:
+        at = file.read().find(b"needle")
+        assert at > 0, "the record is not in the journal"
+        file.seek(at)
+        file.write(b"\xff" * 6)
+    start = time.monotonic()
+    code, _, err = other.end("dev", "up", "-f", quickstart)
+    assert code == 4 and time.monotonic() - start < 20, f"exit {code} after {time.monotonic() - start} s: {err}"
+    assert "is damaged" in err and f"kennet-broker verify {data}" in err, err
+    equal(err.count("\n"), 1)
+    equal([one["state"] for one in other.json("dev", "status")], ["Stopped"])
+
+
 def keys_are_private():
     [one] = status()
     tls = os.path.join(folder, one["folder"], "tls")
@@ -371,6 +404,7 @@ try:
     step("an offline partition does not hide the others", an_offline_partition)
     step("a second Ctrl-C does not wait for a broker that hangs", a_broker_that_hangs)
     step("a slow start shows on a terminal", slow_start)
+    step("a damaged journal ends it at once with the reason", damaged_journal)
     step("readers end without a reader or a broker", readers_end)
 finally:
     kennet.end("dev", "down")

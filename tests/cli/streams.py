@@ -1,5 +1,6 @@
 """What happens at a command's ends: Ctrl-C, closed pipes, a terminal. ARGV[1] is the program, ARGV[2] the broker."""
 
+import json
 import os
 import subprocess
 import sys
@@ -97,7 +98,36 @@ def no_progress_in_a_pipe():
     equal((writer.wait(timeout=30), writer.stderr.read()), (0, b"8 records written to slow\n"))
 
 
+def failures_say_what_was_written():
+    """Lines before one that is no record are all written, and none behind it; one that is too large is named."""
+    kennet.run("topics", "create", "half")
+    good = b"".join(b"k:%d\n" % number for number in range(50_000))
+    code, _, err = kennet.end("produce", "half", "--key-separator", ":", "-o", "json", stdin=good + b"bad\nk:behind\n")
+    told = json.loads(err)
+    equal((code, told["records"], told["line"], records("half")), (1, 50_000, 50_001, 50_000))
+    assert told["error"].startswith("50000 records are written; line 50001: no ':'"), told
+    # a record beyond the default of max.message.bytes; what was on its way behind it is written or counted
+    lines = [b"x" * 100] * 1000
+    lines[700] = b"y" * 3_000_000
+    code, _, err = kennet.end("produce", "half", "-o", "json", stdin=b"\n".join(lines) + b"\n")
+    told = json.loads(err)
+    equal((code, told["line"], records("half") - 50_000), (1, 701, told["records"]))
+    equal((told["records"], told["refused"], told["unknown"]), (999, 0, 0))
+    # where only small batches are taken, a record that is too large is still told from those around it
+    kennet.run("topics", "create", "tiny", "--partitions", "1", "--config", "max.message.bytes=1000")
+    lines = [b"%d" % number for number in range(2000)]
+    lines[1300] = b"y" * 1200
+    code, _, err = kennet.end("produce", "tiny", "-o", "json", stdin=b"\n".join(lines) + b"\n")
+    told = json.loads(err)
+    equal((code, told["line"], told["records"], told["refused"], records("tiny")), (1, 1301, 1999, 0, 1999))
+    read = kennet.run("consume", "tiny", "--from-beginning", "--to-end").split()
+    equal(read, lines[:1300] + lines[1301:])
+    code, _, err = kennet.end("produce", "half", "--json", stdin=b'{"value":"a"}\n{"valeu":1}\n')
+    assert code == 1 and "1 record is written; line 2: column 8: unknown field" in err and " at line " not in err, err
+
+
 step("Ctrl-C ends a writer whose input does not end", floods_end)
+step("a writer that fails says what it wrote", failures_say_what_was_written)
 step("a broken pipe and Ctrl-C end a reader quietly", quiet_ends)
 step("a closed standard error changes no exit code", nobody_reads_errors)
 step("progress shows on a terminal after a second", progress_on_a_terminal)

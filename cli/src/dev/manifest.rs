@@ -42,7 +42,7 @@ pub(super) fn read(path: &Path) -> Result<Manifest, CliError> {
 }
 
 fn parse(text: &str) -> Result<Manifest, String> {
-    let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| error.to_string())?;
+    let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| unreadable(&error))?;
     let mut cluster = None;
     let mut topics = Vec::new();
     let mut notes = Vec::new();
@@ -75,6 +75,19 @@ fn parse(text: &str) -> Result<Manifest, String> {
         return Err(format!("topic '{}' is of cluster '{other}', and the file has '{}'", topic.name, cluster.name));
     }
     Ok(Manifest { cluster, topics: topics.into_iter().map(|(_, topic)| topic).collect(), notes })
+}
+
+/// Why it is no YAML. What an object begins with is there twice when the line between two of them is missing.
+fn unreadable(error: &serde_saphyr::Error) -> String {
+    let serde_saphyr::Error::DuplicateMappingKey { key, location } = error.without_snippet() else {
+        return error.to_string();
+    };
+    let key = key.as_deref().unwrap_or("?");
+    let separated = match ["apiVersion", "kind", "metadata", "spec"].contains(&key) {
+        true => ": is a line --- missing between two objects?",
+        false => ": remove one of them",
+    };
+    format!("line {}: key '{key}' is there twice{separated}", location.line())
 }
 
 /// Whether it is one of our group's kinds. Of those only one version is known; a cluster or topic that names no version at all is one of them.
@@ -181,6 +194,17 @@ mod tests {
                 assert!(error.contains(words), "'{words}' is not in: {error}");
             }
         }
+    }
+
+    #[test]
+    fn a_key_that_is_there_twice_asks_for_the_line_between_objects() {
+        let error = parse(&QUICKSTART.replace("---\n", "")).unwrap_err();
+        assert!(
+            error.contains("key 'apiVersion' is there twice: is a line --- missing between two objects?"),
+            "{error}"
+        );
+        let error = parse("kind: KafkaCluster\nmetadata:\n  name: a\n  name: b\n").unwrap_err();
+        assert_eq!(error, "line 4: key 'name' is there twice: remove one of them");
     }
 
     #[test]

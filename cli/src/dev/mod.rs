@@ -67,14 +67,15 @@ async fn reachable(state: &State) -> Result<Status, CliError> {
     state.management()?.status().await
 }
 
-/// The management endpoint of the running cluster of this directory that is reached at `bootstrap`, if there is one.
-pub(crate) fn management_of(bootstrap: &[String]) -> Result<Option<Management>, CliError> {
+/// The management endpoint of the running cluster of this directory that is reached at `bootstrap`, if there is one, and the topics of its file.
+/// Nobody claims those, as the operator does for its objects: the file is what looks after them.
+pub(crate) fn management_of(bootstrap: &[String]) -> Result<Option<(Management, Vec<String>)>, CliError> {
     let local = |address: &str| address.replacen("localhost:", "127.0.0.1:", 1);
     let wanted: Vec<String> = bootstrap.iter().map(|address| local(address)).collect();
     let states = State::load_all(Path::new(HOME), None)?;
     let running = states.iter().filter(|state| state.is_running());
     let mut found = running.filter(|state| wanted.contains(&state.bootstrap()));
-    found.next().map(State::management).transpose()
+    found.next().map(|state| Ok((state.management()?, state.topics.clone()))).transpose()
 }
 
 async fn down(output: &Output, only: Option<&str>) -> Result<(), CliError> {

@@ -13,6 +13,8 @@ use crate::error::CliError;
 
 pub(super) const HOST: &str = "127.0.0.1";
 pub(super) const MANAGEMENT: u16 = 7;
+/// A broker's data, in the cluster's folder.
+pub(super) const DATA: &str = "data";
 const PROBES: u16 = 8;
 const METRICS: u16 = 9;
 /// Bases that `--base-port auto` tries.
@@ -29,7 +31,7 @@ pub(super) fn config(
     let placement = Placement {
         bind: HOST.to_owned(),
         advertised_host: HOST.to_owned(),
-        data_directory: folder.join("data"),
+        data_directory: folder.join(DATA),
         certificates: CertificatePaths { ca: tls("ca.crt"), certificate: tls("broker.crt"), key: tls("broker.key") },
         log_format: LogFormat::Text,
     };

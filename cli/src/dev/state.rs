@@ -25,6 +25,9 @@ pub(super) struct State {
     pub(super) supervisor: Option<Process>,
     #[serde(default)]
     pub(super) broker: Option<Process>,
+    /// The topics of the file that it was brought up with last.
+    #[serde(default)]
+    pub(super) topics: Vec<String>,
     #[serde(skip)]
     pub(super) folder: PathBuf,
 }
@@ -167,6 +170,7 @@ mod tests {
                 base_port: 29090,
                 supervisor,
                 broker,
+                topics: Vec::new(),
                 folder: "c".into(),
             };
             assert_eq!((state.is_running(), state.is_abandoned()), (running, abandoned), "{state:?}");
@@ -182,6 +186,7 @@ mod tests {
             base_port: 29090,
             supervisor: None,
             broker: None,
+            topics: vec!["events".to_owned()],
             folder: home.path().join("good"),
         };
         std::fs::create_dir(&state.folder).unwrap();

@@ -8,8 +8,8 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use kennet_client::{Client, ClientOptions};
-use kennet_contract::ClusterId;
 use kennet_contract::management::{BrokerState, Status};
+use kennet_contract::{ClusterId, ExitCode};
 use serde_json::json;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
@@ -84,7 +84,8 @@ fn prepare(manifest: &Manifest, base: Option<u16>) -> Result<State, CliError> {
     let path = folder.join("broker.toml");
     std::fs::write(&path, text).map_err(|source| CliError::failed(&format!("writing {}", path.display()), source))?;
     let supervisor = Process::of(std::process::id());
-    let state = State { cluster: name.to_owned(), cluster_id, base_port, supervisor, broker: None, folder };
+    let topics = manifest.topics.iter().map(|topic| topic.name.clone()).collect();
+    let state = State { cluster: name.to_owned(), cluster_id, base_port, supervisor, broker: None, topics, folder };
     state.save()?;
     Ok(state)
 }
@@ -126,11 +127,11 @@ async fn serve(output: &Output, manifest: &Manifest, state: &State) -> Result<()
     let progress = Progress::waiting("the broker starts");
     let endpoint = state.management()?;
     let ready = async {
-        let status = wait_for(&endpoint, &progress, |_| true).await;
+        let status = wait_for(&endpoint, &progress, |_| true, state).await?;
         if status.state == BrokerState::AwaitingBootstrap {
             endpoint.bootstrap(state.cluster_id, &status.directory_id).await?;
         }
-        wait_for(&endpoint, &progress, |status| status.state == BrokerState::Serving).await;
+        wait_for(&endpoint, &progress, |status| status.state == BrokerState::Serving, state).await?;
         Ok::<(), CliError>(())
     };
     let late = |_| {
@@ -151,11 +152,20 @@ async fn serve(output: &Output, manifest: &Manifest, state: &State) -> Result<()
     std::future::pending().await
 }
 
-async fn wait_for(endpoint: &Management, progress: &Progress, wanted: impl Fn(&Status) -> bool) -> Status {
+/// Until the broker says what is wanted, or that it never will.
+async fn wait_for(
+    endpoint: &Management,
+    progress: &Progress,
+    wanted: impl Fn(&Status) -> bool,
+    state: &State,
+) -> Result<Status, CliError> {
     loop {
         if let Ok(status) = endpoint.status().await {
+            if status.state == BrokerState::Failed {
+                return Err(failed(state, &status));
+            }
             if wanted(&status) {
-                return status;
+                return Ok(status);
             }
             let logs = status.recovery;
             if status.state == BrokerState::Recovering && logs.logs_total > 0 {
@@ -217,13 +227,43 @@ fn ended(log: &Path, status: Option<ExitStatus>) -> CliError {
     CliError::Broker { code: status.and_then(|status| status.code()), message }
 }
 
+/// A broker that stays up only to say that it can't use its data directory: with each partition that it has opened, and in its log.
+fn failed(state: &State, status: &Status) -> CliError {
+    let log = state.folder.join(LOG);
+    let told = status.offline.iter().find_map(|one| reason_of(&one.reason).map(str::to_owned));
+    let logged = || {
+        let words = std::fs::read(&log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).ok()?;
+        words.lines().find_map(reason_of).map(str::to_owned)
+    };
+    let reason = told.or_else(logged).unwrap_or_else(|| format!("its log {} says why", log.display()));
+    let message = format!(
+        "the broker can't use its data directory: {reason} (kennet-broker verify {} names what is damaged)",
+        state.folder.join(place::DATA).display()
+    );
+    CliError::Broker { code: Some(ExitCode::DataDirectory as i32), message }
+}
+
+/// What failed, without what follows from it for clients.
+fn reason_of(told: &str) -> Option<&str> {
+    let (_, reason) = told.split_once("the data directory failed: ")?;
+    Some(reason.split_once("; nothing is written").map_or(reason, |(reason, _)| reason))
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::process::ExitStatusExt;
     use std::process::ExitStatus;
 
-    use super::ended;
+    use super::{ended, reason_of};
     use crate::error::CliError;
+
+    #[test]
+    fn the_reason_of_a_failed_directory_is_told_without_what_follows_from_it() {
+        let said = "the data directory failed: segment 1 is damaged; nothing is written or trusted until the broker is restarted";
+        assert_eq!(reason_of(said), Some("segment 1 is damaged"));
+        assert_eq!(reason_of("ERROR partition is offline error=the data directory failed: no room"), Some("no room"));
+        assert_eq!(reason_of("the partition is offline: its file is gone"), None);
+    }
 
     #[test]
     fn a_killed_broker_is_told_by_its_signal_and_an_ended_one_by_its_last_words() {

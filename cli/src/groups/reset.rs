@@ -15,6 +15,11 @@ use crate::output::{Output, note, write_bytes};
 use crate::time::Instant;
 
 pub(crate) async fn run(client: &Client, output: &Output, options: ResetOffsets) -> Result<(), CliError> {
+    if options.export && output.is_json() {
+        let why = "--export writes CSV, which Kafka's tools and --from-file read, and no JSON: leave out one of --export and --output json; the plan \
+                   without --export is JSON";
+        return Err(CliError::Usage(why.to_owned()));
+    }
     let admin = ClientAdmin(client);
     let mut plans = Vec::new();
     for request in requests(client, &options).await? {
@@ -41,7 +46,10 @@ pub(crate) async fn run(client: &Client, output: &Output, options: ResetOffsets)
             if options.execute && !options.all_groups {
                 return Err(CliError::Failed(why));
             }
-            note(&why);
+            // what became of a group that was to be moved is told at the end
+            if !options.execute {
+                note(&why);
+            }
         }
     }
     if options.execute {
@@ -51,9 +59,19 @@ pub(crate) async fn run(client: &Client, output: &Output, options: ResetOffsets)
     }
     show(output, &plans, None)?;
     if !output.is_json() {
-        note("This is the plan; nothing has been changed. Add --execute to apply it.");
+        note(end_of_plan(&plans, options.all_groups));
     }
     Ok(())
+}
+
+/// Below a plan that was only shown. One group with members keeps all that were named from being moved, and only itself of all groups.
+fn end_of_plan(plans: &[Plan], all_groups: bool) -> &'static str {
+    let mut active = plans.iter().map(|plan| plan.state == GroupState::Active);
+    let in_vain = if all_groups { active.all(|active| active) } else { active.any(|active| active) };
+    match in_vain {
+        true => "This is the plan; nothing has been changed.",
+        false => "This is the plan; nothing has been changed. Add --execute to apply it.",
+    }
 }
 
 /// Kafka's tool plans for a group that nobody has heard of, which is how a group is given its first offsets; a misspelt name looks the same.
@@ -270,7 +288,7 @@ mod tests {
     use kennet_model::admin::GroupState;
     use kennet_model::reset::{Move, Plan};
 
-    use super::{first_offsets, from_file, topic_scope};
+    use super::{end_of_plan, first_offsets, from_file, topic_scope};
     use crate::command_line::ResetOffsets;
 
     fn of_groups(groups: &[&str]) -> ResetOffsets {
@@ -314,6 +332,21 @@ mod tests {
         assert!(first_offsets(&plan(GroupState::Missing, None)).unwrap().contains("group 'g' has no offsets yet"));
         assert_eq!(first_offsets(&plan(GroupState::Missing, Some(1))), None);
         assert_eq!(first_offsets(&plan(GroupState::Empty, None)), None);
+    }
+
+    #[test]
+    fn nobody_is_told_to_apply_what_can_not_be() {
+        let plan = |state| Plan { group: "g".to_owned(), state, moves: Vec::new(), notes: Vec::new() };
+        let (active, empty) = (plan(GroupState::Active), plan(GroupState::Empty));
+        for (plans, all_groups, told) in [
+            (vec![empty.clone()], false, true),
+            (vec![active.clone()], false, false),
+            (vec![active.clone(), empty.clone()], false, false),
+            (vec![active.clone(), empty], true, true),
+            (vec![active], true, false),
+        ] {
+            assert_eq!(end_of_plan(&plans, all_groups).contains("--execute"), told, "{plans:?} {all_groups}");
+        }
     }
 
     #[test]

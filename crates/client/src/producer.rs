@@ -1,7 +1,8 @@
 //! An idempotent producer: records are gathered for a moment, sent as one batch a partition, and answered one by one.
 //!
 //! One round is in flight at a time, and a batch is repeated with the same sequence numbers until it is answered, so nothing is
-//! written twice or out of order (KIP-98). Records wait in a bounded queue while a round is under way.
+//! written twice or out of order (KIP-98). Records wait in a bounded queue while a round is under way. Where a broker takes smaller batches only, they
+//! become smaller.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
@@ -97,7 +98,15 @@ impl Producer {
     #[must_use]
     pub fn new(client: Client, options: ProducerOptions) -> Self {
         let (queue, records) = mpsc::channel(QUEUE_RECORDS_MAX);
-        let worker = Worker { client, options, id: None, sequences: HashMap::new(), turns: HashMap::new() };
+        let worker = Worker {
+            client,
+            options,
+            id: None,
+            sequences: HashMap::new(),
+            turns: HashMap::new(),
+            limits: HashMap::new(),
+            parted: VecDeque::new(),
+        };
         tokio::spawn(worker.run(records));
         Self { queue }
     }
@@ -119,12 +128,22 @@ struct Worker {
     id: Option<(ProducerId, ProducerEpoch)>,
     sequences: HashMap<TopicPartition, i32>,
     turns: HashMap<String, usize>,
+    /// Bytes before compression of a batch, where the broker takes smaller ones only.
+    limits: HashMap<TopicPartition, usize>,
+    /// Records of batches that were too large, for the next rounds.
+    parted: VecDeque<Queued>,
 }
 
-/// A batch on its way, with those who wait for it.
+/// A batch on its way, with its records and those who wait for them.
 struct Batch {
     bytes: Bytes,
-    replies: Vec<oneshot::Sender<Result<Written, ClientError>>>,
+    queued: Vec<Queued>,
+}
+
+impl Batch {
+    fn replies(self) -> impl Iterator<Item = oneshot::Sender<Result<Written, ClientError>>> {
+        self.queued.into_iter().map(|queued| queued.reply)
+    }
 }
 
 impl Worker {
@@ -137,6 +156,9 @@ impl Worker {
             }
             let round = self.take_round(&mut waiting).await;
             self.send_round(round).await;
+            // before all that came later
+            self.parted.append(&mut waiting);
+            std::mem::swap(&mut self.parted, &mut waiting);
         }
     }
 
@@ -173,10 +195,11 @@ impl Worker {
         for queued in waiting.drain(..) {
             match self.partition_of(&queued.record).await {
                 Ok(partition) => {
+                    let limit = self.limits.get(&partition).map_or(self.options.batch_bytes, |limit| *limit);
                     let (bytes, batch) = round.entry(partition).or_default();
                     *bytes += size_of_record(&queued.record);
                     // a partition that is full stays full, so that nothing overtakes
-                    if batch.is_empty() || *bytes <= self.options.batch_bytes {
+                    if batch.is_empty() || *bytes <= limit {
                         batch.push(queued);
                     } else {
                         *bytes = usize::MAX / 2;
@@ -219,17 +242,15 @@ impl Worker {
         for (partition, queued) in round {
             let base_sequence = *self.sequences.get(&partition).unwrap_or(&0);
             let stamp = ProducerStamp { producer_id: id, producer_epoch: epoch, base_sequence };
-            let (records, replies): (Vec<NewRecord>, Vec<_>) =
-                queued.into_iter().map(|one| (one.record, one.reply)).unzip();
-            let count = i32::try_from(records.len()).unwrap_or(i32::MAX);
-            match build(&records, self.options.compression, stamp) {
+            let count = i32::try_from(queued.len()).unwrap_or(i32::MAX);
+            match build(&queued, self.options.compression, stamp) {
                 Ok(bytes) => {
                     // sequence numbers go around after i32::MAX
                     let next = base_sequence.checked_add(count).unwrap_or(base_sequence - i32::MAX - 1 + count);
                     self.sequences.insert(partition.clone(), next);
-                    batches.insert(partition, Batch { bytes, replies });
+                    batches.insert(partition, Batch { bytes, queued });
                 }
-                Err(error) => fail(replies.into_iter(), &error),
+                Err(error) => fail(queued.into_iter().map(|one| one.reply), &error),
             }
         }
         self.deliver(batches).await;
@@ -255,7 +276,7 @@ impl Worker {
             if !retries.again(&error).await {
                 // the outcome of these batches is unknown: a new id keeps later ones from colliding with them
                 self.forget_id();
-                return fail(batches.into_values().flat_map(|batch| batch.replies), &error);
+                return fail(batches.into_values().flat_map(Batch::replies), &error);
             }
         }
     }
@@ -292,12 +313,23 @@ impl Worker {
                     }
                     Err(error) => {
                         self.forget_id();
-                        fail(batch.replies.into_iter(), &error);
+                        self.part(partition, batch, &error);
                     }
                 }
             }
         }
         problem
+    }
+
+    /// Of a batch that was refused nothing is written. One of several records that is too large is sent again in parts, so that only a record that is too
+    /// large by itself fails.
+    fn part(&mut self, partition: TopicPartition, batch: Batch, error: &ClientError) {
+        if error.code() != Some(ErrorCode::MessageTooLarge) || batch.queued.len() < 2 {
+            return fail(batch.replies(), error);
+        }
+        let bytes: usize = batch.queued.iter().map(|queued| size_of_record(&queued.record)).sum();
+        self.limits.insert(partition, bytes / 2);
+        self.parted.extend(batch.queued);
     }
 
     async fn by_leader<'a>(
@@ -358,10 +390,10 @@ fn size_of_record(record: &NewRecord) -> usize {
     key + record.value.as_ref().map_or(0, Bytes::len) + headers + RECORD_OVERHEAD
 }
 
-fn build(records: &[NewRecord], compression: Compression, stamp: ProducerStamp) -> Result<Bytes, ClientError> {
-    let first = records.first().map_or(TimestampMs::NONE, |record| record.timestamp);
+fn build(queued: &[Queued], compression: Compression, stamp: ProducerStamp) -> Result<Bytes, ClientError> {
+    let first = queued.first().map_or(TimestampMs::NONE, |queued| queued.record.timestamp);
     let mut builder = BatchBuilder::new(first).compression(compression).producer(stamp);
-    for record in records {
+    for Queued { record, .. } in queued {
         builder.push(record.timestamp, record.key.as_deref(), record.value.as_deref(), &record.headers);
     }
     Ok(builder.build()?)
@@ -378,7 +410,7 @@ fn outcome(partition: &TopicPartition, result: PartitionProduceResponse) -> Resu
 }
 
 fn acknowledge(partition: &TopicPartition, base_offset: Offset, batch: Batch) {
-    for (delta, reply) in (0..).zip(batch.replies) {
+    for (delta, reply) in (0..).zip(batch.replies()) {
         let offset = if base_offset.0 < 0 { base_offset } else { base_offset + delta };
         answer(reply, Ok(Written { partition: partition.clone(), offset }));
     }
