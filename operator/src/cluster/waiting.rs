@@ -47,11 +47,17 @@ fn unscheduled(status: &PodStatus, pod: &str) -> Option<Waiting> {
     let conditions = status.conditions.iter().flatten();
     let condition = conditions.into_iter().find(|one| one.type_ == "PodScheduled" && one.status == "False")?;
     let message = condition.message.as_deref().unwrap_or_default();
-    // what follows says once more why no other pod can make room
-    let message = message.split_once("preemption:").map_or(message, |(before, _)| before);
+    let message = without_preemption(message);
     let reason = condition.reason.clone().filter(|reason| !reason.is_empty());
     let remedy = format!("look at {}", scheduling_fields(message, pod));
     Some(Waiting { reason: reason.unwrap_or_else(|| "Unschedulable".to_owned()), said: short(message), remedy })
+}
+
+/// What follows says once more why no other pod can make room; the sentence in which it stands may begin with what it says of resource claims.
+fn without_preemption(message: &str) -> &str {
+    let Some((before, _)) = message.split_once("preemption:") else { return message };
+    let before = before.trim_end();
+    if before.ends_with(',') { before.rsplit_once(". ").map_or(before, |(sentence, _)| sentence) } else { before }
 }
 
 /// The fields that the scheduler's message is about.
@@ -148,11 +154,13 @@ mod tests {
     #[test]
     fn a_pod_that_fits_on_no_node_says_what_the_scheduler_said_and_which_fields_that_is_about() {
         let preemption = "preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod.";
-        assert_eq!(
-            unscheduled(&format!("0/1 nodes are available: 1 Insufficient memory. {preemption}")),
-            "pod c-main-0 does not start: Unschedulable: 0/1 nodes are available: 1 Insufficient memory; look at \
+        for between in ["", "no new claims to deallocate, "] {
+            assert_eq!(
+                unscheduled(&format!("0/1 nodes are available: 1 Insufficient memory. {between}{preemption}")),
+                "pod c-main-0 does not start: Unschedulable: 0/1 nodes are available: 1 Insufficient memory; look at \
              spec.resources.requests and at what the nodes have"
-        );
+            );
+        }
         let both = unscheduled(
             "0/2 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, 1 node(s) had untolerated taint {a: b}.",
         );
