@@ -33,8 +33,8 @@ const READ_MIN: usize = 64 << 10;
 /// What an answer shrinks to when clients have not yet taken the answers that were made for them.
 const READ_UNDER_PRESSURE: usize = 1 << 20;
 
-/// An answer has no more than this, unless the client wants more of one partition or waits for more. What is read, checked and sent in 4 MiB stays in the processor's cache; with
-/// 24 MiB (six partitions, 4 MiB of each) a gibibyte took half as much CPU again. A client that has more to fetch asks again, and one with a long
+/// An answer has no more than this, unless the client wants more of one partition or waits for more. What is read, checked and sent in 4 MiB stays in the
+/// processor's cache; with 24 MiB (six partitions, 4 MiB of each) a gibibyte took half as much CPU again. A client that has more to fetch asks again, and one with a long
 /// line asks for more of each partition.
 const ANSWER_ENOUGH: usize = 4 << 20;
 
@@ -66,7 +66,9 @@ pub(super) async fn handle(broker: &Arc<Broker>, session: &Session, request: Fet
             }
         }
         let (round, charge) = read_charged(broker, session.peer, &partitions, &limits).await;
-        let enough = round.bytes >= limits.bytes_min || round.is_full || round.has_error || plan.partitions.is_empty();
+        // not `round.is_full`: what was reserved may be less than what the client takes, and then it waits for more
+        let enough = round.bytes >= limits.bytes_min || is_full(round.bytes, limits.bytes_max);
+        let enough = enough || round.has_error || plan.partitions.is_empty();
         if enough || Instant::now() >= deadline || broker.is_stopping() {
             return (respond(broker, &plan, partitions, round), charge);
         }
