@@ -1,6 +1,7 @@
 # Sourced by the suites: where caches are, how results are told, which broker is tested.
 # shellcheck shell=bash
 
+LIB=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 KENNET_CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/kennet
 KAFKA_VERSION=4.3.1
 KAFKA_HOME=$KENNET_CACHE/kafka-$KAFKA_VERSION
@@ -49,10 +50,7 @@ have() {
         command -v "$program" > /dev/null || missing+=("$program")
     done
     [ ${#missing[@]} -eq 0 ] && return 0
-    if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
-        apt-get update -qq > /dev/null 2>&1 || true
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" > /dev/null 2>&1 || true
-    fi
+    "$LIB/install" "${missing[@]}"
     for program in "${missing[@]}"; do
         command -v "$program" > /dev/null || return 1
     done
@@ -64,7 +62,7 @@ kafka_jars() {
         skip "$1: Apache Kafka needs Java and Maven"
         return 1
     fi
-    "$(dirname "${BASH_SOURCE[0]}")/../kafka/fetch" || { fail "$1: Apache Kafka's jars can't be fetched"; return 1; }
+    "$LIB/../kafka/fetch" || { fail "$1: Apache Kafka's jars can't be fetched"; return 1; }
 }
 
 # python_with PACKAGE==VERSION...: prints a python that has them, from a cached environment named after them; fails when there can't be one.
@@ -84,17 +82,14 @@ python_with() {
 # Whether python3 can make environments, after trying Debian's package.
 python_venv() {
     python3 -c 'import ensurepip, venv' 2> /dev/null && return 0
-    if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
-        apt-get update -qq > /dev/null 2>&1 || true
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3 python3-venv > /dev/null 2>&1 || true
-    fi
+    "$LIB/install" python3 python3-venv
     python3 -c 'import ensurepip, venv' 2> /dev/null || { echo "python3 can't make environments: install python3-venv" >&2; return 1; }
 }
 
 # Builds programs as they are in the images, static; the arguments are cargo's, such as packages. The same flags everywhere, so that each is built once.
 static_build() {
     local root
-    root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+    root=$(cd "$LIB/../.." && pwd)
     (cd "$root" && RUSTFLAGS="-C target-feature=+crt-static" \
         cargo build --locked --profile system --target x86_64-unknown-linux-gnu "$@")
 }
@@ -102,7 +97,7 @@ static_build() {
 # Where they lie then.
 static_folder() {
     local root
-    root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+    root=$(cd "$LIB/../.." && pwd)
     echo "${CARGO_TARGET_DIR:-$root/target}/x86_64-unknown-linux-gnu/system"
 }
 

@@ -99,7 +99,7 @@ impl Suite {
             match lines.recv_timeout(left) {
                 Ok(line) => {
                     writeln!(log, "{line}")?;
-                    println!("{line}");
+                    println!("[{}] {line}", self.name);
                     each(&line);
                 }
                 Err(RecvTimeoutError::Disconnected) => break false,
@@ -108,7 +108,7 @@ impl Suite {
             left = left.saturating_sub(started.elapsed());
         };
         if timed_out {
-            println!("FAIL {}: it took longer than {} minutes and was ended", self.name, self.minutes);
+            println!("[{}] FAIL: it took longer than {} minutes and was ended", self.name, self.minutes);
             end_group(&mut child)?;
         }
         let status = child.wait()?;
