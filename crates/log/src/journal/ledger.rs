@@ -60,9 +60,11 @@ impl Ledger {
         Some(slot)
     }
 
-    /// The number of a slot that is to be made now. None while another one is being made.
+    /// The number of a slot that is to be made now: the lowest that no slot has, since one of those in between may have been lost. None while another
+    /// one is being made.
     pub(crate) fn begin_slot(&mut self) -> Option<u32> {
-        let slot = u32::try_from(self.slots()).ok()?;
+        let has = |slot: u32| self.free.contains(&slot) || self.used.iter().any(|used| used.start.slot == slot);
+        let slot = (0..=u32::MAX).find(|slot| !has(*slot))?;
         (!std::mem::replace(&mut self.is_growing, true)).then_some(slot)
     }
 
@@ -203,6 +205,15 @@ mod tests {
         assert_eq!(ledger.begin_slot(), Some(3));
         ledger.end_slot(Some(3));
         assert_eq!((ledger.begin_slot(), ledger.free_slots()), (Some(4), 3));
+    }
+
+    #[test]
+    fn a_slot_that_was_lost_is_made_again_and_none_that_is_there() {
+        let start = Place { slot: 0, position: 0, sequence: 1, previous: 0, first_entry: 1 };
+        let mut ledger = Ledger::new(1_000, vec![UsedSlot { start, last_started: 0 }], vec![1, 3], start);
+        assert_eq!(ledger.begin_slot(), Some(2));
+        ledger.end_slot(Some(2));
+        assert_eq!(ledger.begin_slot(), Some(4));
     }
 
     #[test]
