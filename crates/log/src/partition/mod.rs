@@ -227,9 +227,10 @@ impl PartitionLog {
         self.lock().number
     }
 
-    /// Whether a producer is remembered.
+    /// Whether a producer is remembered. What a log has that could not be opened is not known here, so nobody of it may be forgotten.
     pub(crate) fn remembers(&self, producer: kennet_protocol::ProducerId) -> bool {
-        self.lock().producers.get(producer).is_some()
+        let state = self.lock();
+        state.unavailable.is_some() || state.producers.get(producer).is_some()
     }
 
     /// Forgets idempotent producers that were silent for `producer.id.expiration.ms`.
