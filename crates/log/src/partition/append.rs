@@ -56,7 +56,7 @@ impl PartitionLog {
             }
         }
         let whose = if state.config.uses_reserve { Whose::Broker } else { Whose::Client };
-        self.shared.check_room(whose, batch.bytes().len(), batch.held_bytes() + BATCH_OVERHEAD, now)?;
+        let room = self.shared.take_room(whose, batch.bytes().len(), batch.held_bytes() + BATCH_OVERHEAD, now)?;
         let log_append_time = state.config.log_append_time.then_some(now);
         let stamp = Stamp { base_offset: state.next_offset, leader_epoch, log_append_time };
         let stamped = batch.stamp(stamp);
@@ -70,7 +70,7 @@ impl PartitionLog {
         if !self.shared.rules().acknowledgements_wait_for_the_block {
             self.complete(header.next_offset());
         }
-        self.shared.add_tail_bytes(batch.held_bytes() + BATCH_OVERHEAD);
+        drop(room);
         state.note_append(stamped, batch.held_bytes(), entry, now);
         drop(state);
         Ok(Appended {

@@ -31,6 +31,25 @@ pub(crate) enum Whose {
     Broker,
 }
 
+/// Room of the journal for an append until it is pushed, which counts it by itself; its memory stays taken.
+pub(crate) struct Room<'a> {
+    shared: &'a Shared,
+    pending: u64,
+}
+
+impl Room<'_> {
+    /// There was none.
+    fn give_back(self, held: usize) {
+        self.shared.remove_tail_bytes(held);
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.shared.pending_bytes.fetch_sub(self.pending, Ordering::Relaxed);
+    }
+}
+
 impl Shared {
     pub(crate) fn add_tail_bytes(&self, bytes: usize) {
         self.tail_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -59,14 +78,15 @@ impl Shared {
         self.journal_used.load(Ordering::Relaxed) > (self.capacity_to_come() - self.journal.slot_bytes) / 2
     }
 
-    /// Whether an append of so many bytes, which keeps so much memory, may be taken now.
-    pub(crate) fn check_room(
+    /// Takes room for an append of so many bytes, which keeps so much memory, if there is some. Others ask at the same time, so it is taken before it is
+    /// known to be there.
+    pub(crate) fn take_room(
         &self,
         whose: Whose,
         length: usize,
         held: usize,
         now: TimestampMs,
-    ) -> Result<(), AppendError> {
+    ) -> Result<Room<'_>, AppendError> {
         if self.is_full.load(Ordering::Acquire) {
             let due = now.0.saturating_sub(self.probed_at.load(Ordering::Relaxed)) >= FULL_PROBE_MS;
             if due {
@@ -85,7 +105,6 @@ impl Shared {
         };
         let room = self.capacity() - if self.rules.a_slot_is_kept_for_what_frees { kept } else { 0 };
         let room_max = self.capacity_to_come() - self.journal.slot_bytes;
-        let pending = self.pending_bytes.load(Ordering::Relaxed) + to_u64(length + FRAGMENT_BYTES);
         let alone = self.blocks_of(to_u64(length));
         let largest = (self.capacity_max() - self.journal.slot_bytes) / 2;
         if alone > largest {
@@ -95,9 +114,10 @@ impl Shared {
         if alone > room_max / 2 {
             return Err(AppendError::DiskFull);
         }
-        let tail = self.tail_bytes();
-        let taken = self.journal_used.load(Ordering::Relaxed) + self.blocks_of(pending);
-        if (tail > 0 && tail + held > memory_max) || taken > room {
+        let (pending, tail, taken) = self.room_with(length, held);
+        let used = self.journal_used.load(Ordering::Relaxed) + self.blocks_of(pending);
+        if (tail > 0 && tail + held > memory_max) || used > room {
+            taken.give_back(held);
             self.room_wanted.fetch_max(alone, Ordering::Relaxed);
             // whatever is used: it is too much for this one
             self.is_urgent.store(true, Ordering::Relaxed);
@@ -105,7 +125,18 @@ impl Shared {
             self.want_growing();
             return Err(AppendError::Busy { bytes: tail });
         }
-        Ok(())
+        Ok(taken)
+    }
+
+    /// Takes it; returns the bytes that wait for the journal with it, and those that were in memory before it.
+    fn room_with(&self, length: usize, held: usize) -> (u64, usize, Room<'_>) {
+        let pending = to_u64(length + FRAGMENT_BYTES);
+        let room = Room { shared: self, pending };
+        (
+            self.pending_bytes.fetch_add(pending, Ordering::Relaxed) + pending,
+            self.tail_bytes.fetch_add(held, Ordering::Relaxed),
+            room,
+        )
     }
 
     /// Whether entries that may free nothing can be journaled; the last blocks are for those that do.
