@@ -8,6 +8,7 @@ mod real;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 mod unfinished;
+mod volume;
 
 use std::io::{self, IoSlice};
 use std::path::Path;
