@@ -151,11 +151,13 @@ impl DataDirectory {
         if let Some(reason) = self.shared.failed() {
             return Err(io::Error::other(reason.to_string()));
         }
-        recovery::remove_topic(self.shared.fs(), self.shared.root(), topic_id).inspect_err(|error| {
-            if is_final(error) {
-                self.shared.fail(&error.to_string());
-            }
-        })
+        recovery::remove_topic(self.shared.fs(), self.shared.root(), topic_id, self.shared.rules()).inspect_err(
+            |error| {
+                if is_final(error) {
+                    self.shared.fail(&error.to_string());
+                }
+            },
+        )
     }
 
     /// Waits until everything that was appended before is durable, or has failed.

@@ -68,6 +68,16 @@ pub struct Rules {
     pub slots_are_durable_before_use: bool,
     /// The last blocks of the journal are for deletions of topics alone, which free more than a new log start may.
     pub last_blocks_are_for_deletions: bool,
+    /// A topic's directory is renamed away before anything in it is removed, so that a crash leaves all of it or what the next start removes.
+    pub topics_are_renamed_before_removal: bool,
+    /// An entry of a log that was never created is damage.
+    pub entries_of_no_log_are_damage: bool,
+    /// A log's number is never given to another one, whatever became of the log.
+    pub numbers_are_given_once: bool,
+    /// The names of the slots that a start finds are durable before one of them is used.
+    pub found_slots_are_durable_before_use: bool,
+    /// A block has sectors of its own, so that a torn one takes no older one with it.
+    pub blocks_have_sectors_of_their_own: bool,
 }
 
 impl Default for Rules {
@@ -105,6 +115,11 @@ impl Default for Rules {
             torn_blocks_are_no_blocks: true,
             slots_are_durable_before_use: true,
             last_blocks_are_for_deletions: true,
+            topics_are_renamed_before_removal: true,
+            entries_of_no_log_are_damage: true,
+            numbers_are_given_once: true,
+            found_slots_are_durable_before_use: true,
+            blocks_have_sectors_of_their_own: true,
         }
     }
 }

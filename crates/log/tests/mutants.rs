@@ -197,3 +197,23 @@ fn a_slot_is_durable_before_it_is_used() {
 fn a_journal_full_of_log_starts_takes_deletions_of_topics() {
     is_noticed_in(|rules| rules.last_blocks_are_for_deletions = false, rules::log_starts_on_a_full_volume);
 }
+
+#[test]
+fn a_topic_is_renamed_before_anything_in_it_goes() {
+    is_noticed_in(|rules| rules.topics_are_renamed_before_removal = false, rules::topic_removed_half_way);
+}
+
+#[test]
+fn a_number_is_never_given_again() {
+    is_noticed_by(|rules| rules.numbers_are_given_once = false, crossings);
+}
+
+#[test]
+fn the_names_of_slots_that_a_start_finds_are_durable() {
+    is_noticed_in(|rules| rules.found_slots_are_durable_before_use = false, rules::slots_of_a_killed_process);
+}
+
+#[test]
+fn a_torn_block_takes_no_older_one_with_it() {
+    is_noticed_in(|rules| rules.blocks_have_sectors_of_their_own = false, rules::torn_sector);
+}

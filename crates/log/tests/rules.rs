@@ -11,19 +11,25 @@ use kennet_log::{DataDirectory, Limits, LogId, OpenError, PartitionLog, Rules};
 use kennet_protocol::record::{Batch, BatchBuilder};
 use kennet_protocol::{Offset, Uuid};
 
-use crate::common::hooked::disk;
+use crate::common::hooked::{disk, disk_of, hooked};
 use crate::common::{EPOCH, NOW, append, batch_at, log_id, log_of, small_segments, values};
 
 const ROOT: &str = "/data";
 /// Blocks of the simulated disk start at multiples of this, and small ones are as long.
 const BLOCK: usize = 512;
+const SLOTS: u64 = 8;
+const SLOT_BYTES: u64 = 4 << 10;
 
 type Life = (DataDirectory, Arc<PartitionLog>);
 
 fn try_open(disk: &SimulatedDisk, rules: Rules) -> Result<Life, OpenError> {
+    try_open_on(Arc::new(disk.clone()), rules)
+}
+
+fn try_open_on(fs: Arc<dyn FileSystem>, rules: Rules) -> Result<Life, OpenError> {
     // slots of 4 KiB, which have eight small blocks
-    let limits = Limits { journal_bytes_max: Some(32 << 10), ..Limits::default() };
-    let directory = DataDirectory::open_manual(Arc::new(disk.clone()), Path::new(ROOT), limits, rules)?;
+    let limits = Limits { journal_bytes_max: Some(SLOTS * SLOT_BYTES), ..Limits::default() };
+    let directory = DataDirectory::open_manual(fs, Path::new(ROOT), limits, rules)?;
     let log = log_of(&directory, small_segments());
     Ok((directory, log))
 }
@@ -231,6 +237,79 @@ pub(crate) fn log_starts_on_a_full_volume(rules: Rules) {
     full.delete_topics(2, rules);
 }
 
+/// The power fails when a checkpoint knows already that the topic was deleted, and half of its files are gone.
+pub(crate) fn topic_removed_half_way(rules: Rules) {
+    let hooked = hooked();
+    let life = try_open_on(Arc::new(hooked.clone()), rules).unwrap();
+    append_blocks(&life, &["0", "1"]);
+    life.0.fill();
+    let files = |disk: &SimulatedDisk| {
+        let topic = Path::new(ROOT).join(format!("topics/{}", log_id().topic_id));
+        disk.list(&topic).unwrap().len() + disk.list(&topic.join("0000")).unwrap().len()
+    };
+    let (disk, whole) = (hooked.0.clone(), files(&hooked.0));
+    assert!(whole > 1);
+    let directory = Arc::new(life.0);
+    let (others, power, mut removed) = (Arc::downgrade(&directory), disk.clone(), 0);
+    hooked.hook(move |what, _| {
+        removed += usize::from(what == "remove");
+        match (what, removed) {
+            ("remove", 1) => others.upgrade().unwrap().fill(),
+            ("remove", 2) => power.power_off(),
+            _ => {}
+        }
+        Ok(())
+    });
+    assert!(directory.delete_topic(log_id().topic_id).is_err(), "the power is off");
+    drop((directory, life.1));
+    disk.restart();
+    let (directory, _) = opened(&disk, rules);
+    assert_eq!(directory.failed(), None);
+    // what nobody speaks of is found, to be deleted once more, and is whole then
+    let left = files(&disk);
+    assert!(left == 0 || left == whole, "{left} of {whole} files");
+}
+
+/// A process was killed when it had made slots and their names were not durable yet; the next one uses them.
+pub(crate) fn slots_of_a_killed_process(rules: Rules) {
+    for seed in 0..8 {
+        let disk = disk_of(seed);
+        cut_power(&disk, opened(&disk, rules));
+        for number in 0..u32::try_from(SLOTS).unwrap() {
+            if disk.open(&slot(number)).is_err() {
+                let file = disk.create(&slot(number)).unwrap();
+                file.allocate(SLOT_BYTES).unwrap();
+                file.sync().unwrap();
+            }
+        }
+        let life = opened(&disk, rules);
+        let sent: Vec<_> = (0..40).map(|number| number.to_string()).collect();
+        append_blocks(&life, &sent.iter().map(String::as_str).collect::<Vec<_>>());
+        cut_power(&disk, life);
+        let (directory, log) = opened(&disk, rules);
+        assert_eq!((directory.failed(), log.unavailable()), (None, None));
+        assert_eq!(values(&log, 10_000), sent);
+    }
+}
+
+/// The power fails in the middle of a write, and takes the rest of the drive's sector with it.
+pub(crate) fn torn_sector(rules: Rules) {
+    let disk = disk();
+    disk.set_physical_sector(2 * BLOCK);
+    let life = opened(&disk, rules);
+    append_blocks(&life, &["0", "1", "2"]);
+    append(&life.1, &["3"]);
+    disk.plan(disk.calls() + 1, Trouble::PowerOff);
+    life.0.flush();
+    assert_eq!(life.1.durable_end(), Offset(3));
+    drop(life);
+    disk.restart();
+    let (directory, log) = opened(&disk, rules);
+    assert_eq!((directory.failed(), log.unavailable()), (None, None));
+    // the torn block may be there as a whole
+    assert_eq!(values(&log, 1_000)[..3], ["0", "1", "2"]);
+}
+
 #[test]
 fn blocks_are_chained() {
     mixed_copies(Rules::default());
@@ -259,4 +338,19 @@ fn a_slot_is_kept_for_what_frees() {
 #[test]
 fn last_blocks_are_for_deletions() {
     log_starts_on_a_full_volume(Rules::default());
+}
+
+#[test]
+fn topics_are_renamed_before_removal() {
+    topic_removed_half_way(Rules::default());
+}
+
+#[test]
+fn found_slots_are_durable_before_use() {
+    slots_of_a_killed_process(Rules::default());
+}
+
+#[test]
+fn blocks_have_sectors_of_their_own() {
+    torn_sector(Rules::default());
 }

@@ -24,7 +24,7 @@ pub(crate) type Hook = Box<dyn FnMut(&str, &Path) -> io::Result<()> + Send>;
 #[derive(Clone)]
 pub(crate) struct Hooked(pub(crate) SimulatedDisk, pub(crate) Arc<Mutex<Option<Hook>>>);
 impl Hooked {
-    /// Calls this from now on before each call that opens, makes, renames or syncs.
+    /// Calls this from now on before each call that opens, makes, renames, removes or syncs.
     pub(crate) fn hook(&self, hook: impl FnMut(&str, &Path) -> io::Result<()> + Send + 'static) {
         *self.1.lock().unwrap() = Some(Box::new(hook));
     }
@@ -73,10 +73,22 @@ impl FileSystem for Hooked {
         self.0.rename(a, b)
     }
     fn remove_file(&self, p: &Path) -> io::Result<()> {
-        self.0.remove_file(p)
+        self.call("remove", p)?;
+        self.0.remove_file(p)?;
+        // so that it is gone, which a power cut leaves to chance otherwise
+        self.0.sync_directory(p.parent().unwrap())
     }
+    /// One by one, as a real file system does it.
     fn remove_directory(&self, p: &Path) -> io::Result<()> {
-        self.0.remove_directory(p)
+        for entry in self.0.list(p)? {
+            let below = p.join(&entry.name);
+            match entry.is_directory {
+                true => self.remove_directory(&below)?,
+                false => self.remove_file(&below)?,
+            }
+        }
+        self.0.remove_directory(p)?;
+        self.0.sync_directory(p.parent().unwrap())
     }
     fn sync_files(&self, f: &[Arc<dyn File>]) -> io::Result<()> {
         self.call("sync", Path::new(""))?;

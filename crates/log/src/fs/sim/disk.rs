@@ -33,6 +33,8 @@ pub(super) struct Disk {
     pub(super) is_quota: bool,
     /// Whether nothing is in the page cache.
     pub(super) is_cold: bool,
+    /// What the drive writes at once.
+    pub(super) physical_sector: usize,
     pub(super) locked: HashSet<PathBuf>,
     pub(super) largest_buffer: usize,
     /// Raised by each restart.
@@ -131,6 +133,15 @@ impl FileNode {
         change.apply(&mut self.now);
         self.changes.push(change);
     }
+
+    /// A drive that loses power while it writes a physical sector has nothing of that sector, so what was safe beside the write in it is gone.
+    fn lose_neighbours(&mut self, position: usize, length: usize, sector: usize) {
+        let (start, end) = (position / sector * sector, (position + length).next_multiple_of(sector));
+        let safe = self.safe.len();
+        for gone in [start..position, position + length..end] {
+            self.safe[gone.start.min(safe)..gone.end.min(safe)].fill(0);
+        }
+    }
 }
 
 impl DirectoryNode {
@@ -159,6 +170,7 @@ impl Disk {
             capacity: None,
             is_quota: false,
             is_cold: false,
+            physical_sector: SECTOR,
             locked: HashSet::new(),
             largest_buffer: 0,
             life: 0,
@@ -274,7 +286,7 @@ impl Disk {
         self.calls += 1;
         let change = Change::Write { position: to_usize(position), bytes: bytes.to_vec() };
         let trouble = self.trouble();
-        let Self { nodes, random, .. } = self;
+        let Self { nodes, random, physical_sector, .. } = self;
         let Node::File(file) = &mut nodes[node] else { return Err(io::ErrorKind::IsADirectory.into()) };
         match trouble {
             None => {
@@ -283,6 +295,7 @@ impl Disk {
                 Ok(())
             }
             Some(Trouble::PowerOff) => {
+                file.lose_neighbours(to_usize(position), bytes.len(), *physical_sector);
                 file.note(change);
                 self.is_off = true;
                 Err(power_is_off())

@@ -95,6 +95,11 @@ impl SimulatedDisk {
         self.lock().is_cold = is_cold;
     }
 
+    /// The drive writes so many bytes at once from now on, a multiple of 512: a power cut in the middle of a durable write takes what else is in them.
+    pub fn set_physical_sector(&self, bytes: usize) {
+        self.lock().physical_sector = bytes;
+    }
+
     /// Lets durable writes be buffered ones from now on.
     pub fn refuse_direct_writes(&self) {
         self.lock().is_buffered = true;
@@ -351,7 +356,7 @@ impl FileSystem for SimulatedDisk {
     }
 
     fn alignment(&self) -> usize {
-        disk::SECTOR
+        Self::lock(self).physical_sector
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
