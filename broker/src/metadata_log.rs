@@ -41,6 +41,8 @@ struct Rules {
     snapshots_are_replaced: bool,
     /// Records that the snapshot has are not applied again.
     applied_records_are_skipped: bool,
+    /// What was torn is cleared before anything is appended, so that no rest of it lies behind what takes its place.
+    torn_ends_are_cleared: bool,
 }
 
 impl Default for Rules {
@@ -51,6 +53,7 @@ impl Default for Rules {
             later_appends_are_damage: true,
             snapshots_are_replaced: true,
             applied_records_are_skipped: true,
+            torn_ends_are_cleared: true,
         }
     }
 }
@@ -93,17 +96,24 @@ impl FileMetadataLog {
         let snapshot = read_file(fs.as_ref(), &directory.join(SNAPSHOT), FILE_BYTES_MAX).map_err(refused)?;
         let snapshot_bytes = snapshot.as_ref().map_or(0, |bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         let mut image = Image::default();
-        let mut committed = -1;
+        let (mut committed, mut removed_topics) = (-1, Vec::new());
         if let Some(bytes) = snapshot {
             let path = directory.join(SNAPSHOT);
             let bytes = Bytes::from(bytes);
             let append = read_frame(&bytes, 0).ok_or_else(|| damaged(&path, 0, "its checksum does not hold"))?;
-            committed = apply(&append.body, &mut image, -1, &path, true, rules)?;
+            let mut take = |record: Record| -> Result<(), MetadataLogError> { Ok(image.apply(&record)?) };
+            committed = read_records(&append.body, &mut take, -1, &path, true, rules)?;
         }
         let bytes = Bytes::from(read_file(fs.as_ref(), &path, FILE_BYTES_MAX).map_err(refused)?.unwrap_or_default());
         let mut at = 0;
+        let mut take = |record: Record| -> Result<(), MetadataLogError> {
+            if let Record::RemoveTopic(fields) = &record {
+                removed_topics.push(fields.topic_id);
+            }
+            Ok(image.apply(&record)?)
+        };
         while let Some(append) = read_frame(&bytes, at) {
-            committed = apply(&append.body, &mut image, committed, &path, false, rules)?;
+            committed = read_records(&append.body, &mut take, committed, &path, false, rules)?;
             at = append.end;
         }
         let log = fs.create(&path).map_err(refused)?;
@@ -114,15 +124,19 @@ impl FileMetadataLog {
             if rules.later_appends_are_damage && (at + 1..bytes.len()).any(is_later) {
                 return Err(damaged(&path, position, "intact records follow"));
             }
-            // cleared in place: its blocks stay ours
-            log.write_at(&[IoSlice::new(&vec![0; bytes_cut])], position).and_then(|()| log.sync()).map_err(refused)?;
+            if rules.torn_ends_are_cleared {
+                // in place: its blocks stay ours
+                let zeros = vec![0; bytes_cut];
+                log.write_at(&[IoSlice::new(&zeros)], position).and_then(|()| log.sync()).map_err(refused)?;
+            }
         }
         fs.sync_directory(&directory).map_err(refused)?;
         let allocated = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let mut opened =
             Self { fs, log, directory, position, allocated, committed, snapshot_bytes, broken: None, rules };
         opened.reserve_ahead()?;
-        Ok((opened, Loaded { image, bytes_cut: u64::try_from(bytes_cut).unwrap_or(u64::MAX) }))
+        let bytes_cut = u64::try_from(bytes_cut).unwrap_or(u64::MAX);
+        Ok((opened, Loaded { image, removed_topics, bytes_cut }))
     }
 
     /// Keeps the reserve filled, as far as the volume has room.
@@ -247,10 +261,10 @@ fn read_frame(bytes: &Bytes, at: usize) -> Option<Frame> {
     (crc_fast::crc32_iscsi(&body) == checksum).then_some(Frame { body, end })
 }
 
-/// Applies an append's records beyond `committed`; returns the new committed offset.
-fn apply(
+/// Gives out an append's records beyond `committed`; returns the new committed offset.
+fn read_records(
     body: &Bytes,
-    image: &mut Image,
+    take: &mut impl FnMut(Record) -> Result<(), MetadataLogError>,
     committed: i64,
     path: &Path,
     is_snapshot: bool,
@@ -271,7 +285,7 @@ fn apply(
             return Err(cut_off());
         }
         if is_snapshot || offset > committed || !rules.applied_records_are_skipped {
-            image.apply(&Record::decode(&body.slice(at + 4..end))?)?;
+            take(Record::decode(&body.slice(at + 4..end))?)?;
         }
         at = end;
     }
@@ -334,8 +348,8 @@ mod tests {
         assert_eq!(loaded.image.cluster_configs().len(), 3);
     }
 
-    #[test]
-    fn an_append_cut_at_any_byte_is_not_there_and_the_one_before_is() {
+    fn cut_appends(rules: Rules) {
+        let open = |folder: &Path| FileMetadataLog::open_with(Arc::new(RealFileSystem::new(folder)), folder, rules);
         let folder = tempfile::tempdir().unwrap();
         let whole = with_three(folder.path());
         let second = whole.len() - 1 - (0..whole.len()).rev().find(|at| whole[*at] == b'a').unwrap_or(0);
@@ -356,6 +370,11 @@ mod tests {
                 assert_eq!((log.committed_offset(), loaded.bytes_cut), (2, 0), "{length} bytes");
             }
         }
+    }
+
+    #[test]
+    fn an_append_cut_at_any_byte_is_not_there_and_the_one_before_is() {
+        cut_appends(Rules::default());
     }
 
     fn damage_before_intact_records(rules: Rules) {
@@ -527,6 +546,7 @@ mod tests {
         is_noticed(|rules| rules.applied_records_are_skipped = false, power_cuts);
         is_noticed(|rules| rules.failures_are_final = false, failed_calls);
         is_noticed(|rules| rules.later_appends_are_damage = false, damage_before_intact_records);
+        is_noticed(|rules| rules.torn_ends_are_cleared = false, cut_appends);
     }
 
     #[test]

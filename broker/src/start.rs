@@ -141,7 +141,7 @@ pub async fn start(
     ready.recovering(image.partition_count());
     let recovery = {
         let (partitions, image, ready) = (Arc::clone(&partitions), image.clone(), ready.clone());
-        reads.run(move || partitions.open_all(&image, || ready.recovered_one()))
+        reads.run(move || partitions.open_all(&image, &loaded.removed_topics, || ready.recovered_one()))
     };
     let opened = endpoints.serve_during(&identity, &ready, recovery).await;
     opened.map_err(|error| StartError::System { what: "open the logs", source: std::io::Error::other(error) })?;

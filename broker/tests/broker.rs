@@ -5,6 +5,7 @@ mod admin;
 mod batches;
 mod commands;
 mod compaction;
+mod deletion;
 mod describes;
 mod expiry;
 mod fetches;

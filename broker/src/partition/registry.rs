@@ -79,8 +79,8 @@ impl Partitions {
     }
 
     /// Opens the logs of all partitions that the image gives this broker, and calls `opened` after each; used once, at the start. It waits
-    /// for the disk, so it must not run on the runtime.
-    pub(crate) fn open_all(&self, image: &Image, opened: impl Fn()) {
+    /// for the disk, so it must not run on the runtime. Of the topics that metadata removed, a crash may have left files; they go.
+    pub(crate) fn open_all(&self, image: &Image, removed_topics: &[Uuid], opened: impl Fn()) {
         for topic in image.topics() {
             let config = log_config(&topic.name, &self.configs(image, Some(topic)));
             for (index, partition) in (0..).zip(&topic.partitions) {
@@ -90,7 +90,18 @@ impl Partitions {
                 opened();
             }
         }
+        self.finish_removals(image, removed_topics);
         self.tell_of_unknown(image);
+    }
+
+    /// Removes what is left of topics whose removal is committed.
+    fn finish_removals(&self, image: &Image, removed_topics: &[Uuid]) {
+        // one that can't be listed is told of below
+        let found = self.directory.topics_found().unwrap_or_default();
+        for topic_id in removed_topics.iter().filter(|id| found.contains(*id) && image.topic_by_id(**id).is_none()) {
+            tracing::info!(topic = %topic_id, "the deletion of a topic is finished, which was cut off");
+            self.remove_topic(*topic_id);
+        }
     }
 
     /// Topics that the data directory has and metadata does not name are kept. They take room, and nobody else tells of them.

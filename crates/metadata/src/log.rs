@@ -2,6 +2,8 @@
 
 use std::io;
 
+use kennet_protocol::Uuid;
+
 use crate::image::{ApplyError, Image};
 use crate::record::{Record, RecordError};
 
@@ -32,6 +34,8 @@ pub trait MetadataLog: Send {
 pub struct Loaded {
     /// Everything that was committed.
     pub image: Image,
+    /// Topics that were removed since the last snapshot: a crash may have left their files.
+    pub removed_topics: Vec<Uuid>,
     /// Bytes of an unfinished append that were cut.
     pub bytes_cut: u64,
 }
