@@ -124,6 +124,22 @@ fn who_wants_more_of_a_partition_or_waits_for_more_gets_it() {
 }
 
 #[test]
+fn a_long_poll_goes_on_when_one_partition_has_given_all_that_is_taken_of_it() {
+    let (broker, mut client) = broker_with_megabytes();
+    // one batch of the first partition nearly fills what is taken of it, and all others are at their ends
+    let fetch = fetch_of_all([0, 2, 2, 2, 2, 2], 950_000);
+    let waits = FetchRequest { min_bytes: 1_700_000, max_wait_ms: 9_000, ..fetch };
+    let mut consumer = broker.connect();
+    consumer.send(12, &waits);
+    let mut more = produce_request("t", -1, Some(batch(&[&"x".repeat(900_000)])));
+    more.topic_data[0].partition_data[0].index = PartitionIndex(1);
+    client.call(9, &more);
+    let answer = consumer.receive::<FetchRequest>(12, consumer.last_sent());
+    let bytes = |at: usize| answer.responses[0].partitions[at].records.as_ref().map_or(0, |records| records.len());
+    assert!(bytes(0) > 900_000 && bytes(1) > 900_000, "{} and {} bytes", bytes(0), bytes(1));
+}
+
+#[test]
 fn an_offset_outside_of_the_log_is_told_also_behind_an_answer_that_is_full() {
     let (_broker, mut client) = broker_with_megabytes();
     let answer = client.call(12, &fetch_of_all([0, 0, 0, 0, 0, 99], 1 << 20));
