@@ -13,7 +13,7 @@ use tokio::sync::{Notify, broadcast, mpsc};
 
 use crate::arguments::Arguments;
 use crate::clock;
-use crate::cluster::too_old;
+use crate::cluster::{clients_port, too_old};
 use crate::error::{ReconcileError, said};
 use crate::health::Metrics;
 use crate::management::{Management, ManagementError};
@@ -181,11 +181,13 @@ impl Context {
     }
 
     /// The way to a cluster's first broker.
-    pub(crate) async fn link(&self, namespace: &str, cluster: &ClusterName, port: u16) -> Result<Link, ReconcileError> {
+    pub(crate) async fn link(&self, namespace: &str, cluster: &ClusterName) -> Result<Link, ReconcileError> {
         let host = cluster.host(namespace, "0");
         let unreachable = |what: &str| ManagementError::Unreachable { host: host.clone(), what: what.to_owned() };
         let pod = objects::get::<Pod>(&self.api(namespace), &cluster.pod(0)).await?;
         let inputs = pod.as_ref().and_then(|pod| pod.annotations().get(RESTART_INPUTS_ANNOTATION).cloned());
+        // not the spec's, which a restart may have to wait for
+        let port = pod.as_ref().and_then(clients_port).unwrap_or(ports::CLIENTS);
         let address = pod.and_then(|pod| pod.status?.pod_ip).ok_or_else(|| unreachable("its pod does not run"))?;
         let secret = objects::get::<Secret>(&self.api(namespace), &cluster.ca_secret()).await?;
         let secret = secret.ok_or_else(|| unreachable("its CA does not exist yet"))?;

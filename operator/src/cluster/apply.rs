@@ -67,7 +67,7 @@ pub(crate) async fn apply(
         Step::Bootstrap(record) => bootstrap(record, valid, context).await,
         Step::StampClaim { claim, directory_id } => stamp(context, namespace, claim, directory_id).await,
         Step::RecordGeneration(change) => {
-            let link = context.link(namespace, &valid.name, super::first_port(valid)).await?;
+            let link = context.link(namespace, &valid.name).await?;
             link.management.set_applied(change).await?;
             Ok(())
         }
@@ -161,7 +161,7 @@ async fn bootstrap(
     valid: &ValidatedCluster,
     context: &Context,
 ) -> Result<(), ReconcileError> {
-    let link = context.link(&valid.namespace, &valid.name, super::first_port(valid)).await?;
+    let link = context.link(&valid.namespace, &valid.name).await?;
     Ok(link.management.bootstrap(record).await?)
 }
 

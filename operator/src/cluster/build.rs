@@ -65,7 +65,7 @@ pub(crate) fn build(
     };
     Ok(Desired {
         available_version,
-        services: parts.services(),
+        services: parts.services(observed),
         budget: parts.budget(observed),
         claims: (0..valid.brokers).map(|id| (id, parts.claim(id, observed))).collect(),
         pool,

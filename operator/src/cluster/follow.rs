@@ -25,11 +25,10 @@ struct Followed {
     key: ClusterKey,
     name: ClusterName,
     uid: String,
-    port: u16,
 }
 
 /// Follows a cluster, unless that is being done.
-pub(super) fn start(cluster: &KafkaCluster, name: ClusterName, port: u16, context: &Arc<Context>) {
+pub(super) fn start(cluster: &KafkaCluster, name: ClusterName, context: &Arc<Context>) {
     let key = (cluster.namespace().unwrap_or_default(), name.to_string());
     let audit = Arc::new(Notify::new());
     {
@@ -39,7 +38,7 @@ pub(super) fn start(cluster: &KafkaCluster, name: ClusterName, port: u16, contex
         }
         followed.insert(key.clone(), Arc::clone(&audit));
     }
-    let followed = Followed { key, name, uid: cluster.uid().unwrap_or_default(), port };
+    let followed = Followed { key, name, uid: cluster.uid().unwrap_or_default() };
     let context = Arc::clone(context);
     tokio::spawn(async move {
         follow(&followed, &context, &audit).await;
@@ -104,7 +103,7 @@ async fn follow(followed: &Followed, context: &Arc<Context>, audit: &Notify) {
             }
         }
         if schedule.due <= Instant::now() {
-            let audited = topic::audit(context, &followed.key, &followed.name, followed.port).await;
+            let audited = topic::audit(context, &followed.key, &followed.name).await;
             if let Err(error) = &audited {
                 tracing::warn!(cluster = %followed.name, %error, "the owners of topics could not be audited");
             }
@@ -139,7 +138,7 @@ async fn wait(
     after: i64,
     due: Instant,
 ) -> Result<News, ReconcileError> {
-    let link = context.link(&followed.key.0, &followed.name, followed.port).await?;
+    let link = context.link(&followed.key.0, &followed.name).await?;
     tokio::select! {
         // a notification is not lost to news that come at the same time
         biased;

@@ -12,6 +12,7 @@ mod fetch;
 pub(crate) mod fixture;
 mod follow;
 mod health;
+mod listening;
 mod plan;
 mod status;
 mod waiting;
@@ -36,7 +37,9 @@ use serde_json::json;
 
 pub(crate) use age::too_old;
 pub(crate) use health::is_ready;
+pub(crate) use listening::clients_port;
 pub(crate) use plan::first_port;
+pub(crate) use waiting::why_not_running;
 pub(crate) use went_back::message as spec_went_back;
 
 use crate::cluster::plan::Step;
@@ -140,8 +143,8 @@ async fn pass(
         Ok(valid) => valid,
         Err(problems) => {
             let outcome = health::refused(cluster, "InvalidSpec", &problems.to_string(), context).await?;
-            if let Ok(topic::Cluster::Serving { name, port }) = topic::cluster(context, &namespace, &name).await {
-                follow::start(cluster, name, port, context);
+            if let Ok(topic::Cluster::Serving { name, .. }) = topic::cluster(context, &namespace, &name).await {
+                follow::start(cluster, name, context);
             }
             return Ok((outcome, None, AUDIT));
         }
@@ -163,7 +166,7 @@ async fn pass(
         }
     }
     if plan.serving {
-        follow::start(cluster, valid.name.clone(), first_port(&valid), context);
+        follow::start(cluster, valid.name.clone(), context);
     }
     context.set_went_back(&(namespace.clone(), name.clone()), plan.outcome.reason == SPEC_WENT_BACK);
     let report = status::report(&valid, &desired, &observed, plan.held_by.map(plan::Hold::word));

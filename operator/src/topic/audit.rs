@@ -37,13 +37,8 @@ enum Verdict {
 }
 
 /// Goes through the owners of a cluster's topics.
-pub(crate) async fn audit(
-    context: &Context,
-    key: &ClusterKey,
-    cluster: &ClusterName,
-    port: u16,
-) -> Result<(), ReconcileError> {
-    let link = context.link(&key.0, cluster, port).await?;
+pub(crate) async fn audit(context: &Context, key: &ClusterKey, cluster: &ClusterName) -> Result<(), ReconcileError> {
+    let link = context.link(&key.0, cluster).await?;
     match link.check_age().await {
         // the cluster's condition says so; the operator that is younger will look
         Err(ReconcileError::OperatorTooOld { .. }) => return Ok(()),

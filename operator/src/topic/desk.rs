@@ -115,8 +115,8 @@ async fn settled(context: &Context, key: &ClusterKey, wanted: Vec<(Wanted, bool)
         let error = Arc::new(error);
         wanted.iter().map(|_| Err(Arc::clone(&error))).collect()
     };
-    let (name, port) = match cluster(context, &key.0, &key.1).await {
-        Ok(Cluster::Serving { name, port }) => (name, port),
+    let name = match cluster(context, &key.0, &key.1).await {
+        Ok(Cluster::Serving { name, .. }) => name,
         Ok(Cluster::Not { reason, message, soon }) => {
             let waits = |(_, was_ready): &(Wanted, bool)| -> Settled {
                 // a topic of a cluster that is gone or stopped can't be used, whatever it was before
@@ -126,7 +126,7 @@ async fn settled(context: &Context, key: &ClusterKey, wanted: Vec<(Wanted, bool)
         }
         Err(error) => return all(error),
     };
-    match access(context, &key.0, &name, port).await {
+    match access(context, &key.0, &name).await {
         Ok(access) => settle(&access, &wanted.iter().map(|(wanted, _)| wanted.clone()).collect::<Vec<_>>()).await,
         Err(error) => all(error),
     }

@@ -11,7 +11,7 @@ use kennet_model::cluster::{ClusterName, validate};
 use kennet_model::topic::{Observed, Ownership};
 use kube::core::DeserializeGuard;
 
-use crate::cluster::first_port;
+use crate::cluster::{clients_port, first_port};
 use crate::context::{Context, Link};
 use crate::error::ReconcileError;
 use crate::objects;
@@ -84,21 +84,13 @@ async fn as_it_runs(context: &Context, namespace: &str, name: &str, why: String)
     Ok(not_ready(format!("{why}, and its broker is not ready: correct the KafkaCluster")))
 }
 
-/// A port for clients: each that a pod names and that is not one of Kennet's own is a listener.
-fn clients_port(pod: &Pod) -> Option<u16> {
-    let open = pod.spec.as_ref()?.containers.first()?.ports.as_ref()?;
-    let mut open = open.iter().filter_map(|one| u16::try_from(one.container_port).ok());
-    open.find(|port| ![ports::MANAGEMENT, ports::PROBES, ports::METRICS].contains(port))
-}
-
 /// Connects to a cluster.
 pub(crate) async fn access(
     context: &Context,
     namespace: &str,
     cluster: &ClusterName,
-    port: u16,
 ) -> Result<Access, ReconcileError> {
-    let link = context.link(namespace, cluster, port).await?;
+    let link = context.link(namespace, cluster).await?;
     link.check_age().await?;
     let mut options = ClientOptions::new(&link.bootstrap);
     options.client_id = "kennet-operator".to_owned();

@@ -4,9 +4,11 @@ use kennet_api::names::{CLUSTER_ID_ANNOTATION, CLUSTER_LABEL, MAIN_POOL, POOL_LA
 use kennet_api::{DisruptionBudget, WhenDeleted};
 use kennet_contract::ports;
 use kennet_model::cluster::ValidatedCluster;
+use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use crate::cluster::fetch::Observed;
+use crate::cluster::listening::service_ports;
 use crate::cluster::plan::unprotected;
 
 /// What all objects of a cluster share.
@@ -47,12 +49,10 @@ impl Parts<'_> {
         }
     }
 
-    pub(super) fn services(&self) -> Vec<Value> {
+    pub(super) fn services(&self, observed: &Observed) -> Vec<Value> {
         let name = &self.cluster.name;
-        let clients = self.cluster.listeners.iter().map(|listener| {
-            json!({"name": listener.name, "port": listener.port, "targetPort": listener.port, "protocol": "TCP"})
-        });
-        let clients: Vec<Value> = clients.collect();
+        let pod = observed.pods.iter().find(|pod| pod.name_any() == name.pod(0));
+        let clients = service_ports(&self.cluster.listeners, pod);
         let mut all = clients.clone();
         all.push(json!({"name": "management", "port": ports::MANAGEMENT, "targetPort": ports::MANAGEMENT, "protocol": "TCP"}));
         let headless = json!({
