@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kennet_api::KafkaCluster;
 use kube::ResourceExt;
 
-use crate::cluster::waiting::{Waiting, waiting};
+use crate::cluster::waiting::{PULL_FAILED, Waiting, waiting};
 use crate::conditions::Outcome;
 use crate::context::Context;
 use crate::error::ReconcileError;
@@ -20,8 +20,10 @@ pub(crate) fn is_ready(pod: &Pod) -> bool {
 
 /// Why a pod does not start and will not by waiting, if that is so.
 pub(super) fn failure(pod: &Pod) -> Option<Waiting> {
-    const FOR_GOOD: [&str; 6] = [
+    const FOR_GOOD: [&str; 7] = [
         "CrashLoopBackOff",
+        // a pull may succeed the next time, but between two of them the node says "ImagePullBackOff": a status must not take turns
+        PULL_FAILED,
         "ImagePullBackOff",
         "ErrImageNeverPull",
         "InvalidImageName",
@@ -64,7 +66,9 @@ mod tests {
         let ended = json!({"terminated": {"exitCode": 3, "message": "{\"log\": 1}\nerror: port 9092 is taken\n"}});
         let pod = status(json!({"waiting": {"reason": "CrashLoopBackOff"}}), ended);
         assert_eq!(failure(&pod).unwrap().what(), "CrashLoopBackOff: error: port 9092 is taken");
-        assert_eq!(failure(&status(json!({"waiting": {"reason": "ErrImagePull"}}), json!({}))), None);
+        for reason in ["ErrImagePull", "ImagePullBackOff"] {
+            assert!(failure(&status(json!({"waiting": {"reason": reason}}), json!({}))).is_some());
+        }
         assert_eq!(failure(&status(json!({"waiting": {"reason": "ContainerCreating"}}), json!({}))), None);
         assert_eq!(failure(&status(json!({"running": {}}), json!({}))), None);
     }

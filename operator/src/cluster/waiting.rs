@@ -11,6 +11,8 @@ const SAID_CHARS_MAX: usize = 1000;
 const ON_ITS_WAY: [&str; 3] = ["", "ContainerCreating", "PodInitializing"];
 const CRASHES: &str = "CrashLoopBackOff";
 const KILLED_FOR_MEMORY: &str = "OOMKilled";
+/// A node says this when it has tried, and `ImagePullBackOff` until it tries again, in turns for as long as it fails.
+pub(super) const PULL_FAILED: &str = "ErrImagePull";
 
 /// Why a pod does not run yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +35,12 @@ impl Waiting {
     pub(super) fn sentence(&self, pod: &str) -> String {
         format!("pod {pod} does not start: {}; {}", self.what(), self.remedy)
     }
+}
+
+/// Why a pod that is no broker's does not run yet: it takes over what its cluster says of nodes and images, but not of resources.
+pub(crate) fn why_not_running(pod: &Pod) -> Option<String> {
+    let (name, waiting) = (pod.name_any(), waiting(pod)?);
+    Some(format!("pod {name} does not start: {}; look at 'kubectl describe pod {name}'", waiting.what()))
 }
 
 /// Why this pod does not run yet, if Kubernetes says so.
@@ -90,6 +98,8 @@ fn scheduling_fields(message: &str, pod: &str) -> String {
 fn of_container(container: &ContainerStatus, pod: &str) -> Option<Waiting> {
     let waiting = container.state.as_ref()?.waiting.as_ref()?;
     let reason = waiting.reason.as_deref().filter(|reason| !ON_ITS_WAY.contains(reason))?;
+    let message = waiting.message.as_deref().unwrap_or_default();
+    let (reason, message) = of_the_pull(message).map_or((reason, message), |message| (PULL_FAILED, message));
     let last = container.last_state.as_ref().and_then(|last| last.terminated.as_ref());
     let killed = last.is_some_and(|last| last.reason.as_deref() == Some(KILLED_FOR_MEMORY));
     let ended = last.and_then(|last| last.message.as_deref()).map(last_line).filter(|line| !line.is_empty());
@@ -101,17 +111,22 @@ fn of_container(container: &ContainerStatus, pod: &str) -> Option<Waiting> {
         // its own message tells the pause until the next attempt, which grows
         (None, Some(last)) if reason == CRASHES => format!("the broker ended with code {}", last.exit_code),
         (None, None) if reason == CRASHES => "the broker ended".to_owned(),
-        (None, _) => waiting.message.clone().unwrap_or_default(),
+        (None, _) => message.to_owned(),
     };
     let remedy = match reason {
         _ if killed => "look at spec.resources.limits.memory".to_owned(),
-        "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" | "ImageInspectError" => {
+        PULL_FAILED | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" | "ImageInspectError" => {
             "look at spec.version, spec.image and spec.pods.imagePullSecrets".to_owned()
         }
         CRASHES => format!("look at 'kubectl logs {pod} --previous', spec.config and spec.resources"),
         _ => format!("look at 'kubectl describe pod {pod}', spec.image and spec.pods"),
     };
     Some(Waiting { reason: reason.to_owned(), said: short(&said), remedy })
+}
+
+/// What went wrong with a pull, of what a node says that waits before it tries again: so both of its turns are told in the same words.
+fn of_the_pull(message: &str) -> Option<&str> {
+    message.strip_prefix("Back-off pulling image ")?.split_once(": ErrImagePull: ").map(|(_, error)| error)
 }
 
 /// A message that ends like a part of a sentence.
@@ -191,6 +206,10 @@ mod tests {
                 )
             );
         }
+        let message = "Back-off pulling image \"i:0.9.9\": ErrImagePull: rpc error: not found";
+        let again = container(json!({"waiting": {"reason": "ImagePullBackOff", "message": message}}), json!({}));
+        let first = json!({"waiting": {"reason": "ErrImagePull", "message": "rpc error: not found"}});
+        assert_eq!(again, container(first, json!({})), "the turns of a node that tries again and again");
         let state = json!({"waiting": {"reason": "CreateContainerConfigError", "message": "secret \"x\" not found"}});
         assert!(
             container(state, json!({}))

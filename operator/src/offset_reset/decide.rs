@@ -18,8 +18,8 @@ pub(super) enum State {
     GroupNotEmpty,
     /// A person has to approve.
     AwaitingApproval { message: String },
-    /// The Job runs.
-    Applying,
+    /// The Job runs, or would if its pod were not held up.
+    Applying { held_up: Option<String> },
     /// The offsets were seen in place.
     Applied { at: String },
     /// It was not applied in time.
@@ -79,7 +79,7 @@ impl State {
             Self::Waiting { reason, .. } => reason,
             Self::GroupNotEmpty => "GroupNotEmpty",
             Self::AwaitingApproval { .. } => "AwaitingApproval",
-            Self::Applying => "Applying",
+            Self::Applying { .. } => "Applying",
             Self::Applied { .. } => "Applied",
             Self::Expired => "Expired",
             Self::Stalled { reason, .. } => reason,
@@ -140,7 +140,7 @@ pub(super) fn decide(reset: &OffsetReset, records: &[Record], group: &Group, now
     let Some(record) = fitting(reset, records, group) else { return record_fresh(reset, group) };
     if reset.spec.approved_plan.as_ref() == Some(&record.hash) || reset.spec.approval == Some(Approval::Automatic) {
         let act = Act::Start { hash: record.hash.clone(), config_map: record.config_map.clone() };
-        return Decision { state: State::Applying, act, shown: shown(record) };
+        return Decision { state: State::Applying { held_up: None }, act, shown: shown(record) };
     }
     Decision { state: awaiting(reset, &record.hash), act: Act::Nothing, shown: shown(record) }
 }
@@ -179,8 +179,8 @@ fn judge_job(record: &Record, group: &Group, expired: bool, now: Timestamp) -> D
     let (state, act) = match (record.job, next_step(&record.plan, &group.committed)) {
         // it was to be let go when the operator was cut off
         (Some(JobState::Suspended), _) if expired => (State::Expired, Act::Nothing),
-        (Some(JobState::Suspended), _) => (State::Applying, Act::Start { hash, config_map }),
-        (Some(JobState::Running), _) => (State::Applying, Act::Nothing),
+        (Some(JobState::Suspended), _) => (State::Applying { held_up: None }, Act::Start { hash, config_map }),
+        (Some(JobState::Running), _) => (State::Applying { held_up: record.held_up.clone() }, Act::Nothing),
         // consumers may have gone on since a Job ended well
         (_, Step::Done) | (Some(JobState::Complete), Step::Moved { .. }) => {
             (State::Applied { at: at.clone() }, Act::Applied { hash, config_map, at })

@@ -28,7 +28,8 @@ fn plan() -> Plan {
 }
 
 fn record(uid: &str, job: Option<JobState>) -> Record {
-    Record { hash: plan().hash(uid), config_map: "cm".into(), plan: plan(), applied_at: None, started_at: None, job }
+    let (hash, plan) = (plan().hash(uid), plan());
+    Record { hash, config_map: "cm".into(), plan, applied_at: None, started_at: None, job, held_up: None }
 }
 
 fn group(state: GroupState, offset: i64) -> Group {
@@ -101,9 +102,17 @@ fn a_job_that_was_killed_is_judged_by_the_offsets() {
     assert!(matches!(with_record("", Some(JobState::Failed), 4).state, State::Applied { .. }));
     assert_eq!(with_record("", Some(JobState::Failed), 9).state.reason(), "ApplyFailed");
     assert_eq!(with_record("", Some(JobState::Failed), 15).state.reason(), "OffsetsMoved");
-    assert_eq!(with_record("", Some(JobState::Running), 9).state, State::Applying);
+    assert_eq!(with_record("", Some(JobState::Running), 9).state, State::Applying { held_up: None });
     // consumers may have gone on since
     assert!(matches!(with_record("", Some(JobState::Complete), 15).state, State::Applied { .. }));
+}
+
+#[test]
+fn a_job_whose_pod_does_not_start_says_why() {
+    let why = Some("pod r-1 does not start: Unschedulable: no node".to_owned());
+    let held_up = Record { held_up: why.clone(), ..record("u", Some(JobState::Running)) };
+    let decision = decide(&reset("u", ""), &[held_up], &group(GroupState::Empty, 9), now());
+    assert_eq!(decision.state, State::Applying { held_up: why });
 }
 
 #[test]

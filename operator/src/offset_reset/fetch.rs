@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kennet_api::OffsetReset;
 use kennet_model::admin::{Admin, GroupState, Partition};
 use kennet_model::reset::{Plan, PlanError, Request, plan};
 use kube::ResourceExt;
 
+use crate::cluster::why_not_running;
 use crate::context::Context;
 use crate::error::ReconcileError;
 use crate::objects;
@@ -27,6 +28,8 @@ pub(super) struct Record {
     /// When its Job was let go.
     pub(super) started_at: Option<String>,
     pub(super) job: Option<JobState>,
+    /// Why the Job's pod does not run yet, if Kubernetes says so.
+    pub(super) held_up: Option<String>,
 }
 
 impl Record {
@@ -82,16 +85,29 @@ pub(super) async fn records_of(reset: &OffsetReset, context: &Context) -> Result
         let job = jobs.iter().find(|job| {
             objects::owned_by(&job.metadata, &uid) && job.annotations().get(HASH_ANNOTATION) == Some(&hash)
         });
+        let held_up = match job.filter(|job| job_state(job) == JobState::Running) {
+            Some(job) => held_up(job, &namespace, context).await?,
+            None => None,
+        };
         records.push(Record {
             applied_at: map.annotations().get(APPLIED_ANNOTATION).cloned(),
             started_at: map.annotations().get(STARTED_ANNOTATION).cloned(),
             job: job.map(job_state),
+            held_up,
             hash,
             plan,
             config_map: name,
         });
     }
     Ok(records)
+}
+
+/// Why the newest pod of a Job does not run yet, if Kubernetes says so.
+async fn held_up(job: &Job, namespace: &str, context: &Context) -> Result<Option<String>, ReconcileError> {
+    let labels = format!("batch.kubernetes.io/job-name={}", job.name_any());
+    let pods: Vec<Pod> = objects::list(&context.api(namespace), &labels).await?;
+    let newest = pods.iter().max_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0));
+    Ok(newest.and_then(why_not_running))
 }
 
 fn job_state(job: &Job) -> JobState {

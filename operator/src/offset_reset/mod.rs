@@ -81,7 +81,7 @@ fn pause(state: &State) -> Option<Duration> {
         // what the target names may appear later, such as a topic of the same sync
         State::Stalled { reason: INVALID_TARGET | "NameCollision" | "Damaged", .. } => Some(INVALID),
         State::Applied { .. } | State::Expired | State::Stalled { .. } => None,
-        State::Applying => Some(BUSY),
+        State::Applying { .. } => Some(BUSY),
         _ => Some(OPEN),
     }
 }
@@ -98,7 +98,7 @@ async fn pass(reset: &OffsetReset, context: &Context) -> Result<Decision, Reconc
             return Ok(Decision::only(State::Waiting { reason: reason.to_owned(), message }));
         }
     };
-    let access = crate::topic::access(context, &namespace, &name, port).await?;
+    let access = crate::topic::access(context, &namespace, &name).await?;
     let request = match target::request(reset, context).await? {
         Ok(request) => request,
         Err(message) => return Ok(Decision::only(State::Stalled { reason: INVALID_TARGET, message })),

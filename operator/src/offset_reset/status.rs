@@ -20,7 +20,7 @@ pub(super) async fn write(reset: &OffsetReset, context: &Context, decision: &Dec
     let mut status = live.clone();
     if let Some(shown) = &decision.shown {
         status.plan = Some(plan(reset, shown));
-        let started = shown.started || decision.state == State::Applying;
+        let started = shown.started || matches!(decision.state, State::Applying { .. });
         status.job_name = shown.hash.as_ref().filter(|_| started).map(|hash| job_name(reset, hash));
     }
     if let State::Applied { at } = &decision.state {
@@ -50,7 +50,8 @@ fn outcome(state: &State) -> Outcome {
             "the group has members: stop its consumers to get a plan that can be approved",
         ),
         State::AwaitingApproval { message } => Outcome::settled(reason, message.clone()),
-        State::Applying => Outcome::reconciling(false, reason, "the Job sets the offsets"),
+        State::Applying { held_up: None } => Outcome::reconciling(false, reason, "the Job sets the offsets"),
+        State::Applying { held_up: Some(why) } => Outcome::reconciling(false, reason, format!("the Job's {why}")),
         State::Applied { .. } => Outcome::settled(reason, ""),
         State::Expired => Outcome::stalled(false, reason, "spec.notAfter has passed; create a new OffsetReset"),
         State::Stalled { message, .. } => Outcome::stalled(false, reason, message.clone()),

@@ -193,19 +193,23 @@ fn a_pod_that_waits_says_what_for_and_is_still_worked_on() {
     assert!(
         outcome.message.contains("0/1 nodes are available: 1 Insufficient memory; look at spec.resources.requests")
     );
-    let container = json!({
-        "name": "broker", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
-        "state": {"waiting": {"reason": "ErrImagePull", "message": "not found"}},
-    });
-    let image = json!({"containerStatuses": [container]});
-    let outcome = waits(image.clone(), Some(Err("silence".to_owned())));
+    let container = |reason: &str| {
+        let container = json!({
+            "name": "broker", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"waiting": {"reason": reason, "message": "not found"}},
+        });
+        json!({"containerStatuses": [container]})
+    };
+    let outcome = waits(container("CreateContainerError"), Some(Err("silence".to_owned())));
     assert_eq!(
         (outcome.ready, outcome.progress, outcome.reason.as_str()),
-        (false, Progress::Reconciling, "ErrImagePull")
+        (false, Progress::Reconciling, "CreateContainerError")
     );
-    assert!(outcome.message.contains("ErrImagePull: not found; look at spec.version"), "{}", outcome.message);
     // whoever answers runs, whatever was said before
-    assert_eq!(waits(image, Some(Ok(fixture::serving(1)))).reason, "Starting");
+    assert_eq!(waits(container("CreateContainerError"), Some(Ok(fixture::serving(1)))).reason, "Starting");
+    let outcome = waits(container("ErrImagePull"), Some(Err("silence".to_owned())));
+    assert_eq!((outcome.progress, outcome.reason.as_str()), (Progress::Stalled, "BrokerFailed"));
+    assert!(outcome.message.contains("ErrImagePull: not found; look at spec.version"), "{}", outcome.message);
     assert_eq!(waits(json!({}), None).message, "pod orders-main-0 starts");
 }
 
