@@ -5,6 +5,7 @@ mod admin;
 mod batches;
 mod commands;
 mod compaction;
+mod creation;
 mod describes;
 mod expiry;
 mod fetches;
