@@ -7,6 +7,7 @@ mod commands;
 mod compaction;
 mod creation;
 mod describes;
+mod epochs;
 mod expiry;
 mod fetches;
 mod frames;

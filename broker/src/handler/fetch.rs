@@ -239,9 +239,15 @@ async fn read_partition(
         records: Some(Records::default()),
         ..PartitionData::default()
     };
-    if let Some(diverging) = diverging(partition, request) {
-        data.diverging_epoch = diverging;
-        return data;
+    match diverging(partition, request) {
+        Ok(None) => {}
+        Ok(Some(diverging)) => {
+            data.diverging_epoch = diverging;
+            return data;
+        }
+        Err(error) => {
+            return PartitionData { log_start_offset: data.log_start_offset, ..error_data(wanted, code(&error)) };
+        }
     }
     let log = &partition.log;
     let from = request.fetch_offset;
@@ -275,14 +281,20 @@ async fn read_partition(
     data
 }
 
-/// A consumer that read an epoch beyond its end has to go back (KIP-320, Fetch 12).
-fn diverging(partition: &Partition, request: &FetchPartition) -> Option<EpochEndOffset> {
-    if request.last_fetched_epoch == LeaderEpoch::NONE {
-        return None;
+/// A consumer that read an epoch beyond its end has to go back (KIP-320, Fetch 12). An epoch that never was and an offset before the
+/// log's start are out of range, whether the epoch diverges or not, as in Kafka.
+fn diverging(partition: &Partition, request: &FetchPartition) -> Result<Option<EpochEndOffset>, ReadError> {
+    // no epoch, whatever the number, as for Kafka
+    if request.last_fetched_epoch < LeaderEpoch(0) {
+        return Ok(None);
     }
-    let (epoch, end_offset) = partition.log.end_of_epoch(request.last_fetched_epoch)?;
-    let diverges = epoch < request.last_fetched_epoch || end_offset < request.fetch_offset;
-    diverges.then_some(EpochEndOffset { epoch, end_offset })
+    let found = partition.end_of_epoch(request.last_fetched_epoch)?;
+    let (offset, start) = (request.fetch_offset, partition.log.log_start());
+    let Some((epoch, end_offset)) = found.filter(|_| offset >= start) else {
+        return Err(ReadError::OutOfRange { offset, start, end: partition.high_watermark() });
+    };
+    let diverges = epoch < request.last_fetched_epoch || end_offset < offset;
+    Ok(diverges.then_some(EpochEndOffset { epoch, end_offset }))
 }
 
 fn respond(broker: &Broker, plan: &Plan, partitions: Vec<Wanted>, round: Round) -> FetchResponse {
