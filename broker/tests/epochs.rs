@@ -1,11 +1,11 @@
 //! Leader epochs (KIP-320): each start of the broker is one, and clients learn of each where it ended and who leads now.
 
-use crate::fetches::broker_with_topic;
+use crate::fetches::{broker_with_topic, topic_id};
 use crate::support::TestBroker;
 use crate::support::client::Client;
 use crate::support::records::{batch, fetch_request, values};
 use kennet_protocol::messages::delete_records::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic};
-use kennet_protocol::messages::fetch::PartitionData;
+use kennet_protocol::messages::fetch::{FetchPartition, PartitionData};
 use kennet_protocol::messages::offset_for_leader_epoch::{
     OffsetForLeaderEpochRequest, OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
@@ -93,6 +93,46 @@ fn a_restart_is_a_new_leader_epoch_that_fences_the_old_one() {
         assert_eq!(told(&mut client, 2), (ErrorCode::UnknownLeaderEpoch, -1, -1), "version {version}");
     }
     assert_eq!(values(client.fetch("t", 0)), [(0, "a".to_owned())]);
+}
+
+#[test]
+fn who_is_fenced_is_told_who_leads_and_where_without_asking_for_metadata() {
+    let broker = TestBroker::start();
+    let mut client = broker.connect();
+    client.create_topic("t", 2, &[]);
+    let (broker, mut client) = restart(broker, client);
+    let topic_id = topic_id(&mut client);
+    // KIP-951: before version 16 nobody is told, and who knows more than the leader has nothing to learn
+    for (version, epoch, expected) in [
+        (12, 0, ErrorCode::FencedLeaderEpoch),
+        (15, 0, ErrorCode::FencedLeaderEpoch),
+        (16, 0, ErrorCode::FencedLeaderEpoch),
+        (17, 0, ErrorCode::FencedLeaderEpoch),
+        (18, 0, ErrorCode::FencedLeaderEpoch),
+        (18, 1, ErrorCode::None),
+        (18, 2, ErrorCode::UnknownLeaderEpoch),
+    ] {
+        let mut request = fetch_request("t", 0);
+        request.topics[0].topic_id = topic_id;
+        request.topics[0].partitions[0].current_leader_epoch = LeaderEpoch(epoch);
+        // a wait that the client's patience does not cover: an error ends it
+        request.max_wait_ms = if expected == ErrorCode::None { 0 } else { 60_000 };
+        // of both partitions the leader is told, and where it is only once
+        let other = FetchPartition { partition: PartitionIndex(1), ..request.topics[0].partitions[0].clone() };
+        request.topics[0].partitions.push(other);
+        let answer = client.call(version, &request);
+        let found = &answer.responses[0].partitions[0];
+        assert_eq!(found.error_code, expected, "version {version}, epoch {epoch}");
+        assert_eq!(answer.responses[0].partitions[1].current_leader, found.current_leader);
+        let leader = (found.current_leader.leader_id.0, found.current_leader.leader_epoch.0);
+        let nodes: Vec<_> = answer.node_endpoints.iter().map(|at| (at.node_id.0, at.host.as_str(), at.port)).collect();
+        if version >= 16 && expected == ErrorCode::FencedLeaderEpoch {
+            assert_eq!(leader, (0, 1), "version {version}");
+            assert_eq!(nodes, [(0, "127.0.0.1", i32::from(broker.address.port()))], "version {version}");
+        } else {
+            assert_eq!((leader, nodes), ((-1, -1), Vec::new()), "version {version}, epoch {epoch}");
+        }
+    }
 }
 
 #[test]

@@ -10,7 +10,8 @@ use std::time::Duration;
 use kennet_log::fs::Wait;
 use kennet_log::{ReadError, ReadLog, Unavailable};
 use kennet_protocol::messages::fetch::{
-    EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData,
+    EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch,
+    NodeEndpoint, PartitionData,
 };
 use kennet_protocol::{BrokerId, ErrorCode, LeaderEpoch, Offset, Records};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
@@ -27,6 +28,9 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 const PARTITIONS_MAX: usize = 100_000;
 /// The replica ids of consumers: an ordinary one, and one that looks for faults, as `kafka-replica-verification` does.
 const CONSUMERS: [BrokerId; 2] = [BrokerId::NONE, BrokerId(-2)];
+
+/// The version from which on a client whose leader is an old one is told of the present one.
+const LEADERS_FROM: i16 = 16;
 
 /// What a fetch may read although nobody knows of records yet: those that arrive meanwhile.
 const READ_MIN: usize = 64 << 10;
@@ -70,7 +74,11 @@ pub(super) async fn handle(broker: &Arc<Broker>, session: &Session, request: Fet
         let enough = round.bytes >= limits.bytes_min || is_full(round.bytes, limits.bytes_max);
         let enough = enough || round.has_error || plan.partitions.is_empty();
         if enough || Instant::now() >= deadline || broker.is_stopping() {
-            return (respond(broker, &plan, partitions, round), charge);
+            let mut response = respond(broker, &plan, partitions, round);
+            if version >= LEADERS_FROM {
+                name_leaders(broker, session, &mut response);
+            }
+            return (response, charge);
         }
         // who waits holds no memory
         drop((round, charge));
@@ -324,6 +332,30 @@ fn respond(broker: &Broker, plan: &Plan, partitions: Vec<Wanted>, round: Round) 
         }
     }
     FetchResponse { responses, ..top_level(ErrorCode::None, plan.session_id) }
+}
+
+/// Who leads, and where, beside an error that says that the client does not know: it need not ask for metadata first (KIP-951).
+fn name_leaders(broker: &Broker, session: &Session, response: &mut FetchResponse) {
+    let image = broker.controller.image();
+    for topic in &mut response.responses {
+        for data in &mut topic.partitions {
+            if !matches!(data.error_code, ErrorCode::FencedLeaderEpoch | ErrorCode::NotLeaderOrFollower) {
+                continue;
+            }
+            let found = image.topic_by_id(topic.topic_id).and_then(|topic| topic.partition(data.partition_index));
+            let Some(partition) = found else { continue };
+            data.current_leader =
+                LeaderIdAndEpoch { leader_id: partition.leader, leader_epoch: partition.leader_epoch };
+            if partition.leader == broker.id() && response.node_endpoints.is_empty() {
+                response.node_endpoints.push(NodeEndpoint {
+                    node_id: broker.id(),
+                    host: session.listener.advertised_host.clone(),
+                    port: i32::from(session.listener.advertised_port),
+                    rack: broker.config.rack.clone(),
+                });
+            }
+        }
+    }
 }
 
 fn top_level(error_code: ErrorCode, session_id: i32) -> FetchResponse {
