@@ -205,6 +205,27 @@ fn who_read_an_epoch_beyond_its_end_is_told_where_it_ended_and_gets_no_records()
 }
 
 #[test]
+fn in_a_session_too_who_has_to_go_back_is_told_each_time() {
+    let (_broker, mut client) = broker_with_epochs();
+    let mut request = fetch_request("t", 6);
+    request.session_epoch = 0;
+    let opened = client.call(12, &request);
+    assert!(opened.session_id > 0 && opened.responses.len() == 1);
+    request.session_id = opened.session_id;
+    // nothing else of the partition is new
+    request.topics[0].partitions[0].last_fetched_epoch = LeaderEpoch(0);
+    for session_epoch in 1..4 {
+        request.session_epoch = session_epoch;
+        let answer = client.call(12, &request);
+        assert_eq!((answer.error_code, answer.responses.len()), (ErrorCode::None, 1), "request {session_epoch}");
+        let diverging = &answer.responses[0].partitions[0].diverging_epoch;
+        assert_eq!((diverging.epoch.0, diverging.end_offset.0), (0, 2), "request {session_epoch}");
+        // the session remembers what was asked for
+        request.topics.clear();
+    }
+}
+
+#[test]
 fn who_read_an_epoch_to_its_end_or_less_gets_what_follows() {
     let (_broker, mut client) = broker_with_epochs();
     for (epoch, offset) in [(-1, 0), (i32::MIN, 0), (0, 0), (0, 2), (1, 2), (1, 3), (3, 3), (3, 6)] {

@@ -211,7 +211,7 @@ async fn read_round(broker: &Broker, client: IpAddr, partitions: &[Wanted], byte
         };
         round.bytes += answer.records.as_ref().map_or(0, Records::len);
         round.is_full = is_full(round.bytes, bytes_max);
-        round.has_error |= !answer.error_code.is_ok() || answer.diverging_epoch.end_offset.0 >= 0;
+        round.has_error |= !answer.error_code.is_ok() || has_diverged(&answer);
         round.answers.push(answer);
     }
     round
@@ -305,6 +305,10 @@ fn diverging(partition: &Partition, request: &FetchPartition) -> Result<Option<E
     Ok(diverges.then_some(EpochEndOffset { epoch, end_offset }))
 }
 
+fn has_diverged(answer: &PartitionData) -> bool {
+    answer.diverging_epoch.end_offset >= Offset(0)
+}
+
 fn respond(broker: &Broker, plan: &Plan, partitions: Vec<Wanted>, round: Round) -> FetchResponse {
     let mut responses: Vec<FetchableTopicResponse> = Vec::new();
     for (wanted, data) in partitions.into_iter().zip(round.answers) {
@@ -317,7 +321,8 @@ fn respond(broker: &Broker, plan: &Plan, partitions: Vec<Wanted>, round: Round) 
             data.error_code,
             records,
         );
-        if plan.is_incremental && !news {
+        // who has to go back is told until it does, or it would ask again and again
+        if plan.is_incremental && !news && !has_diverged(&data) {
             continue;
         }
         let same =
