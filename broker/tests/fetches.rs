@@ -8,16 +8,16 @@ use kennet_protocol::messages::delete_topics::DeleteTopicsRequest;
 use kennet_protocol::messages::fetch::{FetchPartition, FetchRequest, ReplicaState};
 use kennet_protocol::messages::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use kennet_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic};
-use kennet_protocol::{BrokerId, ErrorCode, LeaderEpoch, Offset, PartitionIndex, TimestampMs, Uuid};
+use kennet_protocol::{BrokerId, ErrorCode, Offset, PartitionIndex, TimestampMs, Uuid};
 
-fn broker_with_topic(configs: &[(&str, &str)]) -> (TestBroker, Client) {
+pub(crate) fn broker_with_topic(configs: &[(&str, &str)]) -> (TestBroker, Client) {
     let broker = TestBroker::start();
     let mut client = broker.connect();
     assert_eq!(client.create_topic("t", 1, configs).error_code, ErrorCode::None);
     (broker, client)
 }
 
-fn topic_id(client: &mut Client) -> Uuid {
+pub(crate) fn topic_id(client: &mut Client) -> Uuid {
     let wanted = MetadataRequestTopic { name: Some("t".to_owned()), ..MetadataRequestTopic::default() };
     let request = MetadataRequest { topics: Some(vec![wanted]), ..MetadataRequest::default() };
     client.call(12, &request).topics[0].topic_id
@@ -156,30 +156,6 @@ fn a_fetch_outside_of_the_log_is_out_of_range_and_at_its_end_is_empty() {
     let end = client.fetch("t", 2);
     assert_eq!((end.error_code, end.high_watermark.0), (ErrorCode::None, 2));
     assert!(values(end).is_empty());
-}
-
-#[test]
-fn leader_epochs_are_checked_when_they_are_given() {
-    let (_broker, mut client) = broker_with_topic(&[]);
-    client.produce("t", batch(&["a"]));
-    for (epoch, expected) in [(-1, ErrorCode::None), (1_000, ErrorCode::UnknownLeaderEpoch)] {
-        let mut request = fetch_request("t", 0);
-        request.topics[0].partitions[0].current_leader_epoch = LeaderEpoch(epoch);
-        assert_eq!(client.call(12, &request).responses[0].partitions[0].error_code, expected);
-    }
-}
-
-#[test]
-fn a_restart_is_a_new_leader_epoch_that_fences_the_old_one() {
-    let (broker, mut client) = broker_with_topic(&[]);
-    client.produce("t", batch(&["a"]));
-    drop(client);
-    let broker = TestBroker::on(broker.stop(), &[]);
-    let mut client = broker.connect();
-    let mut request = fetch_request("t", 0);
-    request.topics[0].partitions[0].current_leader_epoch = LeaderEpoch(0);
-    assert_eq!(client.call(12, &request).responses[0].partitions[0].error_code, ErrorCode::FencedLeaderEpoch);
-    assert_eq!(values(client.fetch("t", 0)), [(0, "a".to_owned())]);
 }
 
 #[test]

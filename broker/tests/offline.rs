@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::limits::ask;
 use crate::support::TestBroker;
 use crate::support::client::Client;
-use crate::support::records::batch;
+use crate::support::records::{batch, fetch_request};
 use kennet_protocol::messages::describe_topic_partitions::{DescribeTopicPartitionsRequest, TopicRequest};
 use kennet_protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic};
 use kennet_protocol::messages::offset_for_leader_epoch::{
@@ -92,6 +92,13 @@ fn the_end_of_an_epoch_is_not_answered() {
     };
     assert_eq!(end("damaged"), (ErrorCode::KafkaStorageError, -1));
     assert_eq!(end("sound"), (ErrorCode::None, 0));
+    // nor is a consumer that read beyond it sent back
+    for (name, expected) in [("damaged", (ErrorCode::KafkaStorageError, -1)), ("sound", (ErrorCode::None, 0))] {
+        let mut request = fetch_request(name, 9);
+        request.topics[0].partitions[0].last_fetched_epoch = LeaderEpoch(0);
+        let found = client.call(12, &request).responses.remove(0).partitions.remove(0);
+        assert_eq!((found.error_code, found.diverging_epoch.end_offset.0), expected, "{name}");
+    }
 }
 
 #[test]

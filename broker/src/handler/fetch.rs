@@ -10,7 +10,8 @@ use std::time::Duration;
 use kennet_log::fs::Wait;
 use kennet_log::{ReadError, ReadLog, Unavailable};
 use kennet_protocol::messages::fetch::{
-    EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData,
+    EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch,
+    NodeEndpoint, PartitionData,
 };
 use kennet_protocol::{BrokerId, ErrorCode, LeaderEpoch, Offset, Records};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
@@ -27,6 +28,9 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 const PARTITIONS_MAX: usize = 100_000;
 /// The replica ids of consumers: an ordinary one, and one that looks for faults, as `kafka-replica-verification` does.
 const CONSUMERS: [BrokerId; 2] = [BrokerId::NONE, BrokerId(-2)];
+
+/// The version from which on a client whose leader is an old one is told of the present one.
+const LEADERS_FROM: i16 = 16;
 
 /// What a fetch may read although nobody knows of records yet: those that arrive meanwhile.
 const READ_MIN: usize = 64 << 10;
@@ -70,7 +74,11 @@ pub(super) async fn handle(broker: &Arc<Broker>, session: &Session, request: Fet
         let enough = round.bytes >= limits.bytes_min || is_full(round.bytes, limits.bytes_max);
         let enough = enough || round.has_error || plan.partitions.is_empty();
         if enough || Instant::now() >= deadline || broker.is_stopping() {
-            return (respond(broker, &plan, partitions, round), charge);
+            let mut response = respond(broker, &plan, partitions, round);
+            if version >= LEADERS_FROM {
+                name_leaders(broker, session, &mut response);
+            }
+            return (response, charge);
         }
         // who waits holds no memory
         drop((round, charge));
@@ -203,7 +211,7 @@ async fn read_round(broker: &Broker, client: IpAddr, partitions: &[Wanted], byte
         };
         round.bytes += answer.records.as_ref().map_or(0, Records::len);
         round.is_full = is_full(round.bytes, bytes_max);
-        round.has_error |= !answer.error_code.is_ok() || answer.diverging_epoch.end_offset.0 >= 0;
+        round.has_error |= !answer.error_code.is_ok() || has_diverged(&answer);
         round.answers.push(answer);
     }
     round
@@ -239,9 +247,15 @@ async fn read_partition(
         records: Some(Records::default()),
         ..PartitionData::default()
     };
-    if let Some(diverging) = diverging(partition, request) {
-        data.diverging_epoch = diverging;
-        return data;
+    match diverging(partition, request) {
+        Ok(None) => {}
+        Ok(Some(diverging)) => {
+            data.diverging_epoch = diverging;
+            return data;
+        }
+        Err(error) => {
+            return PartitionData { log_start_offset: data.log_start_offset, ..error_data(wanted, code(&error)) };
+        }
     }
     let log = &partition.log;
     let from = request.fetch_offset;
@@ -275,14 +289,24 @@ async fn read_partition(
     data
 }
 
-/// A consumer that read an epoch beyond its end has to go back (KIP-320, Fetch 12).
-fn diverging(partition: &Partition, request: &FetchPartition) -> Option<EpochEndOffset> {
-    if request.last_fetched_epoch == LeaderEpoch::NONE {
-        return None;
+/// A consumer that read an epoch beyond its end has to go back (KIP-320, Fetch 12). An epoch that never was and an offset before the
+/// log's start are out of range, whether the epoch diverges or not, as in Kafka.
+fn diverging(partition: &Partition, request: &FetchPartition) -> Result<Option<EpochEndOffset>, ReadError> {
+    // no epoch, whatever the number, as for Kafka
+    if request.last_fetched_epoch < LeaderEpoch(0) {
+        return Ok(None);
     }
-    let (epoch, end_offset) = partition.log.end_of_epoch(request.last_fetched_epoch)?;
-    let diverges = epoch < request.last_fetched_epoch || end_offset < request.fetch_offset;
-    diverges.then_some(EpochEndOffset { epoch, end_offset })
+    let found = partition.end_of_epoch(request.last_fetched_epoch)?;
+    let (offset, start) = (request.fetch_offset, partition.log.log_start());
+    let Some((epoch, end_offset)) = found.filter(|_| offset >= start) else {
+        return Err(ReadError::OutOfRange { offset, start, end: partition.high_watermark() });
+    };
+    let diverges = epoch < request.last_fetched_epoch || end_offset < offset;
+    Ok(diverges.then_some(EpochEndOffset { epoch, end_offset }))
+}
+
+fn has_diverged(answer: &PartitionData) -> bool {
+    answer.diverging_epoch.end_offset >= Offset(0)
 }
 
 fn respond(broker: &Broker, plan: &Plan, partitions: Vec<Wanted>, round: Round) -> FetchResponse {
@@ -297,7 +321,8 @@ fn respond(broker: &Broker, plan: &Plan, partitions: Vec<Wanted>, round: Round) 
             data.error_code,
             records,
         );
-        if plan.is_incremental && !news {
+        // who has to go back is told until it does, or it would ask again and again
+        if plan.is_incremental && !news && !has_diverged(&data) {
             continue;
         }
         let same =
@@ -312,6 +337,30 @@ fn respond(broker: &Broker, plan: &Plan, partitions: Vec<Wanted>, round: Round) 
         }
     }
     FetchResponse { responses, ..top_level(ErrorCode::None, plan.session_id) }
+}
+
+/// Who leads, and where, beside an error that says that the client does not know: it need not ask for metadata first (KIP-951).
+fn name_leaders(broker: &Broker, session: &Session, response: &mut FetchResponse) {
+    let image = broker.controller.image();
+    for topic in &mut response.responses {
+        for data in &mut topic.partitions {
+            if !matches!(data.error_code, ErrorCode::FencedLeaderEpoch | ErrorCode::NotLeaderOrFollower) {
+                continue;
+            }
+            let found = image.topic_by_id(topic.topic_id).and_then(|topic| topic.partition(data.partition_index));
+            let Some(partition) = found else { continue };
+            data.current_leader =
+                LeaderIdAndEpoch { leader_id: partition.leader, leader_epoch: partition.leader_epoch };
+            if partition.leader == broker.id() && response.node_endpoints.is_empty() {
+                response.node_endpoints.push(NodeEndpoint {
+                    node_id: broker.id(),
+                    host: session.listener.advertised_host.clone(),
+                    port: i32::from(session.listener.advertised_port),
+                    rack: broker.config.rack.clone(),
+                });
+            }
+        }
+    }
 }
 
 fn top_level(error_code: ErrorCode, session_id: i32) -> FetchResponse {

@@ -37,17 +37,12 @@ fn end(partition: &Partition, wanted: &OffsetForLeaderPartition) -> EpochEndOffs
     if let Err(error) = partition.check_epoch(wanted.current_leader_epoch) {
         return failed(wanted, epoch_code(error));
     }
-    match partition.log.unavailable() {
-        None => {}
-        Some(Unavailable::Deleted) => return failed(wanted, ErrorCode::UnknownTopicOrPartition),
-        // an end that the disk may not have would make a consumer go back
-        Some(_) => return failed(wanted, ErrorCode::KafkaStorageError),
-    }
-    // nothing written yet in an epoch that this leader knows: it ends where the log does
-    let known = partition.log.end_of_epoch(wanted.leader_epoch);
-    let empty =
-        (wanted.leader_epoch == partition.leader_epoch()).then(|| (wanted.leader_epoch, partition.log.log_end()));
-    let (leader_epoch, end_offset) = known.or(empty).unwrap_or((LeaderEpoch::NONE, Offset(-1)));
+    let found = match partition.end_of_epoch(wanted.leader_epoch) {
+        Ok(found) => found,
+        Err(Unavailable::Deleted) => return failed(wanted, ErrorCode::UnknownTopicOrPartition),
+        Err(_) => return failed(wanted, ErrorCode::KafkaStorageError),
+    };
+    let (leader_epoch, end_offset) = found.unwrap_or((LeaderEpoch::NONE, Offset(-1)));
     EpochEndOffset { error_code: ErrorCode::None, partition: wanted.partition, leader_epoch, end_offset }
 }
 

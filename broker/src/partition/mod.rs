@@ -10,7 +10,7 @@ mod waiters;
 use std::sync::atomic::{AtomicI32, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use kennet_log::{AppendError, Appended, PartitionLog};
+use kennet_log::{AppendError, Appended, PartitionLog, Unavailable};
 use kennet_protocol::record::Batch;
 use kennet_protocol::{LeaderEpoch, Offset, PartitionIndex, TimestampMs};
 use tokio::sync::Notify;
@@ -65,6 +65,15 @@ impl Partition {
             Err(EpochError::Fenced { found, present })
         } else {
             Err(EpochError::Unknown { found, present })
+        }
+    }
+
+    /// Where a leader epoch ended; none for one that never was. A log that can't be used does not say: an end that the disk may not
+    /// have would make a consumer go back.
+    pub(crate) fn end_of_epoch(&self, wanted: LeaderEpoch) -> Result<Option<(LeaderEpoch, Offset)>, Unavailable> {
+        match self.log.unavailable() {
+            None => Ok(self.log.end_of_epoch(wanted, self.leader_epoch())),
+            Some(reason) => Err(reason),
         }
     }
 

@@ -34,15 +34,28 @@ impl LeaderEpochs {
         }
     }
 
-    /// OffsetForLeaderEpoch: the largest epoch at or below `wanted`, and where the next larger one starts, which is
-    /// `log_end` for the newest. `None` when nothing was written at or below that epoch, or it is newer than all.
-    pub(crate) fn end_of(&self, wanted: LeaderEpoch, log_end: Offset) -> Option<(LeaderEpoch, Offset)> {
-        if self.latest().is_none_or(|latest| wanted > latest) {
+    /// OffsetForLeaderEpoch: the largest epoch at or below `wanted`, and where the next larger one starts. The epoch of the leader,
+    /// of which there may be no records yet, ends at `log_end`, and so does the one before it until the leader writes. `None` for an
+    /// epoch that never was.
+    pub(crate) fn end_of(
+        &self,
+        wanted: LeaderEpoch,
+        leader: LeaderEpoch,
+        log_end: Offset,
+    ) -> Option<(LeaderEpoch, Offset)> {
+        let newest = self.latest().map_or(leader, |latest| latest.max(leader));
+        if wanted < LeaderEpoch(0) || wanted > newest {
             return None;
         }
+        if wanted == newest {
+            return Some((wanted, log_end));
+        }
         let after = self.entries.partition_point(|(epoch, _)| *epoch <= wanted);
-        let (epoch, _) = *self.entries.get(after.checked_sub(1)?)?;
-        Some((epoch, self.entries.get(after).map_or(log_end, |(_, start)| *start)))
+        let end = self.entries.get(after).map_or(log_end, |(_, start)| *start);
+        // An epoch below all of them: its records are deleted, or it had none. It ends where the oldest one starts, as in Kafka, so that
+        // who had read all of it goes on; an unknown end would reset a consumer.
+        let epoch = after.checked_sub(1).map_or(wanted, |at| self.entries[at].0);
+        Some((epoch, end))
     }
 
     /// The epoch of the record at `offset`.
@@ -82,13 +95,30 @@ mod tests {
 
     #[test]
     fn an_epoch_ends_where_the_next_larger_one_starts() {
-        let end = |epoch| three().end_of(LeaderEpoch(epoch), Offset(30)).map(|(epoch, end)| (epoch.0, end.0));
-        assert_eq!(end(1), Some((1, 10)));
-        assert_eq!(end(2), Some((1, 10)));
-        assert_eq!(end(3), Some((3, 20)));
-        assert_eq!(end(7), Some((7, 30)));
-        assert_eq!(end(8), None);
-        assert_eq!(end(0), None);
+        for leader in [-1, 0, 7, 9] {
+            let end = |epoch| {
+                let found = three().end_of(LeaderEpoch(epoch), LeaderEpoch(leader), Offset(30));
+                found.map(|(epoch, end)| (epoch.0, end.0))
+            };
+            assert_eq!(end(1), Some((1, 10)));
+            assert_eq!(end(2), Some((1, 10)));
+            assert_eq!(end(3), Some((3, 20)));
+            assert_eq!(end(7), Some((7, 30)));
+            assert_eq!(end(8), (leader == 9).then_some((7, 30)));
+            assert_eq!(end(9), (leader == 9).then_some((9, 30)));
+            assert_eq!(end(10), None);
+            assert_eq!(end(0), Some((0, 0)));
+            assert_eq!(end(-1), None);
+        }
+    }
+
+    #[test]
+    fn without_records_every_epoch_up_to_the_leaders_ends_where_the_log_does() {
+        let end = |epoch| LeaderEpochs::default().end_of(LeaderEpoch(epoch), LeaderEpoch(2), Offset(5));
+        for epoch in 0..=2 {
+            assert_eq!(end(epoch), Some((LeaderEpoch(epoch), Offset(5))));
+        }
+        assert_eq!((end(3), end(-1)), (None, None));
     }
 
     #[test]

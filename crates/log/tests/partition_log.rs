@@ -195,13 +195,16 @@ fn leader_epochs_answer_where_they_ended_also_after_a_restart() {
         (1, Some((LeaderEpoch(1), Offset(2)))),
         (2, Some((LeaderEpoch(1), Offset(2)))),
         (4, Some((LeaderEpoch(4), Offset(3)))),
-        (5, None),
+        (5, Some((LeaderEpoch(4), Offset(3)))),
+        (6, Some((LeaderEpoch(6), Offset(3)))),
+        (7, None),
+        (0, Some((LeaderEpoch(0), Offset(0)))),
     ];
     let reopened = copy_of(folder.path());
     let directory_again = open(reopened.path());
     for log in [log, log_of(&directory_again, small_segments())] {
         for (epoch, end) in expected {
-            assert_eq!(log.end_of_epoch(LeaderEpoch(epoch)), end, "epoch {epoch}");
+            assert_eq!(log.end_of_epoch(LeaderEpoch(epoch), LeaderEpoch(6)), end, "epoch {epoch}");
         }
     }
 }

@@ -189,11 +189,12 @@ impl PartitionLog {
         self.lock().epochs.epoch_of(offset)
     }
 
-    /// OffsetForLeaderEpoch (KIP-279): the largest epoch at or below `wanted`, and the offset where the next one starts.
+    /// OffsetForLeaderEpoch (KIP-279): the largest epoch at or below `wanted`, and the offset where the next one starts. `leader` is
+    /// the epoch of the present leader, which may have written nothing yet. `None` for an epoch that never was.
     #[must_use]
-    pub fn end_of_epoch(&self, wanted: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
+    pub fn end_of_epoch(&self, wanted: LeaderEpoch, leader: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
         let state = self.lock();
-        state.epochs.end_of(wanted, state.next_offset)
+        state.epochs.end_of(wanted, leader, state.next_offset)
     }
 
     /// Takes new settings; they hold from the next append and the next retention pass on.
