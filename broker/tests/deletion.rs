@@ -34,18 +34,18 @@ fn put_back_all_but_metadata(data: &Path, before: &Path) {
 fn a_deletion_that_a_crash_cut_off_is_finished_at_the_next_start() {
     let broker = TestBroker::start();
     let mut client = broker.connect();
-    for topic in ["gone", "kept"] {
+    for topic in ["t", "kept"] {
         assert_eq!(client.create_topic(topic, 1, &[]).error_code, ErrorCode::None);
         assert_eq!(client.produce(topic, batch(&[topic])).error_code, ErrorCode::None);
     }
-    let id = topic_id(&mut client, "gone");
+    let id = topic_id(&mut client);
     drop(client);
     let folder = broker.stop();
     let (data, before) = (folder.path().join("data"), folder.path().join("before"));
     let files = data.join("topics").join(id.to_string());
     copy(&data, &before);
     let broker = TestBroker::on(folder, &[]);
-    assert_eq!(broker.connect().delete_topic("gone"), ErrorCode::None);
+    assert_eq!(broker.connect().delete_topic("t"), ErrorCode::None);
     let folder = broker.stop();
     assert!(!files.exists(), "it was deleted");
     put_back_all_but_metadata(&data, &before);

@@ -6,7 +6,6 @@ use k8s_openapi::api::core::v1::Pod;
 use kennet_api::KafkaCluster;
 use kennet_client::{Client, ClientError, ClientOptions, ConfigEntry, ErrorCode, TopicMetadata};
 use kennet_contract::management::TopicOwnership;
-use kennet_contract::ports;
 use kennet_model::cluster::{ClusterName, validate};
 use kennet_model::topic::{Observed, Ownership};
 use kube::core::DeserializeGuard;
