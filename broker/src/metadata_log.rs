@@ -333,7 +333,7 @@ mod tests {
     fn with_three(folder: &Path) -> Vec<u8> {
         let (mut log, _) = open(folder).unwrap();
         log.append(&[set("a", "1"), set("b", "2")]).unwrap();
-        assert_eq!(log.append(&[set("c", "3")]).unwrap(), 2);
+        assert_eq!(log.append(&[set("c", &"longer than what is appended after a cut ".repeat(2))]).unwrap(), 2);
         let mut bytes = std::fs::read(folder.join("quorum/metadata.log")).unwrap();
         bytes.truncate(usize::try_from(log.position).unwrap());
         bytes
