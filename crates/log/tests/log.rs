@@ -10,6 +10,7 @@ mod damage;
 mod faults;
 mod final_errors;
 mod handles;
+mod holes;
 mod kill;
 mod mutants;
 mod parked;

@@ -79,7 +79,7 @@ impl PartitionLog {
         wait: Wait,
     ) -> Result<ReadLog, ReadError> {
         let mut read = ReadLog { next_offset: from, ..ReadLog::default() };
-        for segment in segments {
+        for (at, segment) in segments.iter().enumerate() {
             let bytes_left = bytes_max.saturating_sub(read.bytes);
             let first_counts = one_batch_at_least && read.chunks.is_empty();
             let went_on = self
@@ -91,6 +91,7 @@ impl PartitionLog {
             if !went_on {
                 break;
             }
+            self.check_end(segment, read.next_offset, segments.get(at + 1))?;
         }
         // an offset below the durable end is in a batch; without this check its reader would ask again for ever
         match segments.first() {
@@ -226,6 +227,23 @@ impl PartitionLog {
             return base <= self.gaps_below();
         }
         if is_first { next < header.next_offset() } else { base == next }
+    }
+
+    /// A segment reaches to where the next one begins, compacted or not: what does not was cut, or the segment behind it is lost. Only what was deleted
+    /// may be missing between two, and nobody reads that.
+    pub(super) fn check_end(
+        &self,
+        segment: &Segment,
+        end: Offset,
+        next: Option<&Arc<Segment>>,
+    ) -> Result<(), ReadError> {
+        match next {
+            Some(next) if end < next.base => {
+                let what = format!("it ends at offset {end}, but the next segment begins at {}", next.base);
+                Err(self.damaged(segment, segment.written(), &what))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A disk that can't give the bytes back takes the partition offline, like one that gives back others: it has no other copy to answer from.
