@@ -117,6 +117,25 @@ fn a_reader_that_begins_where_a_segment_is_lost_is_told() {
     assert!(is_offline(&log));
 }
 
+#[test]
+fn a_look_up_by_time_never_skips_what_a_compacted_log_lost() {
+    each_loss(true, |path, what| {
+        let directory = open(path);
+        let log = log_of(&directory, compacted());
+        let mut time = 0;
+        // each answer is of the first record that is not older
+        while let Ok(Some(found)) = log.first_at_or_after(after(time), log.durable_end()) {
+            assert!(found.offset.0 - time < 3, "{what}: {found:?} for {time}");
+            time = found.offset.0 + 1;
+        }
+        assert!(is_offline(&log), "{what}");
+        drop((log, directory));
+        let directory = open(path);
+        let log = log_of(&directory, compacted());
+        assert!(log.newest_timestamp(log.durable_end()).is_err() && is_offline(&log), "{what}");
+    });
+}
+
 /// The segments of a log and their lengths.
 fn lengths(path: &Path) -> Vec<(PathBuf, u64)> {
     files(path, "log").into_iter().map(|file| (file.clone(), std::fs::metadata(file).unwrap().len())).collect()

@@ -11,6 +11,7 @@ mod faults;
 mod final_errors;
 mod handles;
 mod holes;
+mod indexes;
 mod kill;
 mod mutants;
 mod parked;

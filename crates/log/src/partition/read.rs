@@ -12,10 +12,10 @@ use kennet_protocol::record::{Batch, BatchError, BatchHeader, HEADER_LENGTH};
 use kennet_protocol::{LeaderEpoch, Offset};
 
 use crate::error::{ReadError, Unavailable};
-use crate::fs::{Wait, is_unreadable, read_bytes};
+use crate::fs::{File, Wait, is_unreadable, read_bytes};
 use crate::partition::PartitionLog;
 use crate::scan::to_u64;
-use crate::segment::Segment;
+use crate::segment::{Reader, Segment};
 use crate::tail::{TailBatch, copy_out};
 
 /// Batches that were read.
@@ -143,6 +143,11 @@ impl PartitionLog {
         Ok(View::Tail(read))
     }
 
+    /// What a segment is read with.
+    pub(super) fn reader<'a>(&'a self, file: &'a dyn File, wait: Wait) -> Reader<'a> {
+        Reader { file, fs: self.shared.fs(), wait, verifies: self.shared.rules().look_ups_verify_the_index }
+    }
+
     /// Reads on in one segment; false when the read is complete.
     fn read_segment(
         &self,
@@ -153,11 +158,9 @@ impl PartitionLog {
         one_batch_at_least: bool,
         wait: Wait,
     ) -> Result<bool, ReadError> {
-        let (fs, open) = (self.shared.fs(), self.shared.open_files());
         let end = segment.written();
-        let file = segment.file(fs, open)?;
-        let verifies = self.shared.rules().look_ups_verify_the_index;
-        let Some((position, header)) = segment.find(file.as_ref(), fs, read.next_offset, wait, verifies)? else {
+        let file = segment.file(self.shared.fs(), self.shared.open_files())?;
+        let Some((position, header)) = segment.find(read.next_offset, self.reader(file.as_ref(), wait))? else {
             return Ok(true);
         };
         let first = header.total_length().unwrap_or(usize::MAX);
