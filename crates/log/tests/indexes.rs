@@ -80,8 +80,9 @@ fn changes_nothing(extension: &str, interval: u64, damages: impl Fn(&[u8]) -> Ve
         );
         let indexes = files(whole.path(), extension);
         assert!(indexes.len() > 4);
-        for at in 0..indexes.len() - 1 {
-            for damaged in damages(&std::fs::read(&indexes[at]).unwrap()) {
+        // those that retention comes to
+        for (at, index) in indexes.iter().enumerate().take(3) {
+            for damaged in damages(&std::fs::read(index).unwrap()) {
                 let what = format!("{extension} {at}, of {interval}: {damaged:?}");
                 let copy = copy_of(whole.path());
                 std::fs::write(&files(copy.path(), extension)[at], &damaged).unwrap();
