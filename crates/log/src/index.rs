@@ -1,7 +1,7 @@
 //! Sparse indexes of a segment, in Kafka's formats: offset -> byte, and timestamp -> offset.
 //!
-//! In memory while a segment grows, in files once it is closed. They are hints: a look-up that lands on something else than
-//! a batch falls back to a scan, and a file that is missing or makes no sense is made again.
+//! In memory while a segment grows, in files once it is closed. What comes from files is a hint: each entry names a batch, which has to say the same
+//! before the entry counts (`segment::look_up`), and a file that is missing or wrong is made again from the batches.
 
 use kennet_protocol::record::BatchHeader;
 use kennet_protocol::{Offset, TimestampMs};
@@ -24,6 +24,34 @@ pub(crate) struct SparseIndex {
     bytes_since_entry: u64,
     max_timestamp: TimestampMs,
     offset_of_max: u32,
+    /// Behind the last batch; none while only the files were read.
+    end: Option<Offset>,
+    pub(crate) source: Source,
+}
+
+/// What an index was made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The headers of all batches.
+    Batches,
+    /// The headers of those before one that can't be read.
+    SomeBatches,
+    /// Its files: it is a hint.
+    Files,
+}
+
+/// What an index says of one batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) last_offset: Offset,
+    pub(crate) position: u64,
+}
+
+/// No batch up to this offset, which is the last one of a batch that has it, has a larger timestamp.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Newest {
+    pub(crate) last_offset: Offset,
+    pub(crate) timestamp: TimestampMs,
 }
 
 impl SparseIndex {
@@ -35,11 +63,14 @@ impl SparseIndex {
             bytes_since_entry: 0,
             max_timestamp: TimestampMs::NONE,
             offset_of_max: 0,
+            end: Some(base),
+            source: Source::Batches,
         }
     }
 
     /// Notes a batch that was written at `position`; every `interval` bytes it becomes an entry.
     pub(crate) fn note(&mut self, header: &BatchHeader, position: u64, length: u64, interval: u64) {
+        self.end = Some(header.next_offset());
         let relative = u32::try_from(header.last_offset() - self.base).ok();
         let position = u32::try_from(position).ok();
         // a segment is rolled long before either could overflow; without entries a look-up only scans longer
@@ -64,22 +95,42 @@ impl SparseIndex {
         }
     }
 
-    /// Where to start to scan for `offset`: the position of an indexed batch that ends at or before it.
-    pub(crate) fn position_before(&self, offset: Offset) -> u64 {
+    /// Where to start to scan for `offset`: an indexed batch that ends at or before it. None is the start of the segment.
+    pub(crate) fn place_before(&self, offset: Offset) -> Option<Place> {
         let relative = u32::try_from(offset - self.base).unwrap_or(0);
         let after = self.offsets.partition_point(|(entry, _)| *entry <= relative);
-        after.checked_sub(1).map_or(0, |at| u64::from(self.offsets[at].1))
+        after.checked_sub(1).map(|at| self.place(self.offsets[at]))
     }
 
-    /// An offset at or before the first batch that may have a timestamp of at least `time`.
-    pub(crate) fn offset_before(&self, time: TimestampMs) -> Offset {
+    /// The last indexed batch.
+    pub(crate) fn last_place(&self) -> Option<Place> {
+        self.offsets.last().map(|entry| self.place(*entry))
+    }
+
+    fn place(&self, (relative, position): (u32, u32)) -> Place {
+        Place { last_offset: self.base + i64::from(relative), position: u64::from(position) }
+    }
+
+    /// What of the time index lies before the first batch that may have a timestamp of at least `time`. None is the start of the segment.
+    pub(crate) fn newest_before(&self, time: TimestampMs) -> Option<Newest> {
         let after = self.times.partition_point(|(entry, _)| *entry < time);
-        after.checked_sub(1).map_or(self.base, |at| self.base + i64::from(self.times[at].1))
+        let (timestamp, relative) = *self.times.get(after.checked_sub(1)?)?;
+        Some(Newest { last_offset: self.base + i64::from(relative), timestamp })
     }
 
-    /// The largest timestamp in the segment; -1 when there is none.
-    pub(crate) fn max_timestamp(&self) -> TimestampMs {
-        self.max_timestamp
+    /// The batch with the largest timestamp; the time is -1 when there is none.
+    pub(crate) fn newest(&self) -> Newest {
+        Newest { last_offset: self.base + i64::from(self.offset_of_max), timestamp: self.max_timestamp }
+    }
+
+    /// The offset behind the last batch, if it was seen.
+    pub(crate) fn end(&self) -> Option<Offset> {
+        self.end
+    }
+
+    /// The last batch ends there.
+    pub(crate) fn note_end(&mut self, end: Offset) {
+        self.end = Some(end);
     }
 
     /// The two files' bytes. The time index ends with the segment's largest timestamp, as Kafka's does.
@@ -106,7 +157,7 @@ impl SparseIndex {
         if !rest.is_empty() || !time_rest.is_empty() {
             return None;
         }
-        let mut index = Self::new(base);
+        let mut index = Self { source: Source::Files, end: None, ..Self::new(base) };
         for entry in offset_entries {
             index.offsets.push((word(entry, 0), word(entry, 4)));
         }
@@ -162,9 +213,10 @@ mod tests {
     fn a_look_up_never_lands_behind_what_it_looks_for() {
         let index = index(100);
         for offset in 100..200 {
-            let position = index.position_before(Offset(offset));
+            let position = index.place_before(Offset(offset)).map_or(0, |place| place.position);
             assert!(position <= u64::try_from(offset - 100).unwrap() * 50, "offset {offset}: {position}");
-            assert!(index.offset_before(TimestampMs(900 + offset)) <= Offset(offset), "offset {offset}");
+            let newest = index.newest_before(TimestampMs(900 + offset));
+            assert!(newest.is_none_or(|newest| newest.last_offset <= Offset(offset)), "offset {offset}");
         }
     }
 
@@ -173,9 +225,9 @@ mod tests {
         let index = index(100);
         let (offsets, times) = index.encode();
         let read = SparseIndex::decode(Offset(100), 5_000, &offsets, &times).unwrap();
-        assert_eq!(read.max_timestamp(), index.max_timestamp());
-        assert_eq!(read.position_before(Offset(150)), index.position_before(Offset(150)));
-        assert_eq!(read.offset_before(TimestampMs(1_050)), index.offset_before(TimestampMs(1_050)));
+        assert_eq!(read.newest(), index.newest());
+        assert_eq!(read.place_before(Offset(150)), index.place_before(Offset(150)));
+        assert_eq!(read.newest_before(TimestampMs(1_050)), index.newest_before(TimestampMs(1_050)));
     }
 
     proptest! {
@@ -185,7 +237,8 @@ mod tests {
             offset in any::<i64>(),
         ) {
             if let Some(index) = SparseIndex::decode(Offset(0), 1_000, &offsets, &times) {
-                prop_assert!(index.position_before(Offset(offset.max(0))) < 1_000);
+                let place = index.place_before(Offset(offset.max(0)));
+                prop_assert!(place.is_none_or(|place| place.position < 1_000));
             }
         }
     }

@@ -33,6 +33,11 @@ impl<'a> HeaderScan<'a> {
         Self { file, end, wait, window: Vec::new(), window_start: 0, window_length: HEADER_WINDOW }
     }
 
+    /// Where the bytes end that it scans.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
     /// The header at `position`; `None` when no whole batch fits there.
     pub(crate) fn at(&mut self, position: u64) -> io::Result<Option<BatchHeader>> {
         if position + to_u64(HEADER_LENGTH) > self.end {

@@ -6,16 +6,19 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kennet_protocol::record::BatchHeader;
 use kennet_protocol::{Offset, TimestampMs};
 
 use crate::checkpoint::LastSegment;
-use crate::fs::{File, FileSystem, Wait, read_file};
-use crate::index::{INDEX_BYTES_MAX, SparseIndex};
+use crate::fs::{File, FileSystem, Wait};
+use crate::index::SparseIndex;
 use crate::layout;
-use crate::scan::{HeaderScan, to_u64};
+
+mod look_up;
+
+pub(crate) use look_up::{Reader, Times};
 
 /// A segment of a log.
 pub(crate) struct Segment {
@@ -156,68 +159,16 @@ impl Segment {
         self.was_indexed
     }
 
-    /// Asks the index, which is read or made again first if need be, and if that may wait for the disk.
-    pub(crate) fn with_index<T>(
-        &self,
-        file: &dyn File,
-        fs: &dyn FileSystem,
-        wait: Wait,
-        ask: impl FnOnce(&SparseIndex) -> T,
-    ) -> io::Result<T> {
-        // who has it may be reading a whole segment to make the index again
-        let mut held = match (wait, self.index.try_lock()) {
-            (_, Ok(held)) => held,
-            (_, Err(TryLockError::Poisoned(held))) => held.into_inner(),
-            (Wait::Refused, Err(TryLockError::WouldBlock)) => return Err(io::ErrorKind::WouldBlock.into()),
-            (Wait::Allowed, Err(TryLockError::WouldBlock)) => self.index.lock().unwrap_or_else(PoisonError::into_inner),
-        };
-        if let Some(index) = held.as_ref() {
-            return Ok(ask(index));
-        }
-        if wait == Wait::Refused {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        let index = match self.read_index(fs)? {
-            Some(index) => index,
-            None => self.rebuild_index(file)?,
-        };
-        Ok(ask(held.insert(index)))
-    }
-
-    fn read_index(&self, fs: &dyn FileSystem) -> io::Result<Option<SparseIndex>> {
-        // files that are older than the last batches would hide their timestamps
-        if !self.has_index_files.load(Ordering::Acquire) {
-            return Ok(None);
-        }
-        let offsets = read_file(fs, &layout::segment(&self.directory, self.base, "index"), INDEX_BYTES_MAX);
-        let times = read_file(fs, &layout::segment(&self.directory, self.base, "timeindex"), INDEX_BYTES_MAX);
-        match (absurd_is_absent(offsets)?, absurd_is_absent(times)?) {
-            (Some(offsets), Some(times)) => {
-                let index = SparseIndex::decode(self.base, self.written(), &offsets, &times);
-                // an index without its last timestamp was not finished
-                Ok(index.filter(|index| self.written() == 0 || index.max_timestamp() != TimestampMs::NONE))
-            }
-            _ => Ok(None),
-        }
-    }
-
-    fn rebuild_index(&self, file: &dyn File) -> io::Result<SparseIndex> {
-        const INTERVAL: u64 = 4096;
-        let mut index = SparseIndex::new(self.base);
-        let mut scan = HeaderScan::new(file, self.written(), Wait::Allowed);
-        let mut position = 0;
-        while let Some(header) = scan.at(position)? {
-            let Some(length) = header.total_length().map(to_u64) else { break };
-            index.note(&header, position, length, INTERVAL);
-            position += length;
-        }
-        Ok(index)
-    }
-
     /// The bytes of the two index files, for a segment that is being closed.
-    pub(crate) fn index_files(&self, fs: &dyn FileSystem, open: &OpenFiles) -> io::Result<[(PathBuf, Vec<u8>); 2]> {
+    pub(crate) fn index_files(
+        &self,
+        fs: &dyn FileSystem,
+        open: &OpenFiles,
+        verifies: bool,
+    ) -> io::Result<[(PathBuf, Vec<u8>); 2]> {
         let file = self.file(fs, open)?;
-        let (offsets, times) = self.with_index(file.as_ref(), fs, Wait::Allowed, SparseIndex::encode)?;
+        let reader = Reader { file: file.as_ref(), fs, wait: Wait::Allowed, verifies };
+        let (offsets, times) = self.with_index(reader, SparseIndex::encode)?;
         Ok([
             (layout::segment(&self.directory, self.base, "index"), offsets),
             (layout::segment(&self.directory, self.base, "timeindex"), times),
@@ -233,45 +184,6 @@ impl Segment {
     /// All file names that belong to the segment.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
         layout::SEGMENT_FILES.map(|kind| layout::segment(&self.directory, self.base, kind)).into()
-    }
-
-    /// The first batch whose last offset is at or behind `offset`, and its position. The index is a hint: with `verifies`, what it says has to be a
-    /// batch that is not too late.
-    pub(crate) fn find(
-        &self,
-        file: &dyn File,
-        fs: &dyn FileSystem,
-        offset: Offset,
-        wait: Wait,
-        verifies: bool,
-    ) -> io::Result<Option<(u64, BatchHeader)>> {
-        let end = self.written();
-        let hint = self.with_index(file, fs, wait, |index| index.position_before(offset))?;
-        let mut scan = HeaderScan::new(file, end, wait);
-        let start = if !verifies || self.is_batch_at(&mut scan, hint, offset)? { hint } else { 0 };
-        let mut position = start;
-        while let Some(header) = scan.at(position)? {
-            if header.last_offset() >= offset {
-                return Ok(Some((position, header)));
-            }
-            let Some(length) = header.total_length() else { break };
-            position += u64::try_from(length).unwrap_or(u64::MAX);
-        }
-        Ok(None)
-    }
-
-    /// Whether the index told the truth: a batch of this segment that does not start behind `offset`.
-    fn is_batch_at(&self, scan: &mut HeaderScan<'_>, position: u64, offset: Offset) -> io::Result<bool> {
-        let header = scan.at(position)?;
-        Ok(header
-            .is_some_and(|header| header.magic == 2 && header.base_offset >= self.base && header.base_offset <= offset))
-    }
-}
-
-fn absurd_is_absent(read: io::Result<Option<Vec<u8>>>) -> io::Result<Option<Vec<u8>>> {
-    match read {
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(None),
-        other => other,
     }
 }
 

@@ -19,7 +19,7 @@ use kennet_protocol::{Offset, TimestampMs};
 const MAP_BYTES: usize = 100_000;
 
 /// Segments of a few batches, compacted whenever there is something to do.
-fn compacted() -> LogConfig {
+pub(crate) fn compacted() -> LogConfig {
     LogConfig {
         segment_bytes: 400,
         retention_enabled: false,
@@ -29,7 +29,7 @@ fn compacted() -> LogConfig {
     }
 }
 
-fn put_at(log: &Arc<PartitionLog>, key: &str, value: Option<&str>, time: TimestampMs) {
+pub(crate) fn put_at(log: &Arc<PartitionLog>, key: &str, value: Option<&str>, time: TimestampMs) {
     let mut builder = BatchBuilder::new(time);
     builder.push(time, Some(key.as_bytes()), value.map(str::as_bytes), &[]);
     log.append(&Batch::parse(&builder.build().unwrap()).unwrap(), EPOCH, time).unwrap();
@@ -49,12 +49,12 @@ fn fill(log: &Arc<PartitionLog>) {
     }
 }
 
-fn compact_at(log: &Arc<PartitionLog>, now: TimestampMs) -> Compacted {
+pub(crate) fn compact_at(log: &Arc<PartitionLog>, now: TimestampMs) -> Compacted {
     log.compact(log.durable_end(), now, MAP_BYTES, &mut |_| ControlFlow::Continue(())).unwrap().unwrap()
 }
 
 /// Offset, key and value of all records.
-fn records(log: &PartitionLog) -> Vec<(i64, String, Option<String>)> {
+pub(crate) fn records(log: &PartitionLog) -> Vec<(i64, String, Option<String>)> {
     let text = |bytes: bytes::Bytes| String::from_utf8(bytes.to_vec()).unwrap();
     let mut found = Vec::new();
     let mut at = log.log_start();

@@ -10,6 +10,8 @@ mod damage;
 mod faults;
 mod final_errors;
 mod handles;
+mod holes;
+mod indexes;
 mod kill;
 mod mutants;
 mod parked;

@@ -330,10 +330,14 @@ impl PartitionLog {
         if open.too_many() {
             segment.close_file();
         }
-        if scan.position() == length {
-            return Ok(());
+        if scan.position() < length {
+            return Err(fault(format!("no intact batch is at byte {}", scan.position())));
         }
-        Err(fault(format!("no intact batch is at byte {}", scan.position())))
+        // a gap may be where records were deleted before they came to a segment; any other is a loss, which would be taken for compaction's later
+        if next < sealed.end && sealed.end > self.log_start() {
+            return Err(fault(format!("it ends at offset {next}, but the next segment begins at {}", sealed.end)));
+        }
+        Ok(())
     }
 
     /// How many segments from `at` on become one, by Kafka's rules: as large as a segment may be, with offsets and index that fit.

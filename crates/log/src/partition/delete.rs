@@ -13,7 +13,7 @@ use crate::error::{DeleteRecordsError, Unavailable};
 use crate::fs::Wait;
 use crate::journal::entry::Entry;
 use crate::partition::{PartitionLog, PlannedSegment, State};
-use crate::segment::Segment;
+use crate::segment::{Reader, Segment, Times};
 
 impl PartitionLog {
     /// Deletes the records below `offset`; returns the log start, which may have been further already. Waits for the disk.
@@ -98,7 +98,7 @@ impl PartitionLog {
         let mut gone = 0;
         for (at, segment) in segments.iter().enumerate() {
             let expired = match oldest_kept {
-                Some(oldest) => self.newest_in(segment)?.is_some_and(|newest| newest < oldest),
+                Some(oldest) => self.is_older(segment, oldest)?,
                 None => false,
             };
             if !(expired || at < too_many) {
@@ -123,18 +123,32 @@ impl PartitionLog {
         Ok(self.move_log_start(start, now)?)
     }
 
-    /// The newest timestamp of a segment; records without one never expire by age.
+    /// Whether all records of a segment are older; those without a timestamp never are, nor what can't be read.
+    fn is_older(&self, segment: &Segment, oldest: TimestampMs) -> io::Result<bool> {
+        let is_older = |newest: Option<TimestampMs>| newest.is_some_and(|newest| newest < oldest);
+        // an index is enough to keep a segment, and not to delete it
+        Ok(is_older(self.newest_in(segment)?) && is_older(self.newest_by(segment, Segment::confirmed_times)?))
+    }
+
+    /// The newest timestamp of a segment, if it has any and all of its batches can be read.
     pub(super) fn newest_in(&self, segment: &Segment) -> io::Result<Option<TimestampMs>> {
+        self.newest_by(segment, Segment::times)
+    }
+
+    fn newest_by(
+        &self,
+        segment: &Segment,
+        times: impl Fn(&Segment, Reader<'_>) -> io::Result<Times>,
+    ) -> io::Result<Option<TimestampMs>> {
         if segment.written() == 0 {
             return Ok(None);
         }
-        let fs = self.shared.fs();
-        let file = segment.file(fs, self.shared.open_files())?;
-        let newest = segment.with_index(file.as_ref(), fs, Wait::Allowed, |index| index.max_timestamp())?;
+        let file = segment.file(self.shared.fs(), self.shared.open_files())?;
+        let newest = times(segment, self.reader(file.as_ref(), Wait::Allowed))?.newest;
         if self.shared.open_files().too_many() {
             segment.close_file();
         }
-        Ok((newest.0 >= 0).then_some(newest))
+        Ok(newest.filter(|newest| newest.0 >= 0))
     }
 
     /// Removes the files of segments that nobody can find any more. A file that stays is only space, found again at the next start.

@@ -151,7 +151,9 @@ impl PartitionLog {
     fn try_write_indexes(&self, segment: &Segment) -> io::Result<Vec<Arc<dyn File>>> {
         let fs = self.shared.fs();
         let mut written = Vec::new();
-        for (path, bytes) in segment.index_files(fs, self.shared.open_files())? {
+        for (path, bytes) in
+            segment.index_files(fs, self.shared.open_files(), self.shared.rules().look_ups_verify_the_index)?
+        {
             written.extend(write_index(fs, segment, &path, &bytes)?);
         }
         Ok(written)

@@ -13,7 +13,7 @@ use crate::fs::{File, Wait};
 use crate::partition::PartitionLog;
 use crate::partition::read::STALE_VIEWS_MAX;
 use crate::scan::{BatchScan, HeaderScan, to_u64};
-use crate::segment::Segment;
+use crate::segment::{Segment, Times};
 
 /// A record's place and time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,21 +66,23 @@ impl PartitionLog {
     ) -> Result<Option<TimestampOffset>, ReadError> {
         let Readable { log_start, segments, tail } = readable;
         let log_start = *log_start;
-        for segment in segments {
+        for (at, segment) in segments.iter().enumerate() {
             if segment.base >= upper {
                 break;
             }
             let file = segment.file(self.shared.fs(), self.shared.open_files())?;
-            let (newest, hint) = segment.with_index(file.as_ref(), self.shared.fs(), Wait::Allowed, |index| {
-                (index.max_timestamp(), index.offset_before(time))
-            })?;
-            if newest < time {
+            let reader = self.reader(file.as_ref(), Wait::Allowed);
+            let times = segment.times(reader)?;
+            if times.newest.is_some_and(|newest| newest < time) {
+                self.newest_of(segment, times, segments.get(at + 1))?;
                 continue;
             }
+            let hint = segment.offset_before(time, reader)?;
             let found = self.search(segment, hint.max(log_start), |batch| first_in(batch, time, log_start))?;
             if let Some(found) = found.filter(|found| found.offset < upper) {
                 return Ok(Some(found));
             }
+            self.newest_of(segment, times, segments.get(at + 1))?;
         }
         let late_enough = |batch: &&StampedBatch| batch.header.max_timestamp >= time;
         let found = tail.iter().filter(late_enough).find_map(|batch| first_in(&batch.to_batch(), time, log_start));
@@ -101,15 +103,28 @@ impl PartitionLog {
         let times =
             tail.iter().filter(|batch| batch.header.base_offset < upper).map(|batch| batch.header.max_timestamp);
         let mut newest = times.max().unwrap_or(TimestampMs::NONE);
-        for segment in segments {
+        for (at, segment) in segments.iter().enumerate() {
             let file = segment.file(self.shared.fs(), self.shared.open_files())?;
-            let here =
-                segment.with_index(file.as_ref(), self.shared.fs(), Wait::Allowed, |index| index.max_timestamp())?;
+            let times = segment.times(self.reader(file.as_ref(), Wait::Allowed))?;
+            let here = self.newest_of(segment, times, segments.get(at + 1))?;
             // compaction may have left batches without records, and their times are nobody's
             let is_exact = segment.base >= self.gaps_below() || here <= newest;
             newest = newest.max(if is_exact { here } else { newest_record(segment, file.as_ref())? });
         }
         Ok(newest)
+    }
+
+    /// The newest timestamp of a segment that comes up to the next one as a whole: behind a loss an answer would be too late.
+    fn newest_of(
+        &self,
+        segment: &Segment,
+        times: Times,
+        next: Option<&Arc<Segment>>,
+    ) -> Result<TimestampMs, ReadError> {
+        if let Some(end) = times.end {
+            self.check_end(segment, end, next)?;
+        }
+        times.newest.ok_or_else(|| self.damaged(segment, segment.written(), "not all of its batches can be found"))
     }
 
     /// The segments, and copies of the tail's headers and references to its payloads.
@@ -130,10 +145,9 @@ impl PartitionLog {
         from: Offset,
         ask: impl Fn(&Batch) -> Option<TimestampOffset>,
     ) -> Result<Option<TimestampOffset>, ReadError> {
-        let (fs, open) = (self.shared.fs(), self.shared.open_files());
-        let file = segment.file(fs, open)?;
-        let (from, verifies) = (from.max(segment.base), self.shared.rules().look_ups_verify_the_index);
-        let Some((position, _)) = segment.find(file.as_ref(), fs, from, Wait::Allowed, verifies)? else {
+        let file = segment.file(self.shared.fs(), self.shared.open_files())?;
+        let reader = self.reader(file.as_ref(), Wait::Allowed);
+        let Some((position, _)) = segment.find(from.max(segment.base), reader)? else {
             return Ok(None);
         };
         let mut scan = BatchScan::new(file.as_ref(), position, segment.written());

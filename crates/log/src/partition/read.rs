@@ -12,10 +12,10 @@ use kennet_protocol::record::{Batch, BatchError, BatchHeader, HEADER_LENGTH};
 use kennet_protocol::{LeaderEpoch, Offset};
 
 use crate::error::{ReadError, Unavailable};
-use crate::fs::{Wait, is_unreadable, read_bytes};
+use crate::fs::{File, Wait, is_unreadable, read_bytes};
 use crate::partition::PartitionLog;
 use crate::scan::to_u64;
-use crate::segment::Segment;
+use crate::segment::{Reader, Segment};
 use crate::tail::{TailBatch, copy_out};
 
 /// Batches that were read.
@@ -79,7 +79,7 @@ impl PartitionLog {
         wait: Wait,
     ) -> Result<ReadLog, ReadError> {
         let mut read = ReadLog { next_offset: from, ..ReadLog::default() };
-        for segment in segments {
+        for (at, segment) in segments.iter().enumerate() {
             let bytes_left = bytes_max.saturating_sub(read.bytes);
             let first_counts = one_batch_at_least && read.chunks.is_empty();
             let went_on = self
@@ -91,6 +91,7 @@ impl PartitionLog {
             if !went_on {
                 break;
             }
+            self.check_end(segment, read.next_offset, segments.get(at + 1))?;
         }
         // an offset below the durable end is in a batch; without this check its reader would ask again for ever
         match segments.first() {
@@ -142,6 +143,11 @@ impl PartitionLog {
         Ok(View::Tail(read))
     }
 
+    /// What a segment is read with.
+    pub(super) fn reader<'a>(&'a self, file: &'a dyn File, wait: Wait) -> Reader<'a> {
+        Reader { file, fs: self.shared.fs(), wait, verifies: self.shared.rules().look_ups_verify_the_index }
+    }
+
     /// Reads on in one segment; false when the read is complete.
     fn read_segment(
         &self,
@@ -152,11 +158,9 @@ impl PartitionLog {
         one_batch_at_least: bool,
         wait: Wait,
     ) -> Result<bool, ReadError> {
-        let (fs, open) = (self.shared.fs(), self.shared.open_files());
         let end = segment.written();
-        let file = segment.file(fs, open)?;
-        let verifies = self.shared.rules().look_ups_verify_the_index;
-        let Some((position, header)) = segment.find(file.as_ref(), fs, read.next_offset, wait, verifies)? else {
+        let file = segment.file(self.shared.fs(), self.shared.open_files())?;
+        let Some((position, header)) = segment.find(read.next_offset, self.reader(file.as_ref(), wait))? else {
             return Ok(true);
         };
         let first = header.total_length().unwrap_or(usize::MAX);
@@ -226,6 +230,23 @@ impl PartitionLog {
             return base <= self.gaps_below();
         }
         if is_first { next < header.next_offset() } else { base == next }
+    }
+
+    /// A segment reaches to where the next one begins, compacted or not: what does not was cut, or the segment behind it is lost. Only what was deleted
+    /// may be missing between two, and nobody reads that.
+    pub(super) fn check_end(
+        &self,
+        segment: &Segment,
+        end: Offset,
+        next: Option<&Arc<Segment>>,
+    ) -> Result<(), ReadError> {
+        match next {
+            Some(next) if end < next.base => {
+                let what = format!("it ends at offset {end}, but the next segment begins at {}", next.base);
+                Err(self.damaged(segment, segment.written(), &what))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A disk that can't give the bytes back takes the partition offline, like one that gives back others: it has no other copy to answer from.
