@@ -6,7 +6,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
 use kennet_protocol::record::BatchHeader;
 use kennet_protocol::{Offset, TimestampMs};
@@ -127,6 +127,19 @@ impl Segment {
         file.read_nothing_ahead();
         *held = Some(Held { file: Arc::clone(&file), _counted: open.count() });
         Ok(file)
+    }
+
+    /// The file for who may not wait: only if it is open and nobody opens it just now, since reading a name from the disk takes as long as reading a batch.
+    ///
+    /// # Errors
+    /// `WouldBlock` when it is not.
+    pub(crate) fn file_at_once(&self) -> io::Result<Arc<dyn File>> {
+        let held = match self.file.try_lock() {
+            Ok(held) => held,
+            Err(TryLockError::Poisoned(held)) => held.into_inner(),
+            Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::WouldBlock.into()),
+        };
+        held.as_ref().map(|held| Arc::clone(&held.file)).ok_or_else(|| io::ErrorKind::WouldBlock.into())
     }
 
     /// Closes the file; the next use opens it again.

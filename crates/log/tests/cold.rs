@@ -67,6 +67,19 @@ fn an_index_that_is_not_in_memory_is_read_by_waiting() {
     assert_eq!(read(&log, 1, Wait::Refused).unwrap(), waited);
 }
 
+/// Nor may its name be looked up on the disk.
+#[test]
+fn a_segment_that_is_not_open_is_opened_by_who_may_wait() {
+    let disk = settled();
+    let directory = open(&disk);
+    let log = log_of(&directory, small_segments());
+    let opens = disk.opens();
+    would_wait(&log, 1);
+    assert_eq!(disk.opens(), opens, "nothing was opened");
+    read(&log, 1, Wait::Allowed).unwrap();
+    assert!(disk.opens() > opens);
+}
+
 #[test]
 fn what_is_only_in_the_journal_is_read_without_waiting() {
     let disk = settled();

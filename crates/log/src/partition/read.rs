@@ -159,7 +159,10 @@ impl PartitionLog {
         wait: Wait,
     ) -> Result<bool, ReadError> {
         let end = segment.written();
-        let file = segment.file(self.shared.fs(), self.shared.open_files())?;
+        let file = match wait {
+            Wait::Allowed => segment.file(self.shared.fs(), self.shared.open_files())?,
+            Wait::Refused => segment.file_at_once()?,
+        };
         let Some((position, header)) = segment.find(read.next_offset, self.reader(file.as_ref(), wait))? else {
             return Ok(true);
         };
