@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use kennet_log::fs::sim::{SimulatedDisk, Trouble};
 use kennet_log::fs::{FileSystem, read_file};
-use kennet_log::{DataDirectory, Limits, PartitionLog, Rules};
+use kennet_log::{DataDirectory, Limits, LogId, PartitionLog, Rules};
+use kennet_protocol::{LeaderEpoch, Uuid};
 
 use crate::common::hooked::{disk, disk_of};
-use crate::common::{append_numbers, log_id, log_of, numbers, settle, small_segments, values};
+use crate::common::{NOW, append_numbers, log_id, log_of, numbers, produced, settle, small_segments, values};
 
 fn opened(disk: &SimulatedDisk, rules: Rules) -> (DataDirectory, Arc<PartitionLog>) {
     let limits = Limits { journal_bytes_max: Some(64 << 10), ..Limits::default() };
@@ -144,4 +145,41 @@ fn what_was_put_aside_is_filled_when_the_log_opens_again() {
     directory.fill();
     assert_eq!(directory.pending_bytes(), 0);
     assert_eq!(values(&log, 300), numbers(0..7));
+}
+
+/// The file of the checkpoint that is in use; a new base goes to the other one.
+fn newest_checkpoint(disk: &SimulatedDisk) -> Vec<Vec<u8>> {
+    // a base begins with its generation
+    let files = ["checkpoint.0", "checkpoint.1"].map(|name| read_file(disk, &Path::new("/data").join(name), usize::MAX));
+    files.into_iter().map(|file| file.unwrap().unwrap_or_default().into_iter().take(32).collect()).collect()
+}
+
+/// A new base of the checkpoint leaves producers out that no log remembers.
+#[test]
+fn producers_of_a_log_that_is_put_aside_are_kept() {
+    let (disk, rules) = (disk(), Rules::default());
+    let life = opened(&disk, rules);
+    let batch = produced(7, 0, 0, &["once"]);
+    life.1.append(&batch, LeaderEpoch(1), NOW).unwrap();
+    settle(&life.0);
+    cut_power(&disk, life);
+    hide(&disk, true);
+    let life = opened(&disk, rules);
+    assert!(life.1.unavailable().is_some());
+    let other = LogId { topic_id: Uuid::from_u128(99), ..log_id() };
+    let other = life.0.open_log(&other, "other", small_segments(), NOW);
+    let before = newest_checkpoint(&disk);
+    let mut fills = 0;
+    while newest_checkpoint(&disk) == before {
+        append_numbers(&other, 0..3);
+        life.0.flush();
+        life.0.fill();
+        fills += 1;
+        assert!(fills < 1_000, "no new base");
+    }
+    cut_power(&disk, life);
+    hide(&disk, false);
+    let (_directory, log) = opened(&disk, rules);
+    assert_eq!(log.unavailable(), None);
+    assert!(log.append(&batch, LeaderEpoch(1), NOW).unwrap().duplicate, "it was appended before");
 }
