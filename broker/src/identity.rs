@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::start_error::StartError;
 
 /// The format of everything in the data directory. Formats may change without migration before version 0.1.0. 2: a group's records are in the
-/// partition in which Kafka has them, also where the hash of its name is negative.
+/// partition in which Kafka has them, also where the hash of its name is negative. 3: what is durable lies in a journal first.
 pub(crate) const FORMAT_VERSION: u32 = 3;
 /// The file has four short fields.
 const BYTES_MAX: usize = 4096;

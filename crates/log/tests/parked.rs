@@ -150,7 +150,8 @@ fn what_was_put_aside_is_filled_when_the_log_opens_again() {
 /// The file of the checkpoint that is in use; a new base goes to the other one.
 fn newest_checkpoint(disk: &SimulatedDisk) -> Vec<Vec<u8>> {
     // a base begins with its generation
-    let files = ["checkpoint.0", "checkpoint.1"].map(|name| read_file(disk, &Path::new("/data").join(name), usize::MAX));
+    let files =
+        ["checkpoint.0", "checkpoint.1"].map(|name| read_file(disk, &Path::new("/data").join(name), usize::MAX));
     files.into_iter().map(|file| file.unwrap().unwrap_or_default().into_iter().take(32).collect()).collect()
 }
 
