@@ -91,8 +91,50 @@ fn image(valid: &ValidatedCluster, observed: &Observed, arguments: &Arguments) -
 #[cfg(test)]
 mod tests {
     use kennet_contract::config_hash;
+    use kennet_model::cluster::validate;
+    use serde_json::json;
 
     use crate::cluster::fixture;
+
+    /// What Kubernetes acts on, field by field.
+    #[test]
+    fn every_field_of_a_spec_for_pods_and_volumes_reaches_its_object() {
+        let spec = "
+            brokers: 1
+            version: 1.2.3
+            image: registry.example/broker
+            storage: {size: 5Gi, storageClassName: fast, whenDeleted: Delete}
+            resources: {requests: {cpu: 250m, memory: 128Mi}, limits: {cpu: '1', memory: 256Mi}}
+            pods:
+              labels: {team: a}
+              annotations: {note: b}
+              nodeSelector: {disk: nvme}
+              tolerations: [{key: k, operator: Exists}]
+              priorityClassName: high
+              imagePullSecrets: [{name: pull}]
+              terminationGracePeriod: 90s";
+        let cluster = validate("orders", "ns", &serde_saphyr::from_str(spec).unwrap()).unwrap();
+        let desired = fixture::desired(&cluster, &fixture::observed());
+        let (_, claim) = &desired.claims[0];
+        assert_eq!(claim["spec"]["storageClassName"], "fast");
+        assert_eq!(claim["spec"]["resources"]["requests"]["storage"], "5Gi");
+        assert_eq!(claim["metadata"]["ownerReferences"][0]["name"], "orders");
+        let set = desired.pool.unwrap().stateful_set;
+        assert_eq!(set["spec"]["volumeClaimTemplates"][0]["spec"]["storageClassName"], "fast");
+        let pod = &set["spec"]["template"];
+        assert_eq!(pod["metadata"]["labels"]["team"], "a");
+        assert_eq!(pod["metadata"]["annotations"]["note"], "b");
+        assert_eq!(pod["spec"]["nodeSelector"], json!({"disk": "nvme"}));
+        assert_eq!(pod["spec"]["tolerations"][0]["key"], "k");
+        assert_eq!(pod["spec"]["priorityClassName"], "high");
+        assert_eq!(pod["spec"]["imagePullSecrets"], json!([{"name": "pull"}]));
+        assert_eq!(pod["spec"]["terminationGracePeriodSeconds"], 90);
+        let container = &pod["spec"]["containers"][0];
+        assert_eq!(container["image"], "registry.example/broker:1.2.3");
+        let resources =
+            json!({"requests": {"cpu": "250m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "256Mi"}});
+        assert_eq!(container["resources"], resources);
+    }
 
     /// What a broker reports in `/status` is the end of the name of the ConfigMap that it has loaded.
     #[test]
