@@ -10,7 +10,7 @@ from broker import Broker, Cgroup, until
 from load import Load, Reader, connected, create, fetch_request, produced, read_all
 from volume import Loop, Skip
 
-ROUNDS = int(os.environ.get("ROUNDS", "20"))
+ROUNDS = int(os.environ.get("ROUNDS", "100"))
 # with this little to read, a start is much faster; the bound is for machines that do other things as well
 REOPEN_SECONDS_MAX = 5.0
 
@@ -18,7 +18,7 @@ REOPEN_SECONDS_MAX = 5.0
 def sigkill(place):
     """Row 1. A small volume has a small journal, so that slots are used again many times."""
     chance, reopened = random.Random(1), []
-    with Loop(place.ram, 256) as volume, Broker(place.folder, volume.data(), offsets_topic_num_partitions=2) as broker:
+    with Loop(place.ram, 512) as volume, Broker(place.folder, volume.data(), offsets_topic_num_partitions=2) as broker:
         create(broker, "t", 3, segment_bytes=1 << 20)
         with Load(broker, size=1000) as load, Reader(load) as reader:
             for round_number in range(ROUNDS):
