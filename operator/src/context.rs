@@ -107,6 +107,14 @@ impl Context {
         self.looks.subscribe()
     }
 
+    /// Ends what is known and shown of a cluster that is gone. One of the same name is followed only after that, so nothing of its own is lost.
+    pub(crate) fn unfollow(&self, key: &ClusterKey) {
+        let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        self.metrics.forget(key);
+        self.set_deletions_held(key, None);
+        followed.remove(key);
+    }
+
     /// Whether deletions of a cluster's topics are held; none before the first audit.
     pub(crate) fn deletions_held(&self, key: &ClusterKey) -> Option<bool> {
         self.deletions_held.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied()

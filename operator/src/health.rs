@@ -16,6 +16,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
+use crate::context::{ClusterKey, Context};
 use crate::start::StartError;
 
 /// Probes come over whichever family the cluster has.
@@ -33,6 +34,12 @@ pub(crate) struct ReconcileLabels {
 pub(crate) struct ClusterLabels {
     pub(crate) namespace: String,
     pub(crate) cluster: String,
+}
+
+impl ClusterLabels {
+    pub(crate) fn new((namespace, cluster): &ClusterKey) -> Self {
+        Self { namespace: namespace.clone(), cluster: cluster.clone() }
+    }
 }
 
 const PREFIX: &str = "kennet_operator";
@@ -110,6 +117,13 @@ impl Metrics {
         }
         made
     }
+
+    /// Shows nothing of a cluster any more.
+    pub(crate) fn forget(&self, cluster: &ClusterKey) {
+        let labels = ClusterLabels::new(cluster);
+        self.topics_retained.remove(&labels);
+        self.topic_deletions_held.remove(&labels);
+    }
 }
 
 /// The ports, bound.
@@ -129,7 +143,7 @@ impl Ports {
 }
 
 /// Serves both ports until the process ends.
-pub(crate) fn serve(ports: Ports, context: Arc<crate::context::Context>) {
+pub(crate) fn serve(ports: Ports, context: Arc<Context>) {
     let probes = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
@@ -144,7 +158,7 @@ pub(crate) fn serve(ports: Ports, context: Arc<crate::context::Context>) {
     }
 }
 
-async fn readyz(State(context): State<Arc<crate::context::Context>>) -> (StatusCode, &'static str) {
+async fn readyz(State(context): State<Arc<Context>>) -> (StatusCode, &'static str) {
     if context.metrics.ready.load(Ordering::Relaxed) {
         (StatusCode::OK, "ok\n")
     } else {
@@ -152,7 +166,7 @@ async fn readyz(State(context): State<Arc<crate::context::Context>>) -> (StatusC
     }
 }
 
-async fn metrics(State(context): State<Arc<crate::context::Context>>) -> impl IntoResponse {
+async fn metrics(State(context): State<Arc<Context>>) -> impl IntoResponse {
     let mut text = String::new();
     let status = match encode(&mut text, &context.metrics.registry) {
         Ok(()) => StatusCode::OK,
@@ -201,7 +215,7 @@ mod tests {
     fn every_metric_of_the_table_is_served_under_its_name() {
         let metrics = Metrics::new();
         metrics.reconciles.get_or_create(&ReconcileLabels { kind: "Topic", reason: "Ready".to_owned() }).inc();
-        let cluster = ClusterLabels { namespace: "n".to_owned(), cluster: "c".to_owned() };
+        let cluster = ClusterLabels::new(&("n".to_owned(), "c".to_owned()));
         metrics.topics_retained.get_or_create(&cluster).set(1);
         metrics.topic_deletions_held.get_or_create(&cluster).set(1);
         let mut text = String::new();

@@ -13,6 +13,15 @@ cluster_images() {
         "$root/images/mkimage" localhost/kennet-tests/client:1 "$1/client.tar" "$client:/client"
 }
 
+# restricted NAMESPACE...: they are there, and the API server refuses pods in them that are not as Kubernetes' strictest profile says
+restricted() {
+    local name
+    for name in "$@"; do
+        k apply --server-side -f - <<< "{apiVersion: v1, kind: Namespace, metadata: {name: $name, labels: {
+            pod-security.kubernetes.io/enforce: restricted, pod-security.kubernetes.io/warn: restricted}}}" || return 1
+    done
+}
+
 ready() { k wait --for=condition=Ready --timeout="${2:-90s}" "$1"; }
 
 # ready_generation OBJECT: Ready, and about the newest spec

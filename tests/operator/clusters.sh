@@ -186,11 +186,28 @@ all_judged() {
     ! grep -v '^Current ' <<< "$found" | grep -v '^Failed OffsetReset/'
 }
 
+# its volume's class says Delete, so this one volume is told to stay
 namespace_made() {
-    k create namespace gone && apply "$(cluster c)" -n gone && apply "$(topic one 'partitions: 1')" -n gone &&
+    local volume
+    restricted gone && apply "$(cluster c)" -n gone && apply "$(topic one 'partitions: 1')" -n gone &&
         apply "$(topic two 'partitions: 1, onDelete: Delete, deletionDelay: 0s')" -n gone &&
-        k -n gone wait --for=condition=Ready --timeout=90s kafkacluster/c topic/one topic/two
+        k -n gone wait --for=condition=Ready --timeout=90s kafkacluster/c topic/one topic/two &&
+        inside "$programs/kennet" --bootstrap c-bootstrap.gone.svc:9092 produce one <<< "outlives its namespace" &&
+        volume=$(k -n gone get pvc data-c-main-0 -o 'jsonpath={.spec.volumeName}') &&
+        k patch pv "$volume" --type merge -p '{"spec":{"persistentVolumeReclaimPolicy":"Retain"}}' &&
+        basename "$(k get pv "$volume" -o 'jsonpath={.spec.hostPath.path}')" > "$work/gone" &&
+        eventually 20 gauge topics_retained gone c && gauge topic_deletions_held gone c
 }
+
+# the topic that its Topic keeps, and whose volume it is; nobody is told of the cluster any more
+namespace_outlived() {
+    local folder
+    folder=$RUN/hostpath/$(cat "$work/gone")
+    find "$folder" -name identity.json | grep . && grep -rlaF --include='*.log' "outlives its namespace" "$folder" || { find "$folder"; return 1; }
+    eventually 30 not_shown topics_retained && not_shown topic_deletions_held
+}
+
+not_shown() { ! gauge "$1" gone c; }
 
 # the chart's table and the API server's audit log; what this suite can't bring about is listed with its reason
 rights_used() {
@@ -233,5 +250,6 @@ clusters_steps() {
     step "operator: kstatus calls every object current" eventually 30 all_judged
     step "operator: a namespace gets a cluster and Topics" namespace_made
     step "operator: the namespace is deleted completely" k delete namespace gone --wait --timeout=110s
+    step "operator: its volume has the topic and the identity still, and no gauge has the cluster" namespace_outlived
     step "operator: every right that the chart grants is used" rights_used
 }

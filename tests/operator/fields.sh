@@ -194,11 +194,40 @@ spec_went_back() {
         topic_there doomed && [ "$(pod_uid)" = "$pod" ]
 }
 
+# bootstrap_ports PORTS: in whichever order
+bootstrap_ports() {
+    local found
+    found=$(k get service p-bootstrap -o 'jsonpath={.spec.ports[*].port}' | tr ' ' '\n' | sort -n | paste -sd ' ') || return 1
+    [ "$found" = "$1" ] || { echo "the ports are '$found', expected '$1'"; return 1; }
+}
+
+answers() { inside timeout 10 "$programs/kennet" --bootstrap "p-bootstrap.default.svc:$1" topics list | grep -qw -- p-records; }
+answers_not() { ! answers "$1"; }
+p_records() { topic p-records "partitions: 1, config: {retention.ms: \"$1\"}" | sed 's/clusterRef: {name: c}/clusterRef: {name: p}/'; }
+
+# its roll waits, so the broker has only the old port open, and whoever is told the new one already gets there too
+listener_waits() {
+    apply "$(cluster p)" && apply "$(p_records 600000)" && ready kafkacluster/p 90s && ready topic/p-records && bootstrap_ports 9092 && answers 9092 &&
+        spec kafkacluster/p '{"rollout":{"paused":true},"listeners":[{"name":"plain","port":9095},{"name":"more","port":9096}]}' &&
+        reason kafkacluster/p RolloutPaused 30 && eventually 20 bootstrap_ports "9092 9095 9096" && eventually 20 answers 9095 && answers 9092 || return 1
+    # by the port that the broker has, the operator reaches it as before
+    apply "$(p_records 700000)" && ready_generation topic/p-records && reason topic/p-records InSync 10
+}
+
+listener_arrives() {
+    spec kafkacluster/p '{"rollout":null}' && ready_generation kafkacluster/p && eventually 60 bootstrap_ports "9095 9096" && reason kafkacluster/p Serving 30 &&
+        eventually 20 answers 9095 && eventually 20 answers 9096 && eventually 20 answers_not 9092 &&
+        apply "$(p_records 800000)" && ready_generation topic/p-records && reason topic/p-records InSync 30 &&
+        k delete topic p-records --wait && k delete kafkacluster p --wait
+}
+
 fields_steps() {
     step "operator: kubectl shows the kinds by their short names and columns" seen
     step "operator: a Topic's replication factor stalls with the remedy, and heals" replication_factor
     step "operator: a roll waits while it is paused and while topics would be unavailable" roll_permitted
     step "operator: what the spec says of pods reaches them" pods_made_so
+    step "operator: a listener that moves while rolls are paused is reached by its new port and the old one" listener_waits
+    step "operator: then it is reached by the new one alone, and so is a listener that came with the change" listener_arrives
     step "operator: a volume claim grows, and a smaller size is refused and heals" volume_grows
     step "operator: resets to the end, an offset, a duration, a shift and a list are planned" targets_planned
     step "operator: one of them is applied" targets_applied

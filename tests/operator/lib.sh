@@ -67,6 +67,20 @@ topic_there() { kafka topics list | grep -qw -- "$1"; }
 topic_gone() { ! topic_there "$1"; }
 object_gone() { ! k get "$1" > /dev/null 2>&1; }
 
+# gauge NAME NAMESPACE CLUSTER: what the operator in its pod shows of the cluster
+gauge() {
+    local address
+    address=$(k -n kennet get pods -l app.kubernetes.io/name=kennet-operator -o 'jsonpath={.items[0].status.podIP}') || return 1
+    inside curl -sf --max-time 5 "http://$address:9193/metrics" | sed -n "s/^kennet_operator_$1{namespace=\"$2\",cluster=\"$3\"} //p" | grep .
+}
+
+# gauge_is NAME VALUE: of the cluster c
+gauge_is() {
+    local found
+    found=$(gauge "$1" default c) || { echo "there is no $1"; return 1; }
+    [ "$found" = "$2" ] || { echo "$1 is '$found', expected '$2'"; return 1; }
+}
+
 pod_uid() { k get pod c-main-0 -o 'jsonpath={.metadata.uid}'; }
 
 # writes: what the operator in its pod has written so far, without its lease

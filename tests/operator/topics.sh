@@ -65,13 +65,19 @@ claimed() {
         k delete topic second && sleep 2 && ready topic/records 10s && topic_there records
 }
 
-# the records, too
+# the records, too, and people are told
 retained() {
-    apply "$(topic kept 'partitions: 1')" && ready topic/kept && kafka produce kept <<< "a record" && k delete topic kept --wait &&
-        sleep 3 && [ "$(kafka consume kept --from-beginning --to-end)" = "a record" ]
+    apply "$(topic kept 'partitions: 1')" && ready topic/kept && kafka produce kept <<< "a record" || return 1
+    # the audit after its creation is over by then
+    sleep 2
+    local before
+    before=$(gauge topics_retained default c) && echo "$before" > "$work/retained" && k delete topic kept --wait &&
+        eventually 30 gauge_is topics_retained $((before + 1)) &&
+        eventually 10 event_about TopicRetained "Topic kept is gone; topic 'kept' and its records stay" &&
+        [ "$(kafka consume kept --from-beginning --to-end)" = "a record" ]
 }
 
-taken_up_again() { apply "$(topic kept 'partitions: 1')" && ready topic/kept; }
+taken_up_again() { apply "$(topic kept 'partitions: 1')" && ready topic/kept && eventually 30 gauge_is topics_retained "$(cat "$work/retained")"; }
 
 deleted() {
     apply "$(topic brief 'partitions: 1, onDelete: Delete, deletionDelay: 0s')" && ready topic/brief && topic_there brief &&

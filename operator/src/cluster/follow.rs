@@ -42,8 +42,7 @@ pub(super) fn start(cluster: &KafkaCluster, name: ClusterName, context: &Arc<Con
     let context = Arc::clone(context);
     tokio::spawn(async move {
         follow(&followed, &context, &audit).await;
-        context.followed.lock().unwrap_or_else(PoisonError::into_inner).remove(&followed.key);
-        context.set_deletions_held(&followed.key, None);
+        context.unfollow(&followed.key);
     });
 }
 
@@ -159,8 +158,9 @@ mod tests {
     use serde_json::json;
     use tokio::time::Instant;
 
-    use super::{AUDIT, PAUSE, PAUSE_MAX, Schedule};
+    use super::{AUDIT, PAUSE, PAUSE_MAX, Schedule, start};
     use crate::cluster::{fixture, pass};
+    use crate::health::ClusterLabels;
 
     /// An operator that starts while a spec is invalid has to look after the topics all the same.
     #[tokio::test]
@@ -186,6 +186,38 @@ mod tests {
             let key = ("ns".to_owned(), "orders".to_owned());
             assert_eq!(context.followed.lock().unwrap().contains_key(&key), ready);
         }
+    }
+
+    /// A gauge that stayed would raise alarms about a cluster that is gone.
+    #[tokio::test]
+    async fn of_a_cluster_that_is_gone_nothing_is_shown() {
+        let context = Arc::new(fixture::answering(|_, _| {
+            (404, json!({"kind": "Status", "status": "Failure", "code": 404, "message": "", "reason": "NotFound"}))
+        }));
+        let gauges = [&context.metrics.topics_retained, &context.metrics.topic_deletions_held];
+        let keys = ["orders", "other"].map(|name| ("ns".to_owned(), name.to_owned()));
+        for gauge in gauges {
+            for key in &keys {
+                gauge.get_or_create(&ClusterLabels::new(key)).set(3);
+            }
+        }
+        context.set_deletions_held(&keys[0], Some(true));
+        let cluster = serde_json::from_value(json!({
+            "apiVersion": "kennet.dev/v1alpha1", "kind": "KafkaCluster", "metadata": {"name": "orders", "namespace": "ns", "uid": "1"},
+            "spec": {"brokers": 1, "storage": {"size": "1Gi"}},
+        }));
+        start(&cluster.unwrap(), fixture::cluster("").name, &context);
+        assert!(context.followed.lock().unwrap().contains_key(&keys[0]));
+        let ended = async {
+            while context.followed.lock().unwrap().contains_key(&keys[0]) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), ended).await.unwrap();
+        for gauge in gauges {
+            assert_eq!(keys.each_ref().map(|key| gauge.get(&ClusterLabels::new(key)).is_some()), [false, true]);
+        }
+        assert_eq!(context.deletions_held(&keys[0]), None);
     }
 
     #[test]

@@ -91,7 +91,7 @@ pub(crate) async fn audit(context: &Context, key: &ClusterKey, cluster: &Cluster
 }
 
 fn show(context: &Context, key: &ClusterKey, rows: &[TopicOwnership], ledger: &Ledger) {
-    let labels = ClusterLabels { namespace: key.0.clone(), cluster: key.1.clone() };
+    let labels = ClusterLabels::new(key);
     let retained = rows.iter().filter(|row| row.owner.is_none()).count();
     for (gauge, count) in
         [(&context.metrics.topics_retained, retained), (&context.metrics.topic_deletions_held, ledger.held())]

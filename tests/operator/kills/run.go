@@ -84,7 +84,7 @@ func (w *world) newRun(worker, n int) (*run, error) {
 	// what belongs to no namespace needs a name of its own
 	rbac = strings.ReplaceAll(rbac, "name: kennet-kills", "name: kennet-"+r.namespace)
 	if _, err := w.api.call("POST", "/api/v1/namespaces", "application/yaml",
-		"{apiVersion: v1, kind: Namespace, metadata: {name: "+r.namespace+"}}"); err != nil {
+		"{apiVersion: v1, kind: Namespace, metadata: {name: "+r.namespace+", labels: {pod-security.kubernetes.io/enforce: restricted}}}"); err != nil {
 		return nil, err
 	}
 	apply := exec.Command("kubectl", "apply", "-f", "-")
