@@ -8,8 +8,12 @@ pub struct Rules {
     pub acknowledgements_wait_for_the_block: bool,
     /// A restart applies only the entries that a log's segments do not have.
     pub applied_entries_are_skipped: bool,
-    /// Segments, indexes and directories are durable before a checkpoint speaks of them.
+    /// What is in segments is durable before a checkpoint speaks of it.
     pub segments_are_synced: bool,
+    /// The names of new segments are durable before a checkpoint speaks of them.
+    pub directories_are_synced: bool,
+    /// Index files are durable before a checkpoint says that they are there.
+    pub indexes_are_synced: bool,
     /// A slot is used again only when the checkpoint that makes it needless is durable.
     pub slots_wait_for_the_checkpoint: bool,
     /// The slot that a checkpoint's anchor lies in stays in use when the journal has moved on before the checkpoint is durable.
@@ -26,8 +30,10 @@ pub struct Rules {
     pub later_blocks_are_damage: bool,
     /// A checkpoint has a log's producers as of the end of its segments, not of its tail.
     pub producers_are_as_of_the_segments: bool,
-    /// A compacted segment and its name are durable before those that it replaces go.
+    /// What is in a compacted segment is durable before those that it replaces go.
     pub swaps_are_synced: bool,
+    /// The name of a compacted segment, which says what it replaces, is durable before that goes.
+    pub swap_names_are_synced: bool,
     /// A checkpoint says where gaps may be before compaction makes one.
     pub gaps_are_known_before_swaps: bool,
     /// A restart finishes the swaps that it finds.
@@ -86,6 +92,8 @@ impl Default for Rules {
             acknowledgements_wait_for_the_block: true,
             applied_entries_are_skipped: true,
             segments_are_synced: true,
+            directories_are_synced: true,
+            indexes_are_synced: true,
             slots_wait_for_the_checkpoint: true,
             anchors_keep_their_slot: true,
             unknown_bytes_are_cut: true,
@@ -95,6 +103,7 @@ impl Default for Rules {
             later_blocks_are_damage: true,
             producers_are_as_of_the_segments: true,
             swaps_are_synced: true,
+            swap_names_are_synced: true,
             gaps_are_known_before_swaps: true,
             swaps_are_finished: true,
             checkpoints_take_turns: true,

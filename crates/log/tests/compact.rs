@@ -345,6 +345,11 @@ fn a_reader_whose_end_is_older_than_compaction_finds_nothing_and_no_damage() {
 
 #[test]
 fn a_power_cut_in_a_swap_leaves_no_index_of_what_was_replaced() {
+    power_cut_in_a_swap(Rules::default());
+}
+
+/// The power fails anywhere in a round that takes the place of many segments.
+pub(crate) fn power_cut_in_a_swap(rules: Rules) {
     let root = Path::new("/data");
     let after = |offset: i64| TimestampMs(NOW.0 + offset);
     // each seed loses other changes of the directory
@@ -353,7 +358,7 @@ fn a_power_cut_in_a_swap_leaves_no_index_of_what_was_replaced() {
         disk.create_directory(root).unwrap();
         disk.sync_directory(Path::new("/")).unwrap();
         let limits = Limits { journal_bytes_max: Some(64 << 10), ..Limits::default() };
-        let reopen = || DataDirectory::open_manual(Arc::new(disk.clone()), root, limits, Rules::default()).unwrap();
+        let reopen = || DataDirectory::open_manual(Arc::new(disk.clone()), root, limits, rules).unwrap();
         let directory = reopen();
         let log = log_of(&directory, compacted());
         for offset in 0..60 {

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::common::lives::{
     bit_flips, crossings, cut_compactions, failed_syncs, lives, new_bases, wrong_batches, wrong_indexes,
 };
-use crate::{compact, parked, rules};
+use crate::{compact, parked, rules, syncs};
 use kennet_log::Rules;
 
 /// So many seeds at most until it is noticed.
@@ -59,6 +59,16 @@ fn segments_are_synced_before_a_checkpoint_speaks_of_them() {
 }
 
 #[test]
+fn names_of_segments_are_synced_before_a_checkpoint_speaks_of_them() {
+    is_noticed(|rules| rules.directories_are_synced = false);
+}
+
+#[test]
+fn index_files_are_synced_before_a_checkpoint_speaks_of_them() {
+    is_noticed_in(|rules| rules.indexes_are_synced = false, syncs::indexes_of_a_clean_stop);
+}
+
+#[test]
 fn a_slot_is_used_again_only_after_the_checkpoint() {
     is_noticed(|rules| rules.slots_wait_for_the_checkpoint = false);
 }
@@ -96,6 +106,11 @@ fn a_checkpoint_has_producers_as_of_the_segments() {
 #[test]
 fn a_swap_is_durable_before_old_segments_go() {
     is_noticed_by(|rules| rules.swaps_are_synced = false, cut_compactions);
+}
+
+#[test]
+fn the_name_of_a_swap_is_durable_before_old_segments_go() {
+    is_noticed_in(|rules| rules.swap_names_are_synced = false, compact::power_cut_in_a_swap);
 }
 
 #[test]

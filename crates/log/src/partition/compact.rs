@@ -514,7 +514,7 @@ impl PartitionLog {
             self.shared.fail(&error.to_string());
             CompactionError::Io(error)
         };
-        if rules.swaps_are_synced {
+        if rules.swap_names_are_synced {
             names.sync().map_err(last_error)?;
         }
         // before any file goes: whoever meets one that is gone sees that its view is old
