@@ -36,6 +36,8 @@ pub struct Rules {
     pub swap_names_are_synced: bool,
     /// A checkpoint says where gaps may be before compaction makes one.
     pub gaps_are_known_before_swaps: bool,
+    /// Compaction leaves a segment alone that does not reach the next one: in what it wrote the loss would be no different from what it took out.
+    pub segments_reach_the_next_one: bool,
     /// A restart finishes the swaps that it finds.
     pub swaps_are_finished: bool,
     /// A new base of the checkpoint goes to the file that is not in use.
@@ -105,6 +107,7 @@ impl Default for Rules {
             swaps_are_synced: true,
             swap_names_are_synced: true,
             gaps_are_known_before_swaps: true,
+            segments_reach_the_next_one: true,
             swaps_are_finished: true,
             checkpoints_take_turns: true,
             look_ups_verify_the_index: true,

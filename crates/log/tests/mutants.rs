@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::common::lives::{
     bit_flips, crossings, cut_compactions, failed_syncs, lives, new_bases, wrong_batches, wrong_indexes,
 };
-use crate::{compact, parked, rules, syncs};
+use crate::{compact, holes, parked, rules, syncs};
 use kennet_log::Rules;
 
 /// So many seeds at most until it is noticed.
@@ -116,6 +116,11 @@ fn the_name_of_a_swap_is_durable_before_old_segments_go() {
 #[test]
 fn gaps_are_known_before_there_are_any() {
     is_noticed_by(|rules| rules.gaps_are_known_before_swaps = false, cut_compactions);
+}
+
+#[test]
+fn what_does_not_reach_the_next_segment_is_not_compacted() {
+    is_noticed_in(|rules| rules.segments_reach_the_next_one = false, holes::compaction_behind_a_loss);
 }
 
 #[test]
