@@ -22,6 +22,10 @@ pub struct Rules {
     pub unknown_bytes_are_cut: bool,
     /// Only what is durable in the journal is written to segments.
     pub only_durable_is_filled: bool,
+    /// Readers see what is in segments before it leaves the tail.
+    pub segments_are_seen_before_the_tail_goes: bool,
+    /// After a block that could not be written nothing is written any more: what is on the disk is unknown.
+    pub failed_blocks_are_final: bool,
     /// A new log start is durable before anybody is told and before anything is removed.
     pub log_starts_are_journaled: bool,
     /// A deletion is durable before files go.
@@ -54,6 +58,10 @@ pub struct Rules {
     pub unfinished_entries_are_dropped: bool,
     /// Compaction keeps below what a durable checkpoint has.
     pub compaction_stays_below_the_checkpoint: bool,
+    /// Compaction leaves alone what not all replicas have.
+    pub compaction_stays_below_the_high_watermark: bool,
+    /// Retention leaves alone what not all replicas have.
+    pub retention_stays_below_the_high_watermark: bool,
     /// A block follows another only if it has that one's checksum, and not for its sequence alone.
     pub blocks_are_chained: bool,
     /// A block counts only with the journal's secret id, which nothing that a client sends can have.
@@ -100,6 +108,8 @@ impl Default for Rules {
             anchors_keep_their_slot: true,
             unknown_bytes_are_cut: true,
             only_durable_is_filled: true,
+            segments_are_seen_before_the_tail_goes: true,
+            failed_blocks_are_final: true,
             log_starts_are_journaled: true,
             deletions_are_journaled: true,
             later_blocks_are_damage: true,
@@ -116,6 +126,8 @@ impl Default for Rules {
             deletions_hold_the_journal: true,
             unfinished_entries_are_dropped: true,
             compaction_stays_below_the_checkpoint: true,
+            compaction_stays_below_the_high_watermark: true,
+            retention_stays_below_the_high_watermark: true,
             blocks_are_chained: true,
             blocks_carry_the_journals_id: true,
             opens_are_counted: true,

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::common::hooked::hooked;
-use crate::common::{EPOCH, LogConfig, NOW, copy_of, files, log_of, open, settle};
+use crate::common::{EPOCH, LogConfig, NOW, copy_of, files, log_of, open, open_by, settle};
 use kennet_log::fs::sim::{SimulatedDisk, Trouble};
 use kennet_log::fs::{FileSystem, RealFileSystem, Wait};
 use kennet_log::{Compacted, CompactionError, DataDirectory, Limits, PartitionLog, Rules, verify};
@@ -209,9 +209,14 @@ fn young_records_are_not_compacted_and_old_ones_must_be() {
 }
 
 #[test]
-fn what_is_above_the_high_watermark_is_left_alone() {
+fn compaction_stays_below_the_high_watermark() {
+    above_the_high_watermark(Rules::default());
+}
+
+/// All of the log is durable here, and most of it nowhere else.
+pub(crate) fn above_the_high_watermark(rules: Rules) {
     let folder = tempfile::tempdir().unwrap();
-    let directory = open(folder.path());
+    let directory = open_by(rules, folder.path());
     let log = log_of(&directory, compacted());
     fill(&log);
     settle(&directory);

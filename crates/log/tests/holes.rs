@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::common::seeds::step;
-use crate::common::{NOW, copy_of, files, log_of, open, settle};
+use crate::common::{NOW, copy_of, files, log_of, open, open_by, settle};
 use crate::compact::{compact_at, compacted, put_at, records};
 use kennet_log::fs::{RealFileSystem, Wait};
-use kennet_log::{DataDirectory, Limits, LogConfig, PartitionLog, Rules, Unavailable};
+use kennet_log::{LogConfig, PartitionLog, Rules, Unavailable};
 use kennet_protocol::{Offset, TimestampMs};
 
 /// What becomes of a segment.
@@ -166,15 +166,11 @@ fn compaction_sets_aside_what_does_not_reach_the_next_segment() {
 
 /// Segments that lost their last batch are compacted, and whoever reads across the loss is told all the same.
 pub(crate) fn compaction_behind_a_loss(rules: Rules) {
-    let open = |path: &Path| {
-        let limits = Limits { journal_bytes_max: Some(8 << 20), ..Limits::default() };
-        DataDirectory::open_manual(Arc::new(RealFileSystem::new(path)), path, limits, rules).unwrap()
-    };
     let whole = stopped(true);
     for at in 1..4 {
         let copy = copy_of(whole.path());
         Loss::LastBatch.befall(&files(copy.path(), "log")[at]);
-        let directory = open(copy.path());
+        let directory = open_by(rules, copy.path());
         // several segments become one
         let log = log_of(&directory, LogConfig { segment_bytes: 2_000, ..compacted() });
         (90..120).for_each(|offset| put_at(&log, "again", Some("x"), after(offset)));

@@ -89,6 +89,16 @@ fn only_what_is_durable_in_the_journal_is_filled() {
 }
 
 #[test]
+fn what_leaves_the_tail_is_seen_in_segments_before() {
+    is_noticed_in(|rules| rules.segments_are_seen_before_the_tail_goes = false, rules::readers_in_a_pass);
+}
+
+#[test]
+fn nothing_is_written_after_a_block_that_failed() {
+    is_noticed_in(|rules| rules.failed_blocks_are_final = false, rules::refused_block);
+}
+
+#[test]
 fn a_log_start_is_durable_before_anybody_is_told() {
     is_noticed(|rules| rules.log_starts_are_journaled = false);
 }
@@ -161,6 +171,19 @@ fn the_start_of_an_entry_without_its_end_is_nothing() {
 #[test]
 fn compaction_stays_below_the_checkpoint() {
     is_noticed_by(|rules| rules.compaction_stays_below_the_checkpoint = false, crossings);
+}
+
+#[test]
+fn compaction_leaves_alone_what_not_all_replicas_have() {
+    is_noticed_in(|rules| rules.compaction_stays_below_the_high_watermark = false, compact::above_the_high_watermark);
+}
+
+#[test]
+fn retention_leaves_alone_what_not_all_replicas_have() {
+    is_noticed_in(
+        |rules| rules.retention_stays_below_the_high_watermark = false,
+        rules::expired_above_the_high_watermark,
+    );
 }
 
 #[test]

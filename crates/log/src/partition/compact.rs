@@ -26,6 +26,7 @@ use crate::fs::{Wait, is_full, is_transient};
 use crate::layout;
 use crate::partition::open::replace;
 use crate::partition::{PartitionLog, State};
+use crate::rules::Rules;
 use crate::scan::{BatchScan, HEADER_WINDOW, HeaderScan, to_u64};
 use crate::segment::Segment;
 
@@ -138,8 +139,7 @@ impl PartitionLog {
             return Ok(None);
         }
         let config = state.config.clone();
-        let keeps_below = self.shared.rules().compaction_stays_below_the_checkpoint;
-        let mut segments = state.sealed(high_watermark, if keeps_below { state.sealed_below } else { high_watermark });
+        let mut segments = state.sealed(high_watermark, self.shared.rules());
         let from = state.clean_below.max(self.log_start());
         drop(state);
         let first_dirty = segments.partition_point(|sealed| sealed.end <= from);
@@ -560,8 +560,10 @@ impl PartitionLog {
 
 impl State {
     /// The segments that never change any more and that all replicas have.
-    fn sealed(&self, high_watermark: Offset, below: Offset) -> Vec<Sealed> {
-        let limit = high_watermark.min(below);
+    fn sealed(&self, high_watermark: Offset, rules: Rules) -> Vec<Sealed> {
+        let checkpoint = Some(self.sealed_below).filter(|_| rules.compaction_stays_below_the_checkpoint);
+        let replicas = Some(high_watermark).filter(|_| rules.compaction_stays_below_the_high_watermark);
+        let limit = checkpoint.into_iter().chain(replicas).min().unwrap_or(self.next_offset);
         let pairs = self.segments.windows(2).map(|pair| Sealed { segment: Arc::clone(&pair[0]), end: pair[1].base });
         pairs.take_while(|sealed| sealed.end <= limit).collect()
     }

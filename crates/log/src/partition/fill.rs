@@ -72,7 +72,7 @@ impl PartitionLog {
     /// there is nothing to say, or the log was deleted.
     pub(crate) fn fill(&self, durable: u64, closing: bool) -> io::Result<Option<Filled>> {
         let _writer = self.lock_writer();
-        let state = self.lock();
+        let mut state = self.lock();
         let Some(number) = state.number.filter(|_| state.may_be_filled()) else { return Ok(None) };
         if let Some(parked) = state.parked.clone() {
             let is_due = state.unsynced.is_some();
@@ -87,8 +87,10 @@ impl PartitionLog {
             return Ok(None);
         }
         let mut writing = Writing::new(self, &state);
-        drop(state);
         let count = batches.len();
+        let is_late = rules.segments_are_seen_before_the_tail_goes;
+        let released_early = if is_late { None } else { Some(state.tail.release(count)) };
+        drop(state);
         if let Err(error) = writing.write_all(batches) {
             // nobody has seen anything of it: the next pass writes the same to the same places
             writing.made.iter().for_each(|segment| segment.close_file());
@@ -97,7 +99,7 @@ impl PartitionLog {
         let Written { last, closed, made, files, mut directories } = writing.publish();
         let mut state = self.lock();
         state.segments.extend(made);
-        let (freed, changed) = state.tail.release(count);
+        let (freed, changed) = released_early.unwrap_or_else(|| state.tail.release(count));
         let changed = if rules.producers_are_as_of_the_segments { changed } else { state.producers.clone() };
         state.unsaved_producers.extend(changed);
         drop(state);
