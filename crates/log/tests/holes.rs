@@ -164,6 +164,19 @@ fn compaction_sets_aside_what_does_not_reach_the_next_segment() {
     }
 }
 
+#[test]
+fn a_segment_with_the_batches_of_a_later_one_hides_nothing() {
+    let whole = stopped(true);
+    for at in 1..4 {
+        let copy = copy_of(whole.path());
+        let segments = files(copy.path(), "log");
+        std::fs::copy(&segments[4], &segments[at]).unwrap();
+        let directory = open(copy.path());
+        let log = log_of(&directory, compacted());
+        assert!(!reads_to_the_end(&log, Offset(0), 250) && is_offline(&log), "segment {at}");
+    }
+}
+
 /// Segments that lost their last batch are compacted, and whoever reads across the loss is told all the same.
 pub(crate) fn compaction_behind_a_loss(rules: Rules) {
     let whole = stopped(true);
