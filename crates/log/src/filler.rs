@@ -109,16 +109,18 @@ fn fill_together(
     durable: u64,
     which: Pass,
 ) -> io::Result<()> {
+    let rules = shared.rules();
     let mut files = Vec::new();
     let mut directories = HashMap::new();
     let mut filled = Vec::new();
     let mut result = Ok(());
     for log in logs {
         match log.fill(durable, which == Pass::Closing) {
-            Ok(Some(Filled { item, files: written, directories: changed })) => {
+            Ok(Some(Filled { item, files: written, indexes, directories: changed })) => {
                 filled.push((Arc::clone(log), item));
-                files.extend(written);
-                directories.extend(changed);
+                files.extend(written.into_iter().filter(|_| rules.segments_are_synced));
+                files.extend(indexes.into_iter().filter(|_| rules.indexes_are_synced));
+                directories.extend(changed.into_iter().filter(|_| rules.directories_are_synced));
             }
             Ok(None) => {}
             Err(error) => {
@@ -127,12 +129,10 @@ fn fill_together(
             }
         }
     }
-    if shared.rules().segments_are_synced {
-        let synced = sync_all(shared, &files, &directories);
-        let is_final = synced.is_ok() || shared.rules().failed_syncs_are_final;
-        let synced = if is_final { synced } else { sync_all(shared, &files, &directories) };
-        synced.map_err(|error| final_error(&error))?;
-    }
+    let synced = sync_all(shared, &files, &directories);
+    let is_final = synced.is_ok() || rules.failed_syncs_are_final;
+    let synced = if is_final { synced } else { sync_all(shared, &files, &directories) };
+    synced.map_err(|error| final_error(&error))?;
     for (log, item) in filled {
         unfinished.add(log, item);
     }

@@ -151,6 +151,9 @@ pub(crate) fn step(shared: &Arc<Shared>) -> Step {
         }
         Err(WriteError::Failed(error)) => {
             drop(writer);
+            if !shared.rules().failed_blocks_are_final {
+                return Step::More;
+            }
             shared.fail(&error.to_string());
             Step::Failed
         }

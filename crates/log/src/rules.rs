@@ -8,8 +8,12 @@ pub struct Rules {
     pub acknowledgements_wait_for_the_block: bool,
     /// A restart applies only the entries that a log's segments do not have.
     pub applied_entries_are_skipped: bool,
-    /// Segments, indexes and directories are durable before a checkpoint speaks of them.
+    /// What is in segments is durable before a checkpoint speaks of it.
     pub segments_are_synced: bool,
+    /// The names of new segments are durable before a checkpoint speaks of them.
+    pub directories_are_synced: bool,
+    /// Index files are durable before a checkpoint says that they are there.
+    pub indexes_are_synced: bool,
     /// A slot is used again only when the checkpoint that makes it needless is durable.
     pub slots_wait_for_the_checkpoint: bool,
     /// The slot that a checkpoint's anchor lies in stays in use when the journal has moved on before the checkpoint is durable.
@@ -18,6 +22,10 @@ pub struct Rules {
     pub unknown_bytes_are_cut: bool,
     /// Only what is durable in the journal is written to segments.
     pub only_durable_is_filled: bool,
+    /// Readers see what is in segments before it leaves the tail.
+    pub segments_are_seen_before_the_tail_goes: bool,
+    /// After a block that could not be written nothing is written any more: what is on the disk is unknown.
+    pub failed_blocks_are_final: bool,
     /// A new log start is durable before anybody is told and before anything is removed.
     pub log_starts_are_journaled: bool,
     /// A deletion is durable before files go.
@@ -26,10 +34,14 @@ pub struct Rules {
     pub later_blocks_are_damage: bool,
     /// A checkpoint has a log's producers as of the end of its segments, not of its tail.
     pub producers_are_as_of_the_segments: bool,
-    /// A compacted segment and its name are durable before those that it replaces go.
+    /// What is in a compacted segment is durable before those that it replaces go.
     pub swaps_are_synced: bool,
+    /// The name of a compacted segment, which says what it replaces, is durable before that goes.
+    pub swap_names_are_synced: bool,
     /// A checkpoint says where gaps may be before compaction makes one.
     pub gaps_are_known_before_swaps: bool,
+    /// Compaction leaves a segment alone that does not reach the next one: in what it wrote the loss would be no different from what it took out.
+    pub segments_reach_the_next_one: bool,
     /// A restart finishes the swaps that it finds.
     pub swaps_are_finished: bool,
     /// A new base of the checkpoint goes to the file that is not in use.
@@ -46,6 +58,10 @@ pub struct Rules {
     pub unfinished_entries_are_dropped: bool,
     /// Compaction keeps below what a durable checkpoint has.
     pub compaction_stays_below_the_checkpoint: bool,
+    /// Compaction leaves alone what not all replicas have.
+    pub compaction_stays_below_the_high_watermark: bool,
+    /// Retention leaves alone what not all replicas have.
+    pub retention_stays_below_the_high_watermark: bool,
     /// A block follows another only if it has that one's checksum, and not for its sequence alone.
     pub blocks_are_chained: bool,
     /// A block counts only with the journal's secret id, which nothing that a client sends can have.
@@ -86,16 +102,22 @@ impl Default for Rules {
             acknowledgements_wait_for_the_block: true,
             applied_entries_are_skipped: true,
             segments_are_synced: true,
+            directories_are_synced: true,
+            indexes_are_synced: true,
             slots_wait_for_the_checkpoint: true,
             anchors_keep_their_slot: true,
             unknown_bytes_are_cut: true,
             only_durable_is_filled: true,
+            segments_are_seen_before_the_tail_goes: true,
+            failed_blocks_are_final: true,
             log_starts_are_journaled: true,
             deletions_are_journaled: true,
             later_blocks_are_damage: true,
             producers_are_as_of_the_segments: true,
             swaps_are_synced: true,
+            swap_names_are_synced: true,
             gaps_are_known_before_swaps: true,
+            segments_reach_the_next_one: true,
             swaps_are_finished: true,
             checkpoints_take_turns: true,
             look_ups_verify_the_index: true,
@@ -104,6 +126,8 @@ impl Default for Rules {
             deletions_hold_the_journal: true,
             unfinished_entries_are_dropped: true,
             compaction_stays_below_the_checkpoint: true,
+            compaction_stays_below_the_high_watermark: true,
+            retention_stays_below_the_high_watermark: true,
             blocks_are_chained: true,
             blocks_carry_the_journals_id: true,
             opens_are_counted: true,

@@ -3,6 +3,7 @@
 //! Built for this crate's tests and with the feature `sim` only.
 
 use std::io::{self, IoSlice};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,14 +11,19 @@ use kennet_protocol::record::{Batch, Batches};
 use kennet_protocol::{LeaderEpoch, Offset, PartitionIndex, TimestampMs, Uuid};
 
 use crate::checkpoint::FILES;
-use crate::fs::sim::SimulatedDisk;
+use crate::fs::sim::{SimulatedDisk, Trouble};
 use crate::fs::{FileSystem, Wait};
+use crate::layout::SEGMENT_FILES;
 use crate::{DataDirectory, Limits, LogConfig, LogId, OpenError, PartitionLog, PartitionReport, ReadError, Rules};
 
 const ROOT: &str = "/data";
 const TOPIC: Uuid = Uuid::from_u128(7);
 const NOW: TimestampMs = TimestampMs(1_700_000_000_000);
 const READ_BYTES: usize = 1_000;
+/// Memory for the keys of a round of compaction.
+const MAP_BYTES: usize = 100_000;
+/// Of files, in [`name_of`].
+const KINDS: u8 = 10;
 /// What a broker may need in memory for files of any size: a window of 1 MiB and room for a header.
 const BUFFER_BYTES_MAX: usize = 1 << 20;
 
@@ -46,18 +52,29 @@ pub fn files_from_bytes(mut input: &[u8]) -> Vec<DirectoryFile> {
     while let Some(([kind, base, high, low], rest)) = input.split_first_chunk::<4>() {
         let length = usize::from(u16::from_be_bytes([*high, *low])).min(rest.len());
         let (bytes, rest) = rest.split_at(length);
-        let partition = format!("topics/{TOPIC}/0000");
-        let name = match kind % 5 {
-            0 => format!("{partition}/{base:020}.log"),
-            1 => format!("{partition}/{base:020}.index"),
-            2 => format!("{partition}/{base:020}.timeindex"),
-            3 => FILES[usize::from(base % 2)].to_owned(),
-            _ => format!("journal/{:08}", base % 4),
-        };
-        files.push(DirectoryFile { name, bytes: bytes.to_vec() });
+        files.push(DirectoryFile { name: name_of(*kind, *base), bytes: bytes.to_vec() });
         input = rest;
     }
     files
+}
+
+/// A file's name by its kind and a base offset; what is left of the kind says which of several.
+#[must_use]
+pub fn name_of(kind: u8, base: u8) -> String {
+    let (kind, which) = (kind % KINDS, kind / KINDS);
+    let partition = format!("topics/{TOPIC}/0000");
+    match kind {
+        0 => format!("{partition}/{base:020}.log"),
+        1 => format!("{partition}/{base:020}.index"),
+        2 => format!("{partition}/{base:020}.timeindex"),
+        3 => FILES[usize::from(base % 2)].to_owned(),
+        4 => format!("journal/{:08}", base % 4),
+        5 => format!("{partition}/{base:020}-{:020}.swap", u32::from(base) + u32::from(which)),
+        6 => format!("{partition}/{base:020}.{}.cleaned", SEGMENT_FILES[usize::from(which % 3)]),
+        7 => format!("{partition}/parked"),
+        8 => format!("topics/{TOPIC}/name"),
+        _ => format!("topics/{TOPIC}.deleted/0000/{base:020}.log"),
+    }
 }
 
 /// The files that a directory with one log leaves which took these batches: `settled` of them are in segments, records below `deleted` were deleted, and it
@@ -91,6 +108,73 @@ pub fn files_of(
     // a directory that was not stopped would write as it is dropped
     disk.power_off();
     Ok(files)
+}
+
+/// The files that a directory with one log leaves which took these batches and was compacted, until the power failed at call `cut` of that.
+///
+/// # Errors
+/// When the simulated disk refuses something before, which it has no reason to.
+pub fn compacted_files_of(
+    batches: &[Batch],
+    config: LogConfig,
+    cut: u64,
+) -> Result<Vec<DirectoryFile>, Box<dyn std::error::Error>> {
+    let disk = SimulatedDisk::new(cut);
+    let (directory, log) = filled(&disk, batches, config)?;
+    disk.plan(disk.calls() + cut, Trouble::PowerOff);
+    // cut off, or done
+    let _ = log.compact(log.durable_end(), NOW, MAP_BYTES, &mut |_| ControlFlow::Continue(()));
+    disk.power_off();
+    drop((directory, log));
+    disk.restart();
+    let mut files = Vec::new();
+    collect(&disk, Path::new(ROOT), &mut files)?;
+    Ok(files)
+}
+
+/// The files of a log whose first segment could not be found for a while, so that the last half of its batches is parked.
+///
+/// # Errors
+/// When the simulated disk refuses something, which it has no reason to.
+pub fn parked_files_of(batches: &[Batch], config: LogConfig) -> Result<Vec<DirectoryFile>, Box<dyn std::error::Error>> {
+    let disk = SimulatedDisk::new(0);
+    let (first, last) = batches.split_at(batches.len() / 2);
+    let (directory, log) = filled(&disk, first, config.clone())?;
+    for batch in last {
+        log.append(batch, LeaderEpoch(1), NOW)?;
+    }
+    directory.flush();
+    disk.power_off();
+    drop((directory, log));
+    disk.restart();
+    let mut files = Vec::new();
+    collect(&disk, Path::new(ROOT), &mut files)?;
+    files.retain(|file| file.name == name_of(0, 0));
+    let segment = Path::new(ROOT).join(name_of(0, 0));
+    disk.remove_file(&segment)?;
+    let directory = open(&disk)?;
+    directory.open_log(&log_id(), "orders", config, NOW);
+    directory.fill();
+    collect(&disk, Path::new(ROOT), &mut files)?;
+    disk.power_off();
+    Ok(files)
+}
+
+/// A log with these batches in segments.
+fn filled(
+    disk: &SimulatedDisk,
+    batches: &[Batch],
+    config: LogConfig,
+) -> Result<(DataDirectory, Arc<PartitionLog>), Box<dyn std::error::Error>> {
+    let directory = open(disk)?;
+    disk.sync_directory(Path::new("/"))?;
+    let log = directory.open_log(&log_id(), "orders", config, NOW);
+    for batch in batches {
+        log.append(batch, LeaderEpoch(1), NOW)?;
+        directory.flush();
+    }
+    directory.fill();
+    Ok((directory, log))
 }
 
 fn collect(disk: &SimulatedDisk, folder: &Path, files: &mut Vec<DirectoryFile>) -> io::Result<()> {

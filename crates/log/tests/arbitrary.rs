@@ -3,8 +3,12 @@
 
 use crate::common::seeds::step;
 use crate::common::{NOW, batch_at, small_segments};
-use kennet_log::testing::{DirectoryFile, Opened, check_directory, files_from_bytes, files_of};
+use kennet_log::LogConfig;
+use kennet_log::testing::{
+    DirectoryFile, Opened, check_directory, compacted_files_of, files_from_bytes, files_of, name_of, parked_files_of,
+};
 use kennet_protocol::Offset;
+use kennet_protocol::record::{Batch, BatchBuilder};
 use proptest::prelude::*;
 
 /// How a file is changed.
@@ -16,6 +20,7 @@ enum Damage {
     Repeat { at: usize },
     Remove,
     Swap { with: usize },
+    Copy { kind: u8, base: u8 },
 }
 
 fn damage() -> impl Strategy<Value = Damage> {
@@ -27,6 +32,7 @@ fn damage() -> impl Strategy<Value = Damage> {
         1 => at().prop_map(|at| Damage::Repeat { at }),
         1 => Just(Damage::Remove),
         1 => at().prop_map(|with| Damage::Swap { with }),
+        1 => (any::<u8>(), 0..80_u8).prop_map(|(kind, base)| Damage::Copy { kind, base }),
     ]
 }
 
@@ -40,6 +46,12 @@ fn apply(files: &mut Vec<DirectoryFile>, file: usize, damage: &Damage) {
         let bytes = files[with].bytes.clone();
         files[file].bytes = bytes;
         return;
+    }
+    if let Damage::Copy { kind, base } = damage {
+        let name = name_of(*kind, *base);
+        let bytes = files[file].bytes.clone();
+        files.retain(|present| present.name != name);
+        return files.push(DirectoryFile { name, bytes });
     }
     let bytes = &mut files[file].bytes;
     let length = bytes.len().max(1);
@@ -58,7 +70,7 @@ fn apply(files: &mut Vec<DirectoryFile>, file: usize, damage: &Damage) {
             bytes.extend_from_slice(&tail);
         }
         Damage::Remove => drop(files.remove(file)),
-        Damage::Swap { .. } => {}
+        Damage::Swap { .. } | Damage::Copy { .. } => {}
     }
 }
 
@@ -66,6 +78,43 @@ fn apply(files: &mut Vec<DirectoryFile>, file: usize, damage: &Damage) {
 fn sound(settled: usize, deleted: i64, is_stopped: bool) -> Vec<DirectoryFile> {
     let batches: Vec<_> = (0..40).map(|number| batch_at(&[&number.to_string(), "and another"], NOW)).collect();
     files_of(&batches, settled, Offset(deleted), is_stopped, small_segments()).unwrap()
+}
+
+/// 80 records of five keys, and a round of compaction that the power may have cut off.
+fn sound_compacted(cut: u64) -> Vec<DirectoryFile> {
+    let keyed = |number: i32| {
+        let mut builder = BatchBuilder::new(NOW);
+        for key in [number % 5, (number + 1) % 5] {
+            builder.push(NOW, Some(key.to_string().as_bytes()), Some(number.to_string().as_bytes()), &[]);
+        }
+        Batch::parse(&builder.build().unwrap()).unwrap()
+    };
+    let batches: Vec<_> = (0..40).map(keyed).collect();
+    let config = LogConfig { compaction_enabled: true, dirty_ratio_min: 0.0, ..small_segments() };
+    compacted_files_of(&batches, config, cut).unwrap()
+}
+
+/// 80 records, of which the last half is parked.
+fn sound_parked() -> Vec<DirectoryFile> {
+    let batches: Vec<_> = (0..40).map(|number| batch_at(&[&number.to_string(), "and another"], NOW)).collect();
+    parked_files_of(&batches, small_segments()).unwrap()
+}
+
+#[test]
+fn a_compacted_and_a_parked_directory_open_whole() {
+    let has = |files: &[DirectoryFile], what: &str| files.iter().any(|file| file.name.ends_with(what));
+    let (mut swaps, mut cleaned) = (0, 0);
+    for cut in 1..60 {
+        let files = sound_compacted(cut);
+        swaps += u32::from(has(&files, ".swap"));
+        cleaned += u32::from(has(&files, ".cleaned"));
+        let opened = check_directory(&files).unwrap();
+        assert!(matches!(opened, Opened::Whole(10..=80)), "cut at call {cut}: {opened:?}");
+    }
+    assert!(swaps > 2 && cleaned > 2, "{swaps} with a swap, {cleaned} with files that count for nothing");
+    let parked = sound_parked();
+    assert!(has(&parked, "/parked"));
+    assert_eq!(check_directory(&parked).unwrap(), Opened::Whole(80));
 }
 
 #[test]
@@ -128,6 +177,18 @@ proptest! {
         damages in prop::collection::vec((any::<usize>(), damage()), 1..5),
     ) {
         let mut files = sound(settled, deleted, is_stopped);
+        for (file, damage) in &damages {
+            apply(&mut files, *file, damage);
+        }
+        check_directory(&files).unwrap();
+    }
+
+    #[test]
+    fn a_damaged_directory_that_was_compacted_or_parked_opens_or_is_offline(
+        cut in prop::option::of(1..60_u64),
+        damages in prop::collection::vec((any::<usize>(), damage()), 1..5),
+    ) {
+        let mut files = cut.map_or_else(sound_parked, sound_compacted);
         for (file, damage) in &damages {
             apply(&mut files, *file, damage);
         }

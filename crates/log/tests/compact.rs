@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::common::hooked::hooked;
-use crate::common::{EPOCH, LogConfig, NOW, copy_of, files, log_of, open, settle};
+use crate::common::{EPOCH, LogConfig, NOW, copy_of, files, log_of, open, open_by, settle};
 use kennet_log::fs::sim::{SimulatedDisk, Trouble};
 use kennet_log::fs::{FileSystem, RealFileSystem, Wait};
 use kennet_log::{Compacted, CompactionError, DataDirectory, Limits, PartitionLog, Rules, verify};
@@ -209,9 +209,14 @@ fn young_records_are_not_compacted_and_old_ones_must_be() {
 }
 
 #[test]
-fn what_is_above_the_high_watermark_is_left_alone() {
+fn compaction_stays_below_the_high_watermark() {
+    above_the_high_watermark(Rules::default());
+}
+
+/// All of the log is durable here, and most of it nowhere else.
+pub(crate) fn above_the_high_watermark(rules: Rules) {
     let folder = tempfile::tempdir().unwrap();
-    let directory = open(folder.path());
+    let directory = open_by(rules, folder.path());
     let log = log_of(&directory, compacted());
     fill(&log);
     settle(&directory);
@@ -345,6 +350,11 @@ fn a_reader_whose_end_is_older_than_compaction_finds_nothing_and_no_damage() {
 
 #[test]
 fn a_power_cut_in_a_swap_leaves_no_index_of_what_was_replaced() {
+    power_cut_in_a_swap(Rules::default());
+}
+
+/// The power fails anywhere in a round that takes the place of many segments.
+pub(crate) fn power_cut_in_a_swap(rules: Rules) {
     let root = Path::new("/data");
     let after = |offset: i64| TimestampMs(NOW.0 + offset);
     // each seed loses other changes of the directory
@@ -353,7 +363,7 @@ fn a_power_cut_in_a_swap_leaves_no_index_of_what_was_replaced() {
         disk.create_directory(root).unwrap();
         disk.sync_directory(Path::new("/")).unwrap();
         let limits = Limits { journal_bytes_max: Some(64 << 10), ..Limits::default() };
-        let reopen = || DataDirectory::open_manual(Arc::new(disk.clone()), root, limits, Rules::default()).unwrap();
+        let reopen = || DataDirectory::open_manual(Arc::new(disk.clone()), root, limits, rules).unwrap();
         let directory = reopen();
         let log = log_of(&directory, compacted());
         for offset in 0..60 {

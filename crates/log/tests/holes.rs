@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::common::seeds::step;
-use crate::common::{NOW, copy_of, files, log_of, open, settle};
+use crate::common::{NOW, copy_of, files, log_of, open, open_by, settle};
 use crate::compact::{compact_at, compacted, put_at, records};
 use kennet_log::fs::{RealFileSystem, Wait};
-use kennet_log::{PartitionLog, Unavailable};
+use kennet_log::{LogConfig, PartitionLog, Rules, Unavailable};
 use kennet_protocol::{Offset, TimestampMs};
 
 /// What becomes of a segment.
@@ -162,6 +162,40 @@ fn compaction_sets_aside_what_does_not_reach_the_next_segment() {
             assert!(!reads_to_the_end(&log, Offset(0), 1 << 20) && is_offline(&log), "after a restart: {what}");
         });
     }
+}
+
+#[test]
+fn a_segment_with_the_batches_of_a_later_one_hides_nothing() {
+    let whole = stopped(true);
+    for at in 1..4 {
+        let copy = copy_of(whole.path());
+        let segments = files(copy.path(), "log");
+        std::fs::copy(&segments[4], &segments[at]).unwrap();
+        let directory = open(copy.path());
+        let log = log_of(&directory, compacted());
+        assert!(!reads_to_the_end(&log, Offset(0), 250) && is_offline(&log), "segment {at}");
+    }
+}
+
+/// Segments that lost their last batch are compacted, and whoever reads across the loss is told all the same.
+pub(crate) fn compaction_behind_a_loss(rules: Rules) {
+    let whole = stopped(true);
+    for at in 1..4 {
+        let copy = copy_of(whole.path());
+        Loss::LastBatch.befall(&files(copy.path(), "log")[at]);
+        let directory = open_by(rules, copy.path());
+        // several segments become one
+        let log = log_of(&directory, LogConfig { segment_bytes: 2_000, ..compacted() });
+        (90..120).for_each(|offset| put_at(&log, "again", Some("x"), after(offset)));
+        settle(&directory);
+        compact_at(&log, after(120));
+        assert!(!reads_to_the_end(&log, Offset(0), 250) && is_offline(&log), "segment {at}");
+    }
+}
+
+#[test]
+fn segments_reach_the_next_one() {
+    compaction_behind_a_loss(Rules::default());
 }
 
 #[test]

@@ -18,4 +18,5 @@ mod parked;
 mod partition_log;
 mod power;
 mod rules;
+mod syncs;
 mod threads;

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::common::lives::{
     bit_flips, crossings, cut_compactions, failed_syncs, lives, new_bases, wrong_batches, wrong_indexes,
 };
-use crate::{compact, parked, rules};
+use crate::{compact, holes, parked, rules, syncs};
 use kennet_log::Rules;
 
 /// So many seeds at most until it is noticed.
@@ -59,6 +59,16 @@ fn segments_are_synced_before_a_checkpoint_speaks_of_them() {
 }
 
 #[test]
+fn names_of_segments_are_synced_before_a_checkpoint_speaks_of_them() {
+    is_noticed(|rules| rules.directories_are_synced = false);
+}
+
+#[test]
+fn index_files_are_synced_before_a_checkpoint_speaks_of_them() {
+    is_noticed_in(|rules| rules.indexes_are_synced = false, syncs::indexes_of_a_clean_stop);
+}
+
+#[test]
 fn a_slot_is_used_again_only_after_the_checkpoint() {
     is_noticed(|rules| rules.slots_wait_for_the_checkpoint = false);
 }
@@ -76,6 +86,16 @@ fn bytes_that_the_checkpoint_does_not_know_are_cut() {
 #[test]
 fn only_what_is_durable_in_the_journal_is_filled() {
     is_noticed(|rules| rules.only_durable_is_filled = false);
+}
+
+#[test]
+fn what_leaves_the_tail_is_seen_in_segments_before() {
+    is_noticed_in(|rules| rules.segments_are_seen_before_the_tail_goes = false, rules::readers_in_a_pass);
+}
+
+#[test]
+fn nothing_is_written_after_a_block_that_failed() {
+    is_noticed_in(|rules| rules.failed_blocks_are_final = false, rules::refused_block);
 }
 
 #[test]
@@ -99,8 +119,18 @@ fn a_swap_is_durable_before_old_segments_go() {
 }
 
 #[test]
+fn the_name_of_a_swap_is_durable_before_old_segments_go() {
+    is_noticed_in(|rules| rules.swap_names_are_synced = false, compact::power_cut_in_a_swap);
+}
+
+#[test]
 fn gaps_are_known_before_there_are_any() {
     is_noticed_by(|rules| rules.gaps_are_known_before_swaps = false, cut_compactions);
+}
+
+#[test]
+fn what_does_not_reach_the_next_segment_is_not_compacted() {
+    is_noticed_in(|rules| rules.segments_reach_the_next_one = false, holes::compaction_behind_a_loss);
 }
 
 #[test]
@@ -141,6 +171,19 @@ fn the_start_of_an_entry_without_its_end_is_nothing() {
 #[test]
 fn compaction_stays_below_the_checkpoint() {
     is_noticed_by(|rules| rules.compaction_stays_below_the_checkpoint = false, crossings);
+}
+
+#[test]
+fn compaction_leaves_alone_what_not_all_replicas_have() {
+    is_noticed_in(|rules| rules.compaction_stays_below_the_high_watermark = false, compact::above_the_high_watermark);
+}
+
+#[test]
+fn retention_leaves_alone_what_not_all_replicas_have() {
+    is_noticed_in(
+        |rules| rules.retention_stays_below_the_high_watermark = false,
+        rules::expired_above_the_high_watermark,
+    );
 }
 
 #[test]

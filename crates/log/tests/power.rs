@@ -4,7 +4,7 @@
 use crate::common::lives::{
     bit_flips, compacting, crossings, failed_syncs, live, lives, new_bases, wrong_batches, wrong_indexes,
 };
-use crate::common::seeds::{for_each_seed, is_replay, seeds, step};
+use crate::common::seeds::{fewer_seeds, for_each_seed, is_replay, seeds, step};
 use crate::common::world::World;
 use kennet_log::Rules;
 use kennet_log::fs::sim::Trouble;
@@ -53,8 +53,7 @@ fn a_flipped_bit_in_an_older_block_is_damage_or_nothing_is_missing() {
 /// The design's fifty logs: one pass of the filler takes many, and a slot holds entries of many.
 #[test]
 fn fifty_logs_lose_nothing_that_was_acknowledged_either() {
-    let seeds = seeds(10_000);
-    for_each_seed(seeds.start..seeds.end.min(seeds.start + 20), |seed| {
+    for_each_seed(fewer_seeds(10_000, 20), |seed| {
         let mut world = World::new(seed, 50);
         for life in 0..3 {
             let call = world.disk.calls() + world.random.u64(1..400);
@@ -85,8 +84,7 @@ fn lives_compact_often_enough_to_tell() {
 /// What `mutants.rs` lives through without a rule loses nothing with all of them.
 #[test]
 fn new_bases_failed_syncs_and_wrong_bytes_lose_nothing_and_serve_nothing_wrong() {
-    let seeds = seeds(0);
-    for_each_seed(seeds.start..seeds.end.min(seeds.start + 60), |seed| {
+    for_each_seed(fewer_seeds(0, 60), |seed| {
         new_bases(seed, Rules::default());
         failed_syncs(seed, Rules::default());
         wrong_indexes(seed, Rules::default());

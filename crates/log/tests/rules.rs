@@ -3,16 +3,17 @@
 
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use kennet_log::fs::sim::{SimulatedDisk, Trouble};
-use kennet_log::fs::{FileSystem, read_file};
-use kennet_log::{DataDirectory, Limits, LogId, OpenError, PartitionLog, Rules};
+use kennet_log::fs::{FileSystem, Wait, read_file};
+use kennet_log::{DataDirectory, Limits, LogConfig, LogId, OpenError, PartitionLog, Rules};
 use kennet_protocol::record::{Batch, BatchBuilder};
-use kennet_protocol::{Offset, Uuid};
+use kennet_protocol::{Offset, TimestampMs, Uuid};
 
 use crate::common::hooked::{disk, disk_of, hooked};
-use crate::common::{EPOCH, NOW, append, batch_at, log_id, log_of, small_segments, values};
+use crate::common::{EPOCH, NOW, append, batch_at, changed, log_id, log_of, small_segments, values};
 
 const ROOT: &str = "/data";
 /// Blocks of the simulated disk start at multiples of this, and small ones are as long.
@@ -308,6 +309,78 @@ pub(crate) fn torn_sector(rules: Rules) {
     assert_eq!((directory.failed(), log.unavailable()), (None, None));
     // the torn block may be there as a whole
     assert_eq!(values(&log, 1_000)[..3], ["0", "1", "2"]);
+}
+
+/// The disk refuses a block, and takes what comes next: parts of the block may be there.
+pub(crate) fn refused_block(rules: Rules) {
+    for seed in 0..8 {
+        let disk = disk_of(seed);
+        let life = opened(&disk, rules);
+        append_blocks(&life, &["0", "1"]);
+        append(&life.1, &["2"]);
+        disk.plan(disk.calls() + 1, Trouble::InputOutput);
+        life.0.flush();
+        assert_eq!(life.1.durable_end(), Offset(2), "what the disk refused is not acknowledged");
+        assert!(life.0.failed().is_some());
+        let before = crate::common::content(&disk, Path::new(ROOT));
+        assert!(life.1.append(&batch_at(&["3"], NOW), EPOCH, NOW).is_err());
+        life.0.flush();
+        life.0.close();
+        assert_eq!(changed(&disk, Path::new(ROOT), &before), Vec::<PathBuf>::new());
+        cut_power(&disk, life);
+        let (directory, log) = opened(&disk, rules);
+        assert_eq!((directory.failed(), log.unavailable()), (None, None));
+        // the block may be there as a whole
+        assert_eq!(values(&log, 1_000)[..2], ["0", "1"]);
+    }
+}
+
+/// Somebody reads the log before each call of the pass that moves it to segments.
+pub(crate) fn readers_in_a_pass(rules: Rules) {
+    let disk = disk();
+    let life = opened(&disk, rules);
+    let sent: Vec<_> = (0..30).map(|number| number.to_string()).collect();
+    append_blocks(&life, &sent.iter().map(String::as_str).collect::<Vec<_>>());
+    let reads = Arc::new(Mutex::new(Vec::new()));
+    let (log, noted) = (Arc::clone(&life.1), Arc::clone(&reads));
+    disk.set_meanwhile(Box::new(move || {
+        let ends =
+            (0..30).map(|at| log.read(Offset(at), Offset(30), 1, true, Wait::Allowed).map(|read| read.next_offset.0));
+        noted.lock().unwrap().push(ends.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string()));
+    }));
+    life.0.fill();
+    disk.end_meanwhile();
+    let reads = reads.lock().unwrap();
+    assert!(reads.len() > 5, "{} rounds", reads.len());
+    reads.iter().for_each(|read| assert_eq!(*read, Ok((1..=30).collect())));
+    assert_eq!(values(&life.1, 1_000), sent);
+}
+
+/// All of the log has expired, and the other replicas have only its first records.
+pub(crate) fn expired_above_the_high_watermark(rules: Rules) {
+    let disk = disk();
+    let life = opened(&disk, rules);
+    append_blocks(&life, &["0", "1", "2", "3"]);
+    life.0.fill();
+    life.1.set_config(LogConfig { retention_age: Some(Duration::from_secs(60)), ..small_segments() });
+    life.1.apply_retention(Offset(2), TimestampMs(NOW.0 + 60_001)).unwrap();
+    assert_eq!(values(&life.1, 1_000).last().map(String::as_str), Some("3"));
+    assert_eq!(life.1.log_start(), Offset(2));
+}
+
+#[test]
+fn segments_are_seen_before_the_tail_goes() {
+    readers_in_a_pass(Rules::default());
+}
+
+#[test]
+fn failed_blocks_are_final() {
+    refused_block(Rules::default());
+}
+
+#[test]
+fn retention_stays_below_the_high_watermark() {
+    expired_above_the_high_watermark(Rules::default());
 }
 
 #[test]

@@ -102,6 +102,8 @@ impl Output {
         }
         if rules.swaps_are_synced {
             fs.sync_files(&files).map_err(|error| final_error(&error))?;
+        }
+        if rules.swap_names_are_synced {
             // the names, too: a swap whose index files a power cut took would be read with those of the segment that it replaces
             names.sync().map_err(|error| final_error(&error))?;
         }

@@ -26,6 +26,7 @@ use crate::fs::{Wait, is_full, is_transient};
 use crate::layout;
 use crate::partition::open::replace;
 use crate::partition::{PartitionLog, State};
+use crate::rules::Rules;
 use crate::scan::{BatchScan, HEADER_WINDOW, HeaderScan, to_u64};
 use crate::segment::Segment;
 
@@ -138,8 +139,7 @@ impl PartitionLog {
             return Ok(None);
         }
         let config = state.config.clone();
-        let keeps_below = self.shared.rules().compaction_stays_below_the_checkpoint;
-        let mut segments = state.sealed(high_watermark, if keeps_below { state.sealed_below } else { high_watermark });
+        let mut segments = state.sealed(high_watermark, self.shared.rules());
         let from = state.clean_below.max(self.log_start());
         drop(state);
         let first_dirty = segments.partition_point(|sealed| sealed.end <= from);
@@ -334,7 +334,8 @@ impl PartitionLog {
             return Err(fault(format!("no intact batch is at byte {}", scan.position())));
         }
         // a gap may be where records were deleted before they came to a segment; any other is a loss, which would be taken for compaction's later
-        if next < sealed.end && sealed.end > self.log_start() {
+        let reaches = next >= sealed.end || !self.shared.rules().segments_reach_the_next_one;
+        if !reaches && sealed.end > self.log_start() {
             return Err(fault(format!("it ends at offset {next}, but the next segment begins at {}", sealed.end)));
         }
         Ok(())
@@ -514,7 +515,7 @@ impl PartitionLog {
             self.shared.fail(&error.to_string());
             CompactionError::Io(error)
         };
-        if rules.swaps_are_synced {
+        if rules.swap_names_are_synced {
             names.sync().map_err(last_error)?;
         }
         // before any file goes: whoever meets one that is gone sees that its view is old
@@ -559,8 +560,10 @@ impl PartitionLog {
 
 impl State {
     /// The segments that never change any more and that all replicas have.
-    fn sealed(&self, high_watermark: Offset, below: Offset) -> Vec<Sealed> {
-        let limit = high_watermark.min(below);
+    fn sealed(&self, high_watermark: Offset, rules: Rules) -> Vec<Sealed> {
+        let checkpoint = Some(self.sealed_below).filter(|_| rules.compaction_stays_below_the_checkpoint);
+        let replicas = Some(high_watermark).filter(|_| rules.compaction_stays_below_the_high_watermark);
+        let limit = checkpoint.into_iter().chain(replicas).min().unwrap_or(self.next_offset);
         let pairs = self.segments.windows(2).map(|pair| Sealed { segment: Arc::clone(&pair[0]), end: pair[1].base });
         pairs.take_while(|sealed| sealed.end <= limit).collect()
     }

@@ -113,7 +113,8 @@ impl PartitionLog {
             None if all_segments && tail_expired => end,
             None => written_end,
         };
-        let start = start.min(high_watermark);
+        let stays_below = self.shared.rules().retention_stays_below_the_high_watermark;
+        let start = if stays_below { start.min(high_watermark) } else { start };
         if start <= self.log_start() {
             return Ok(0);
         }

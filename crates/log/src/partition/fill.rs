@@ -32,6 +32,7 @@ const SYNC_BYTES: usize = 1 << 20;
 pub(crate) struct Filled {
     pub(crate) item: LogCheckpoint,
     pub(crate) files: Vec<Arc<dyn File>>,
+    pub(crate) indexes: Vec<Arc<dyn File>>,
     pub(crate) directories: OpenDirectories,
 }
 
@@ -71,7 +72,7 @@ impl PartitionLog {
     /// there is nothing to say, or the log was deleted.
     pub(crate) fn fill(&self, durable: u64, closing: bool) -> io::Result<Option<Filled>> {
         let _writer = self.lock_writer();
-        let state = self.lock();
+        let mut state = self.lock();
         let Some(number) = state.number.filter(|_| state.may_be_filled()) else { return Ok(None) };
         if let Some(parked) = state.parked.clone() {
             let is_due = state.unsynced.is_some();
@@ -86,38 +87,41 @@ impl PartitionLog {
             return Ok(None);
         }
         let mut writing = Writing::new(self, &state);
-        drop(state);
         let count = batches.len();
+        let is_late = rules.segments_are_seen_before_the_tail_goes;
+        let released_early = if is_late { None } else { Some(state.tail.release(count)) };
+        drop(state);
         if let Err(error) = writing.write_all(batches) {
             // nobody has seen anything of it: the next pass writes the same to the same places
             writing.made.iter().for_each(|segment| segment.close_file());
             return Err(error);
         }
-        let Written { last, closed, made, mut files, directories } = writing.publish();
+        let Written { last, closed, made, files, mut directories } = writing.publish();
         let mut state = self.lock();
         state.segments.extend(made);
-        let (freed, changed) = state.tail.release(count);
+        let (freed, changed) = released_early.unwrap_or_else(|| state.tail.release(count));
         let changed = if rules.producers_are_as_of_the_segments { changed } else { state.producers.clone() };
         state.unsaved_producers.extend(changed);
         drop(state);
         self.shared.remove_tail_bytes(freed);
+        let mut indexes = Vec::new();
         for segment in closed {
-            files.extend(self.write_indexes(&segment)?.unwrap_or_default());
+            indexes.extend(self.write_indexes(&segment)?.unwrap_or_default());
             segment.drop_index();
         }
         let indexed = match last.filter(|last| wants_index && last.index_is_in_memory()) {
-            Some(last) => self.write_indexes(&last)?,
+            Some(last) => self.write_last_indexes(&last, &mut directories)?,
             None => None,
         };
         let mut state = self.lock();
         state.is_indexed = indexed.is_some() || (state.is_indexed && count == 0);
-        files.extend(indexed.unwrap_or_default());
+        indexes.extend(indexed.unwrap_or_default());
         let item = state.item(number, self, durable);
         if self.shared.open_files().too_many() {
             state.segments.iter().for_each(|segment| segment.close_file());
         }
         drop(state);
-        Ok(Some(Filled { item, files, directories }))
+        Ok(Some(Filled { item, files, indexes, directories }))
     }
 
     /// Whether compaction or retention waits for the filler: a segment of the tail is complete.
@@ -144,6 +148,19 @@ impl PartitionLog {
                 }
                 Ok(None)
             }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same for the last segment, whose directory may not be among those that are synced: then an earlier process made the segment.
+    fn write_last_indexes(
+        &self,
+        segment: &Segment,
+        directories: &mut OpenDirectories,
+    ) -> io::Result<Option<Vec<Arc<dyn File>>>> {
+        match open_directory(self.shared.fs(), self.directory.clone(), directories) {
+            Ok(()) => self.write_indexes(segment),
+            Err(error) if is_transient(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }

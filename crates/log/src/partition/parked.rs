@@ -40,7 +40,7 @@ impl PartitionLog {
         }
         let through = parked.entries.last().map_or(parked.checkpoint.through, |(entry, _)| (*entry).min(durable));
         let item = LogCheckpoint { through, is_parked: true, ..parked.checkpoint.clone() };
-        Ok(Some(Filled { item, files: Vec::new(), directories }))
+        Ok(Some(Filled { item, files: Vec::new(), indexes: Vec::new(), directories }))
     }
 }
 

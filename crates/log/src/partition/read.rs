@@ -88,10 +88,14 @@ impl PartitionLog {
             if self.shared.open_files().too_many() {
                 segment.close_file();
             }
+            // also of a piece: who goes on behind it would not come to what it skipped
+            let next = segments.get(at + 1);
+            if went_on || next.is_some_and(|next| read.next_offset > next.base) {
+                self.check_end(segment, read.next_offset, next)?;
+            }
             if !went_on {
                 break;
             }
-            self.check_end(segment, read.next_offset, segments.get(at + 1))?;
         }
         // an offset below the durable end is in a batch; without this check its reader would ask again for ever
         match segments.first() {
@@ -244,7 +248,8 @@ impl PartitionLog {
         next: Option<&Arc<Segment>>,
     ) -> Result<(), ReadError> {
         match next {
-            Some(next) if end < next.base => {
+            // behind it as well: batches that are another segment's would let a reader skip what lies between
+            Some(next) if end != next.base => {
                 let what = format!("it ends at offset {end}, but the next segment begins at {}", next.base);
                 Err(self.damaged(segment, segment.written(), &what))
             }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 pub(crate) use kennet_log::LogConfig;
 use kennet_log::fs::{FileSystem, RealFileSystem, Wait, read_file};
-use kennet_log::{AppendError, Appended, DataDirectory, Limits, LogId, PartitionLog};
+use kennet_log::{AppendError, Appended, DataDirectory, Limits, LogId, PartitionLog, Rules};
 use kennet_protocol::record::{Batch, BatchBuilder, Batches, ProducerStamp};
 use kennet_protocol::{LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, TimestampMs, Uuid};
 
@@ -28,6 +28,12 @@ pub(crate) fn open(path: &Path) -> DataDirectory {
 pub(crate) fn open_on(fs: Arc<dyn FileSystem>, path: &Path) -> DataDirectory {
     let limits = Limits { journal_bytes_max: Some(8 << 20), ..Limits::default() };
     DataDirectory::open(fs, path, limits).unwrap()
+}
+
+/// Without threads, and with or without some of the rules.
+pub(crate) fn open_by(rules: Rules, path: &Path) -> DataDirectory {
+    let limits = Limits { journal_bytes_max: Some(8 << 20), ..Limits::default() };
+    DataDirectory::open_manual(Arc::new(RealFileSystem::new(path)), path, limits, rules).unwrap()
 }
 
 pub(crate) fn log_id() -> LogId {

@@ -13,12 +13,22 @@ pub(crate) fn is_replay() -> bool {
     number("KENNET_TEST_SEED").is_some()
 }
 
+/// What `KENNET_TEST_SEEDS` is in `make test`; a run with more is a long one.
+const SEEDS_OF_MAKE_TEST: u64 = 2_000;
+
 /// Seeds from `first` on; `KENNET_TEST_SEEDS` sets their number, `KENNET_TEST_SEED` is the one that failed.
 pub(crate) fn seeds(first: u64) -> Range<u64> {
     match number("KENNET_TEST_SEED") {
         Some(seed) => seed..seed + 1,
         None => first..first + number("KENNET_TEST_SEEDS").unwrap_or(60),
     }
+}
+
+/// Seeds for lives that take long: `count` of them up to those of `make test`, and in a long run as many more as of all others.
+pub(crate) fn fewer_seeds(first: u64, count: u64) -> Range<u64> {
+    let all = seeds(first);
+    let given = all.end - all.start;
+    all.start..all.start + given.min(count * given.max(SEEDS_OF_MAKE_TEST) / SEEDS_OF_MAKE_TEST)
 }
 
 /// The step through what is tried at each single place: 1 where the number of seeds is set.
