@@ -69,7 +69,7 @@ async fn start(
     let pod = build::pod_spec(pod.as_ref(), &default);
     let job = build::job(reset, hash, config_map, &pod, &context.arguments.image_pull_policy, (cluster, port));
     if create::<Job>(reset, hash, &job, context).await? {
-        context.event(reset, false, "Applying", &format!("plan {hash} is applied")).await;
+        context.event(reset, false, "Applying", &format!("plan {hash} is being applied")).await;
     }
     let now = clock::text(clock::now_ms());
     annotate(reset, config_map, build::STARTED_ANNOTATION, &now, context).await?;

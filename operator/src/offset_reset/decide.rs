@@ -9,6 +9,9 @@ use kube::ResourceExt;
 
 use crate::offset_reset::fetch::{Group, JobState, Record};
 
+/// Notes of a plan that a condition repeats: each is a sentence.
+const NOTES_MAX: usize = 5;
+
 /// Where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum State {
@@ -142,7 +145,7 @@ pub(super) fn decide(reset: &OffsetReset, records: &[Record], group: &Group, now
         let act = Act::Start { hash: record.hash.clone(), config_map: record.config_map.clone() };
         return Decision { state: State::Applying { held_up: None }, act, shown: shown(record) };
     }
-    Decision { state: awaiting(reset, &record.hash), act: Act::Nothing, shown: shown(record) }
+    Decision { state: awaiting(reset, &record.hash, &record.plan), act: Act::Nothing, shown: shown(record) }
 }
 
 /// The plan that still fits, so that new records at the end do not take an approval away: the approved one, or the newest. Not only the
@@ -158,18 +161,37 @@ fn record_fresh(reset: &OffsetReset, group: &Group) -> Decision {
     let hash = group.fresh.hash(&reset.uid().unwrap_or_default());
     let act = Act::Record { hash: hash.clone(), plan: group.fresh.clone() };
     let plan = group.fresh.clone();
-    let shown = Shown { hash: Some(hash.clone()), config_map: None, plan, started: false };
-    Decision { state: awaiting(reset, &hash), act, shown: Some(shown) }
+    let state = awaiting(reset, &hash, &plan);
+    let shown = Shown { hash: Some(hash), config_map: None, plan, started: false };
+    Decision { state, act, shown: Some(shown) }
 }
 
-fn awaiting(reset: &OffsetReset, hash: &str) -> State {
-    let message = match &reset.spec.approved_plan {
+fn awaiting(reset: &OffsetReset, hash: &str, plan: &Plan) -> State {
+    let mut message = match &reset.spec.approved_plan {
         Some(approved) if approved != hash => format!(
             "spec.approvedPlan is '{approved}', which is not the plan of this object; look at status.plan and set it to {hash}"
         ),
         _ => format!("look at status.plan and set spec.approvedPlan to {hash}"),
     };
+    // who approves has to know what is not as the spec says
+    for remark in remarks(plan) {
+        message.push_str("; ");
+        message.push_str(&remark);
+    }
     State::AwaitingApproval { message }
+}
+
+/// What a person should know about a plan; the ConfigMap has all of it.
+fn remarks(plan: &Plan) -> Vec<String> {
+    let unknown = plan.is_of_an_unknown_group().then(|| {
+        format!(
+            "group '{}' has no offsets yet, and gets its first: is spec.groupId spelt as its consumers have it?",
+            plan.group
+        )
+    });
+    let left = plan.notes.len().saturating_sub(NOTES_MAX);
+    let more = (left > 0).then(|| format!("and {left} more notes in the plan's ConfigMap"));
+    unknown.into_iter().chain(plan.notes.iter().take(NOTES_MAX).cloned()).chain(more).collect()
 }
 
 /// A Job's own word is not enough: the offsets themselves say what happened.

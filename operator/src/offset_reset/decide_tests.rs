@@ -61,6 +61,21 @@ fn a_plan_is_written_down_and_waits_for_its_hash() {
 }
 
 #[test]
+fn who_approves_is_told_what_is_not_as_the_spec_says() {
+    let mut group = group(GroupState::Missing, 0);
+    group.committed.clear();
+    group.fresh.state = GroupState::Missing;
+    group.fresh.moves[0].current = None;
+    group.fresh.notes = (0..7).map(|number| format!("note {number}")).collect();
+    let decision = decide(&reset("u", ""), &[], &group, now());
+    let State::AwaitingApproval { message } = decision.state else { panic!("{:?}", decision.state) };
+    for words in ["group 'g' has no offsets yet", "note 0; note 1", "note 4; and 2 more notes"] {
+        assert!(message.contains(words), "'{words}' is not in: {message}");
+    }
+    assert!(!message.contains("note 5"), "{message}");
+}
+
+#[test]
 fn an_old_approval_means_nothing_to_a_re_created_object() {
     let approved = format!("approvedPlan: {}", plan().hash("old"));
     let decision = decide(&reset("new", &approved), &[record("new", None)], &group(GroupState::Empty, 9), now());

@@ -73,6 +73,14 @@ pub struct Plan {
     pub notes: Vec<String>,
 }
 
+impl Plan {
+    /// Whether nobody has heard of the group, which gets its first offsets then. A misspelt name looks the same.
+    #[must_use]
+    pub fn is_of_an_unknown_group(&self) -> bool {
+        self.state == GroupState::Missing && self.moves.iter().all(|one| one.current.is_none())
+    }
+}
+
 /// One partition of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
