@@ -32,7 +32,7 @@ unknown_topic_config() {
 
 drift_reverted() {
     kafka topics alter records --config retention.ms=1234567 && eventually 30 topic_has records '"retention.ms":"600000"' &&
-        ready topic/records 10s
+        ready topic/records 10s && eventually 10 event_about Reverted "retention.ms was '1234567' and is '600000' again"
 }
 
 drifted() { k get topic told -o 'jsonpath={.status.drift[*]}' | grep -F retention.ms | grep -F 1234567 | grep -F 600000; }

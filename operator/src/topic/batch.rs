@@ -3,7 +3,7 @@
 //! A Topic's steps keep their order. What fails ends that Topic's pass and no other's.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use futures::{StreamExt, stream};
 use kennet_contract::management::TopicOwner;
@@ -24,6 +24,8 @@ pub(super) struct Wanted {
     pub(super) topic: ValidatedTopic,
     pub(super) me: TopicOwner,
     pub(super) generation: i64,
+    /// What the batch put back because somebody else had changed it, in words.
+    pub(super) reverted: Arc<OnceLock<String>>,
 }
 
 /// What became of it.
@@ -56,6 +58,8 @@ struct Open {
     /// Whether its topic serves, for what is said of a refusal.
     serves: bool,
     steps: std::vec::IntoIter<Step>,
+    /// What its change of configs puts back.
+    reverts: Option<String>,
 }
 
 /// Settles all; the answers are in the order of `wanted`.
@@ -95,7 +99,7 @@ fn plans(
     let snapshot: BTreeMap<_, _> = snapshot.into_iter().map(|(name, found)| (name, found.map_err(Arc::new))).collect();
     let mut open = Vec::new();
     for &index in left {
-        let Wanted { topic, me, generation } = &wanted[index];
+        let Wanted { topic, me, generation, .. } = &wanted[index];
         let observed = match snapshot.get(&topic.name) {
             Some(Ok(observed)) => observed.as_ref(),
             Some(Err(error)) => {
@@ -111,10 +115,27 @@ fn plans(
         if plan.steps.is_empty() || last {
             settled[index] = Some(Ok(status::report(topic, me, &plan, observed)));
         } else {
-            open.push(Open { index, serves: status::serves(me, observed), steps: plan.steps.into_iter() });
+            let reverts = observed.and_then(|observed| reverts(*generation, observed, &plan.steps));
+            open.push(Open { index, serves: status::serves(me, observed), steps: plan.steps.into_iter(), reverts });
         }
     }
     open
+}
+
+/// What these steps put back, if the spec is the one that was applied already: the keys, what they were, and what they are again.
+fn reverts(generation: i64, observed: &Observed, steps: &[Step]) -> Option<String> {
+    if observed.ownership.generation != generation {
+        return None;
+    }
+    let changes = steps.iter().find_map(|step| match step {
+        Step::AlterConfig { changes } => Some(changes),
+        _ => None,
+    })?;
+    let text = |value: Option<&String>| value.map_or("the default".to_owned(), |value| format!("'{value}'"));
+    let one = |(key, value): &(String, Option<String>)| {
+        format!("{key} was {} and is {} again", text(observed.config.get(key)), text(value.as_ref()))
+    };
+    Some(changes.iter().map(one).collect::<Vec<_>>().join(", "))
 }
 
 /// The next step of each, until none has any: changes of configs in one request, the others a few at a time.
@@ -133,7 +154,15 @@ async fn waves(broker: &impl Broker, wanted: &[Wanted], mut open: Vec<Open>, set
             }
             None => false,
         });
+        let indexes: Vec<usize> = altered.iter().map(|(index, _)| *index).collect();
         let mut failed = alter(broker, wanted, altered).await;
+        for one in open.iter_mut().filter(|one| indexes.contains(&one.index)) {
+            let is_done = failed.iter().all(|(index, _)| *index != one.index);
+            if let Some(text) = one.reverts.take().filter(|_| is_done) {
+                // who changes it a second time meanwhile is told of once
+                let _ = wanted[one.index].reverted.set(text);
+            }
+        }
         let applied = stream::iter(others)
             .map(async |(index, step)| (index, broker.apply(&wanted[index], &step).await))
             .buffer_unordered(CONCURRENT);

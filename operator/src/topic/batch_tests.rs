@@ -1,7 +1,7 @@
 //! Tests of batches against a cluster in memory that counts its requests.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use kennet_contract::management::TopicOwner;
 use kennet_model::topic::{Observed, Step, validate};
@@ -111,7 +111,7 @@ impl Broker for Cluster {
 fn wanted(object: &str, spec: &str, generation: i64) -> Wanted {
     let spec = serde_saphyr::from_str(&format!("{{clusterRef: {{name: c}}, {spec}}}")).unwrap();
     let me = TopicOwner { namespace: "n".into(), name: object.into(), uid: object.into() };
-    Wanted { topic: validate(object, &spec).unwrap(), me, generation }
+    Wanted { topic: validate(object, &spec).unwrap(), me, generation, reverted: Arc::default() }
 }
 
 fn reasons(settled: &[Settled]) -> Vec<&str> {
@@ -142,7 +142,11 @@ async fn configs_of_many_topics_are_altered_in_one_request() {
     for topic in cluster.topics.lock().unwrap().values_mut() {
         topic.config.insert("retention.ms".to_owned(), "7".to_owned());
     }
-    let settled = settle(&cluster, &many("config: {retention.ms: '5'}", 1)).await;
+    let batch = many("config: {retention.ms: '5'}", 1);
+    let settled = settle(&cluster, &batch).await;
+    let told =
+        |wanted: &Wanted| wanted.reverted.get().is_some_and(|text| text == "retention.ms was '7' and is '5' again");
+    assert!(batch.iter().all(told), "{:?}", batch[0].reverted);
     assert!(reasons(&settled).iter().all(|reason| *reason == "InSync"));
     assert_eq!(cluster.requests(), ["snapshot 500", "alter 500", "snapshot 500"]);
 }
@@ -174,8 +178,10 @@ async fn the_steps_of_a_topic_keep_their_order() {
     let cluster = Cluster::default();
     settle(&cluster, &[wanted("t", "partitions: 1", 1)]).await;
     cluster.requests();
-    let settled = settle(&cluster, &[wanted("t", "partitions: 3, config: {retention.ms: '5'}", 2)]).await;
+    let batch = [wanted("t", "partitions: 3, config: {retention.ms: '5'}", 2)];
+    let settled = settle(&cluster, &batch).await;
     assert_eq!(reasons(&settled), ["InSync"]);
+    assert_eq!(batch[0].reverted.get(), None, "a new spec puts nothing back");
     let requests = cluster.requests();
     // who owns a key is written down before it is changed
     assert_eq!(requests, ["snapshot 1", "claim", "grow", "alter 1", "claim", "snapshot 1"]);

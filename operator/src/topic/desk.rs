@@ -149,7 +149,12 @@ mod tests {
 
     fn wanted() -> Wanted {
         let topic = validate("t", &serde_saphyr::from_str("{clusterRef: {name: c}}").unwrap()).unwrap();
-        Wanted { topic, me: TopicOwner { namespace: "n".into(), name: "t".into(), uid: "1".into() }, generation: 1 }
+        Wanted {
+            topic,
+            me: TopicOwner { namespace: "n".into(), name: "t".into(), uid: "1".into() },
+            generation: 1,
+            reverted: Arc::default(),
+        }
     }
 
     fn asked() -> Asked {

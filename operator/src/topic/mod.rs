@@ -12,7 +12,7 @@ mod fetch;
 mod refusal;
 mod status;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
@@ -119,7 +119,14 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
     if topic.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
-    let (outcome, report, again) = match pass(topic, &context).await {
+    let reverted = Arc::default();
+    let settled = pass(topic, &context, &reverted).await;
+    if let Some(text) = reverted.get() {
+        // nobody would find out otherwise who undid their change
+        let note = format!("somebody changed the topic, and spec.drift is Revert: {text}");
+        context.event(topic, false, "Reverted", &note).await;
+    }
+    let (outcome, report, again) = match settled {
         Ok((outcome, report)) => (outcome, report, AUDIT),
         Err(error) => {
             let ready = status::was_ready(topic);
@@ -134,7 +141,7 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
     Ok(Action::requeue(again))
 }
 
-async fn pass(topic: &Topic, context: &Arc<Context>) -> Settled {
+async fn pass(topic: &Topic, context: &Arc<Context>, reverted: &Arc<OnceLock<String>>) -> Settled {
     let (namespace, name) = (topic.namespace().unwrap_or_default(), topic.name_any());
     let was_ready = status::was_ready(topic);
     let valid = match validate(&name, &topic.spec) {
@@ -143,7 +150,8 @@ async fn pass(topic: &Topic, context: &Arc<Context>) -> Settled {
     };
     let key = (namespace.clone(), topic.spec.cluster_ref.name.clone());
     let me = TopicOwner { namespace, name, uid: topic.uid().unwrap_or_default() };
-    let wanted = Wanted { topic: valid, me, generation: topic.metadata.generation.unwrap_or(0) };
+    let generation = topic.metadata.generation.unwrap_or(0);
+    let wanted = Wanted { topic: valid, me, generation, reverted: Arc::clone(reverted) };
     desk::ask(context, &key, wanted, was_ready).await
 }
 

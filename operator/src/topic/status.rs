@@ -29,11 +29,13 @@ pub(crate) fn report(
         actual: one.actual.clone(),
     });
     let drift: Vec<DriftedKey> = drift.collect();
+    // another object's topic is not this one's to tell of
+    let own = observed.filter(|observed| observed.ownership.owner.is_none() || serves(me, Some(observed)));
     let status = TopicStatus {
-        topic_id: observed.map(|topic| topic.id.clone()),
+        topic_id: own.map(|topic| topic.id.clone()),
         topic_name: Some(topic.name.clone()),
-        partitions: observed.map(|topic| topic.partitions),
-        replication_factor: observed.map(|topic| topic.replication_factor),
+        partitions: own.map(|topic| topic.partitions),
+        replication_factor: own.map(|topic| topic.replication_factor),
         drift: (!drift.is_empty()).then_some(drift),
         ..TopicStatus::default()
     };
