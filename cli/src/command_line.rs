@@ -36,7 +36,7 @@ pub(crate) struct Connection {
         help_heading = OF_EVERY_COMMAND
     )]
     pub(crate) bootstrap: String,
-    /// How long one operation may take, with all of its attempts
+    /// How long one operation may take, with all of its attempts: 500ms, 30s, 2m
     #[arg(long, global = true, default_value = "30s", help_heading = OF_EVERY_COMMAND)]
     pub(crate) timeout: Limit,
 }
@@ -160,7 +160,7 @@ pub(crate) struct Produce {
     /// A header for each record, as key=value; may be repeated
     #[arg(long = "header", value_parser = key_value, conflicts_with = "json")]
     pub(crate) headers: Vec<(String, String)>,
-    /// Lines are JSON as `kennet consume --output json` writes it
+    /// Lines are JSON as `kennet consume --output json` writes it; the topic and offset of a line are passed over
     #[arg(long)]
     pub(crate) json: bool,
     /// With --json: keep each record's partition
@@ -184,7 +184,7 @@ pub(crate) struct Consume {
     /// Start at this offset; with --group where it has not committed an offset
     #[arg(long, group = "start", requires = "share", allow_negative_numbers = true, value_parser = offset)]
     pub(crate) offset: Option<i64>,
-    /// Start at the first record of this time or later; with --group where it has not committed an offset
+    /// Start at the first record of this time or later, as 2026-11-01T12:00:00Z or milliseconds since 1970; with --group where it has not committed an offset
     #[arg(long, group = "start", value_name = "TIME")]
     pub(crate) from: Option<Instant>,
     /// Stop at the end as it was when reading began; a member of a group at the end of its own share
@@ -248,15 +248,15 @@ pub(crate) struct ResetOffsets {
     #[arg(long, group = "target")]
     pub(crate) to_current: bool,
     /// To this offset in every partition
-    #[arg(long, group = "target")]
+    #[arg(long, group = "target", allow_negative_numbers = true, value_parser = to_offset)]
     pub(crate) to_offset: Option<i64>,
     /// So many records on, or back when negative
     #[arg(long, group = "target", allow_negative_numbers = true)]
     pub(crate) shift_by: Option<i64>,
-    /// To the first records of this time or later
+    /// To the first records of this time or later, as 2026-11-01T12:00:00Z or milliseconds since 1970
     #[arg(long, group = "target", value_name = "TIME")]
     pub(crate) to_datetime: Option<Instant>,
-    /// To the first records that are at most this old
+    /// To the first records that are at most this old: PT30M, P1D, 24h
     #[arg(long, group = "target", value_name = "DURATION")]
     pub(crate) by_duration: Option<Length>,
     /// To the offsets of a file that --export wrote
@@ -323,10 +323,16 @@ fn base_port(text: &str) -> Result<BasePort, String> {
 }
 
 fn offset(text: &str) -> Result<i64, String> {
-    text.parse()
-        .ok()
-        .filter(|offset| *offset >= 0)
-        .ok_or_else(|| "expected a whole number from 0; --from-beginning starts at the oldest record".to_owned())
+    whole(text, "--from-beginning starts at the oldest record")
+}
+
+fn to_offset(text: &str) -> Result<i64, String> {
+    whole(text, "--to-earliest goes to the oldest record, --shift-by so many on or back")
+}
+
+fn whole(text: &str, instead: &str) -> Result<i64, String> {
+    let offset = text.parse().ok().filter(|offset| *offset >= 0);
+    offset.ok_or_else(|| format!("expected a whole number from 0; {instead}"))
 }
 
 fn compression(text: &str) -> Result<kennet_client::Compression, String> {

@@ -252,10 +252,11 @@ fn read_line(line: &[u8], options: &Produce) -> Result<NewRecord, String> {
 /// Each line is read on its own, so the number that JSON's reader gives is always 1.
 fn without_its_line(error: &serde_json::Error) -> String {
     let said = error.to_string();
-    match said.strip_suffix(&format!(" at line {} column {}", error.line(), error.column())) {
+    let said = match said.strip_suffix(&format!(" at line {} column {}", error.line(), error.column())) {
         Some(what) => format!("column {}: {what}", error.column()),
         None => said,
-    }
+    };
+    if error.is_data() { said } else { format!("it is no JSON: {said}") }
 }
 
 #[cfg(test)]
@@ -321,5 +322,7 @@ mod tests {
         let error = serde_json::from_str::<RecordLine>(r#"{"valeu":1}"#).unwrap_err();
         let said = without_its_line(&error);
         assert!(said.starts_with("column 8: unknown field `valeu`") && !said.contains(" at line "), "{said}");
+        let error = serde_json::from_str::<RecordLine>("not json").unwrap_err();
+        assert!(without_its_line(&error).starts_with("it is no JSON: column 2: "), "{error}");
     }
 }

@@ -65,6 +65,11 @@ fn parse(text: &str) -> Result<Manifest, String> {
                 let valid = validate_topic(name, &spec).map_err(|error| format!("{kind} '{name}': {error}"))?;
                 topics.push((spec.cluster_ref.name, valid));
             }
+            _ if ours && !OTHER_KINDS.contains(&kind) => {
+                return Err(format!(
+                    "{kind} '{name}': {GROUP} has no such kind: expected KafkaCluster, Topic or OffsetReset"
+                ));
+            }
             _ => notes.push(format!("{kind} '{name}' has no meaning without Kubernetes")),
         }
     }
@@ -89,6 +94,9 @@ fn unreadable(error: &serde_saphyr::Error) -> String {
     };
     format!("line {}: key '{key}' is there twice{separated}", location.line())
 }
+
+/// Kinds of ours that only an operator can do something with.
+const OTHER_KINDS: [&str; 3] = ["OffsetReset", "User", "Reassignment"];
 
 /// Whether it is one of our group's kinds. Of those only one version is known; a cluster or topic that names no version at all is one of them.
 fn is_ours(version: &str, kind: &str) -> Result<bool, String> {
@@ -217,6 +225,11 @@ mod tests {
                 assert!(error.contains(kind) && error.contains("expected kennet.dev/v1alpha1"), "{version}: {error}");
             }
         }
+        let error = parse(&QUICKSTART.replace("kind: Topic", "kind: KafkaTopic")).unwrap_err();
+        assert!(error.contains("KafkaTopic 'events': kennet.dev has no such kind"), "{error}");
+        let reset = "\n---\napiVersion: kennet.dev/v1alpha1\nkind: OffsetReset\nmetadata: {name: back}\n";
+        let notes = parse(&format!("{QUICKSTART}{reset}")).unwrap().notes;
+        assert!(notes.iter().any(|note| note.contains("OffsetReset 'back' has no meaning")), "{notes:?}");
         // another group's kind of the same name is not meant for us
         let foreign = "\n---\napiVersion: example.org/v1\nkind: Topic\nmetadata: {name: other}\n";
         assert_eq!(parse(&format!("{QUICKSTART}{foreign}")).unwrap().topics.len(), 1);

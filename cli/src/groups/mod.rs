@@ -39,11 +39,14 @@ async fn list(client: &Client, output: &Output) -> Result<(), CliError> {
 async fn describe(client: &Client, output: &Output, groups: &[String]) -> Result<(), CliError> {
     let mut rows = Vec::new();
     let mut all = Vec::new();
+    let mut failed = None;
     for group in groups {
         let described = client.describe_group(group).await?;
         let committed = client.committed_offsets(group).await?;
         if described.state == "Dead" && committed.is_empty() {
-            return Err(CliError::Failed(advice::no_group(&format!("group '{group}'"))));
+            // what is wrong with one takes nothing away from the others
+            failed.get_or_insert(CliError::Failed(advice::no_group(&format!("group '{group}'"))));
+            continue;
         }
         let known: BTreeSet<String> = client.topics().await?.into_iter().map(|topic| topic.name).collect();
         let readers = readers(&described);
@@ -72,7 +75,10 @@ async fn describe(client: &Client, output: &Output, groups: &[String]) -> Result
         all.push(json!({"group": group, "state": described.state, "members": members, "offsets": offsets}));
     }
     let columns = ["group", "state", "topic", "partition", "offset", "end", "lag", "member"];
-    output.list(&columns, &rows, &all.into())
+    if !rows.is_empty() {
+        output.list(&columns, &rows, &all.into())?;
+    }
+    failed.map_or(Ok(()), Err)
 }
 
 type Readers<'a> = BTreeMap<&'a TopicPartition, &'a str>;

@@ -76,8 +76,7 @@ fn end_of_plan(plans: &[Plan], all_groups: bool) -> &'static str {
 
 /// Kafka's tool plans for a group that nobody has heard of, which is how a group is given its first offsets; a misspelt name looks the same.
 fn first_offsets(plan: &Plan) -> Option<String> {
-    let unknown = plan.state == GroupState::Missing && plan.moves.iter().all(|one| one.current.is_none());
-    unknown.then(|| {
+    plan.is_of_an_unknown_group().then(|| {
         format!(
             "group '{}' has no offsets yet, the plan gives it its first: kennet groups list shows the groups that there are",
             plan.group

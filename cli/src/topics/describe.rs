@@ -24,8 +24,16 @@ pub(super) async fn run(client: &Client, output: &Output, names: &[String]) -> R
     let mut rows = Vec::new();
     let mut all = Vec::new();
     let mut configs = Vec::new();
+    let mut failed = None;
     for name in names {
-        let topic = client.topic(name).await?;
+        // what is wrong with one takes nothing away from the others
+        let topic = match client.topic(name).await {
+            Ok(topic) => topic,
+            Err(error) => {
+                failed.get_or_insert(error);
+                continue;
+            }
+        };
         let (start, end) = offsets(client, &topic).await;
         let mut partitions = Vec::new();
         for one in &topic.partitions {
@@ -45,12 +53,14 @@ pub(super) async fn run(client: &Client, output: &Output, names: &[String]) -> R
         }));
     }
     let columns = ["topic", "partition", "leader", "replicas", "in sync", "start", "end"];
-    output.list(&columns, &rows, &all.into())?;
-    if configs.is_empty() || output.is_json() {
-        return Ok(());
+    if !rows.is_empty() {
+        output.list(&columns, &rows, &all.into())?;
     }
-    crate::output::write_bytes(b"\n")?;
-    output.list(&["topic", "config", "value"], &configs, &Value::Null)
+    if !configs.is_empty() && !output.is_json() {
+        crate::output::write_bytes(b"\n")?;
+        output.list(&["topic", "config", "value"], &configs, &Value::Null)?;
+    }
+    failed.map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// First and last offsets; a partition without a leader has nobody who knows them.
