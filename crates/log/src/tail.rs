@@ -4,6 +4,7 @@
 //! before them, so that a checkpoint of what lies in segments can say exactly what those imply.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 use hashbrown::HashMap;
@@ -104,9 +105,14 @@ impl Tail {
         self.batches.range(first..)
     }
 
-    /// The batches whose entries are durable, to be written to segments.
-    pub(crate) fn durable(&self, durable_entry: u64) -> Vec<TailBatch> {
-        self.batches.iter().take_while(|batch| batch.entry <= durable_entry).cloned().collect()
+    /// How many of the oldest batches have durable entries, and so may be written to segments.
+    pub(crate) fn count_durable(&self, durable_entry: u64) -> usize {
+        self.batches.partition_point(|batch| batch.entry <= durable_entry)
+    }
+
+    /// Some batches, counted from the oldest.
+    pub(crate) fn range(&self, range: Range<usize>) -> Vec<TailBatch> {
+        self.batches.range(range).cloned().collect()
     }
 
     /// Takes the oldest batches out, which are in segments now; returns the memory that is free, and the producers as of the new end.

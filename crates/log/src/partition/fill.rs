@@ -23,6 +23,8 @@ use crate::tail::TailBatch;
 
 /// Bytes that are gathered for one write: below 64 KiB the calls cost, above a mebibyte nothing is gained.
 const WRITE_BYTES: usize = 1 << 20;
+/// Batches that are looked at under one lock: some tens of microseconds, where thirty thousand small ones took as many milliseconds.
+const BATCHES_AT_ONCE: usize = 256;
 
 /// So much is written before it is synced: the journal's writes wait behind what the disk has to do at once, so a pass over 30 MiB that is synced at its end
 /// costs who produces meanwhile 30 ms.
@@ -81,17 +83,21 @@ impl PartitionLog {
             return if is_due { self.park(&parked, durable) } else { Ok(None) };
         }
         let rules = self.shared.rules();
-        let batches = state.tail.durable(if rules.only_durable_is_filled { durable } else { u64::MAX });
-        let wants_index = closing && !state.is_indexed && !(state.segments.is_empty() && batches.is_empty());
-        if batches.is_empty() && !wants_index && !state.loose.is_known_by(durable) {
+        let count = state.tail.count_durable(if rules.only_durable_is_filled { durable } else { u64::MAX });
+        let wants_index = closing && !state.is_indexed && !(state.segments.is_empty() && count == 0);
+        if count == 0 && !wants_index && !state.loose.is_known_by(durable) {
             return Ok(None);
         }
         let mut writing = Writing::new(self, &state);
-        let count = batches.len();
         let is_late = rules.segments_are_seen_before_the_tail_goes;
-        let released_early = if is_late { None } else { Some(state.tail.release(count)) };
+        let taken_early = if is_late { None } else { Some((state.tail.range(0..count), state.tail.release(count))) };
         drop(state);
-        if let Err(error) = writing.write_all(batches) {
+        let (early, released_early) = taken_early.unzip();
+        let written = match early {
+            None => self.write_tail(&mut writing, count),
+            Some(batches) => writing.take(batches).and_then(|()| writing.write_gathered()),
+        };
+        if let Err(error) = written {
             // nobody has seen anything of it: the next pass writes the same to the same places
             writing.made.iter().for_each(|segment| segment.close_file());
             return Err(error);
@@ -122,6 +128,16 @@ impl PartitionLog {
         }
         drop(state);
         Ok(Some(Filled { item, files, indexes, directories }))
+    }
+
+    /// Writes the oldest `count` batches of the tail. They are looked at a few at a time, since appends wait for the lock meanwhile; that nobody else takes
+    /// any of them away is what the writer's lock is for.
+    fn write_tail(&self, writing: &mut Writing<'_>, count: usize) -> io::Result<()> {
+        for start in (0..count).step_by(BATCHES_AT_ONCE) {
+            let batches = self.lock().tail.range(start..count.min(start + BATCHES_AT_ONCE));
+            writing.take(batches)?;
+        }
+        writing.write_gathered()
     }
 
     /// Whether compaction or retention waits for the filler: a segment of the tail is complete.
@@ -275,7 +291,8 @@ impl<'a> Writing<'a> {
         }
     }
 
-    fn write_all(&mut self, batches: Vec<TailBatch>) -> io::Result<()> {
+    /// Gathers batches, and writes whenever there are enough.
+    fn take(&mut self, batches: Vec<TailBatch>) -> io::Result<()> {
         for TailBatch { batch, starts_segment, .. } in batches {
             if starts_segment || self.segment.is_none() {
                 self.roll(batch.header.base_offset)?;
@@ -288,7 +305,7 @@ impl<'a> Writing<'a> {
                 self.write_gathered()?;
             }
         }
-        self.write_gathered()
+        Ok(())
     }
 
     fn write_gathered(&mut self) -> io::Result<()> {
