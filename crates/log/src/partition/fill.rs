@@ -19,7 +19,7 @@ use crate::layout;
 use crate::partition::{PartitionLog, State};
 use crate::scan::to_u64;
 use crate::segment::Segment;
-use crate::tail::TailBatch;
+use crate::tail::{Released, TailBatch};
 
 /// Bytes that are gathered for one write: below 64 KiB the calls cost, above a mebibyte nothing is gained.
 const WRITE_BYTES: usize = 1 << 20;
@@ -105,10 +105,11 @@ impl PartitionLog {
         let Written { last, closed, made, files, mut directories } = writing.publish();
         let mut state = self.lock();
         state.segments.extend(made);
-        let (freed, changed) = released_early.unwrap_or_else(|| state.tail.release(count));
+        let Released { freed, changed, batches } = released_early.unwrap_or_else(|| state.tail.release(count));
         let changed = if rules.producers_are_as_of_the_segments { changed } else { state.producers.clone() };
         state.unsaved_producers.extend(changed);
         drop(state);
+        drop(batches);
         self.shared.remove_tail_bytes(freed);
         let mut indexes = Vec::new();
         for segment in closed {
