@@ -49,7 +49,7 @@ pub(crate) struct Released {
     pub(crate) freed: usize,
     /// Its producers, as of the new end of what is in segments.
     pub(crate) changed: Producers,
-    /// The batches themselves, to be given up without the log's lock: thirty thousand small ones take some milliseconds.
+    /// The batches themselves, to be given up without the log's lock: a pass has tens of thousands of small ones, each with memory of its own.
     pub(crate) batches: VecDeque<TailBatch>,
 }
 
