@@ -5,13 +5,13 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::test::suite::{Count, Suite};
+use crate::test::suite::{Count, Failures, Suite};
 
 /// How many lives each of the log's tests under power cuts lives through here; a plain `cargo test` takes fewer.
 const SEEDS: &str = "2000";
 
 /// Builds and runs all Rust tests.
-pub(crate) fn run(root: &Path, suite: &Suite) -> Result<Count> {
+pub(crate) fn run(root: &Path, suite: &Suite) -> Result<(Count, Failures)> {
     let mut command = Command::new(env!("CARGO"));
     command.args(["test", "--locked", "--workspace", "--no-fail-fast"]).current_dir(root);
     if std::env::var_os("KENNET_TEST_SEEDS").is_none() {
@@ -26,7 +26,7 @@ pub(crate) fn run(root: &Path, suite: &Suite) -> Result<Count> {
     if outcome.timed_out || (!outcome.succeeded && count.failed == 0) {
         count.failed += 1;
     }
-    Ok(count)
+    Ok((count, outcome.failures))
 }
 
 /// `test result: ok. 5 passed; 0 failed; 1 ignored; ...`

@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
-use suite::{Count, Suite};
+use suite::{Count, Failures, Suite};
 
 /// What uses every processor, one after the other.
 const ALONE: &[Suite] = &[
@@ -46,6 +46,7 @@ const AT_ONCE: usize = 2;
 struct Row {
     name: &'static str,
     count: Count,
+    failures: Failures,
     seconds: u64,
 }
 
@@ -99,17 +100,22 @@ fn together(root: &Path, suites: &'static [Suite]) -> Result<Vec<Row>> {
 fn one(root: &Path, suite: &'static Suite) -> Result<Row> {
     println!("== {}", suite.name);
     let started = now();
-    let count = if suite.command.is_empty() { cargo::run(root, suite)? } else { suite.run(root)? };
-    Ok(Row { name: suite.name, count, seconds: started.elapsed().as_secs() })
+    let (count, failures) = if suite.command.is_empty() { cargo::run(root, suite)? } else { suite.run(root)? };
+    Ok(Row { name: suite.name, count, failures, seconds: started.elapsed().as_secs() })
 }
 
 #[expect(clippy::print_stdout, reason = "the summary is the task's result")]
 fn tell(rows: &[Row]) -> ExitCode {
     let mut total = Count::default();
     println!("\n{:<12} {:>7} {:>7} {:>8} {:>8}", "suite", "passed", "failed", "skipped", "seconds");
-    for Row { name, count, seconds } in rows {
+    for Row { name, count, seconds, .. } in rows {
         println!("{name:<12} {:>7} {:>7} {:>8} {seconds:>8}", count.passed, count.failed, count.skipped);
         total.add(*count);
+    }
+    for Row { name, failures, .. } in rows {
+        for line in &failures.lines {
+            println!("[{name}] {line}");
+        }
     }
     if total.failed > 0 {
         println!("the logs are in target/test-logs");

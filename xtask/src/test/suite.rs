@@ -47,15 +47,38 @@ impl Count {
     }
 }
 
+/// How many lines about failures a suite says again at the end: the last lines are all that some readers of a log get.
+const TOLD_AGAIN: usize = 8;
+
+/// The lines of a suite that say what failed, to be told once more below the counts.
+#[derive(Debug, Default)]
+pub(crate) struct Failures {
+    pub(crate) lines: Vec<String>,
+    reason_follows: bool,
+}
+
+impl Failures {
+    /// Keeps a line that tells of a failure: a `FAIL`, a test of cargo's, a panic's place and the line after it.
+    fn note(&mut self, line: &str) {
+        let place = line.contains(" panicked at ");
+        let failed = line.starts_with("FAIL") || line.ends_with("... FAILED") || place || self.reason_follows;
+        self.reason_follows = place;
+        if failed && self.lines.len() < TOLD_AGAIN {
+            self.lines.push(line.chars().take(500).collect());
+        }
+    }
+}
+
 /// What a program did.
 pub(crate) struct Outcome {
+    pub(crate) failures: Failures,
     pub(crate) succeeded: bool,
     pub(crate) timed_out: bool,
 }
 
 impl Suite {
     /// Runs the suite's program and counts its lines.
-    pub(crate) fn run(&self, root: &Path) -> Result<Count> {
+    pub(crate) fn run(&self, root: &Path) -> Result<(Count, Failures)> {
         let mut count = Count::default();
         let mut command = Command::new(self.command[0]);
         command.args(&self.command[1..]).current_dir(root);
@@ -67,7 +90,7 @@ impl Suite {
         if count == Count::default() {
             count.failed += 1;
         }
-        Ok(count)
+        Ok((count, outcome.failures))
     }
 
     /// Runs a program in a process group of its own, shows and keeps its lines, and ends the whole group when its time is over.
@@ -93,6 +116,7 @@ impl Suite {
                 }
             }
         });
+        let mut failures = Failures::default();
         let mut left = Duration::from_secs(self.minutes * 60);
         let timed_out = loop {
             let started = super::now();
@@ -101,6 +125,7 @@ impl Suite {
                     writeln!(log, "{line}")?;
                     println!("[{}] {line}", self.name);
                     each(&line);
+                    failures.note(&line);
                 }
                 Err(RecvTimeoutError::Disconnected) => break false,
                 Err(RecvTimeoutError::Timeout) => break true,
@@ -108,11 +133,13 @@ impl Suite {
             left = left.saturating_sub(started.elapsed());
         };
         if timed_out {
-            println!("[{}] FAIL: it took longer than {} minutes and was ended", self.name, self.minutes);
+            let line = format!("FAIL: it took longer than {} minutes and was ended", self.minutes);
+            println!("[{}] {line}", self.name);
+            failures.note(&line);
             end_group(&mut child)?;
         }
         let status = child.wait()?;
-        Ok(Outcome { succeeded: status.success(), timed_out })
+        Ok(Outcome { failures, succeeded: status.success(), timed_out })
     }
 }
 
@@ -136,7 +163,7 @@ mod tests {
     use std::os::unix::process::CommandExt;
     use std::process::{Command, Stdio};
 
-    use super::{Count, Suite, end_group};
+    use super::{Count, Failures, Suite, TOLD_AGAIN, end_group};
 
     #[test]
     fn lines_are_counted_by_their_first_word() {
@@ -145,6 +172,20 @@ mod tests {
             count.note(line);
         }
         assert_eq!(count, Count { passed: 2, failed: 1, skipped: 1 });
+    }
+
+    #[test]
+    fn what_failed_is_kept_with_its_reason() {
+        let mut failures = Failures::default();
+        for line in ["PASS a", "FAIL b: why", "test c ... FAILED", "thread 'd' panicked at e.rs:1:1:", "left is not right", "test f ... ok"] {
+            failures.note(line);
+        }
+        let told = ["FAIL b: why", "test c ... FAILED", "thread 'd' panicked at e.rs:1:1:", "left is not right"];
+        assert_eq!(failures.lines, told);
+        for _ in 0..TOLD_AGAIN {
+            failures.note("FAIL again");
+        }
+        assert_eq!(failures.lines.len(), TOLD_AGAIN);
     }
 
     #[test]
@@ -165,7 +206,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for command in [&["false"][..], &["true"]] {
             let suite = Suite { name: "silent", command, minutes: 1 };
-            assert_eq!(suite.run(folder.path()).unwrap(), Count { passed: 0, failed: 1, skipped: 0 });
+            assert_eq!(suite.run(folder.path()).unwrap().0, Count { passed: 0, failed: 1, skipped: 0 });
         }
     }
 }
