@@ -49,8 +49,8 @@ pub(crate) struct Released {
     pub(crate) freed: usize,
     /// Its producers, as of the new end of what is in segments.
     pub(crate) changed: Producers,
-    /// The batches themselves, to be given up without the log's lock: a pass has tens of thousands of small ones, each with memory of its own.
-    pub(crate) batches: VecDeque<TailBatch>,
+    /// The batches themselves, to be given up without the log's lock: each has memory of its own.
+    pub(crate) batches: Vec<TailBatch>,
 }
 
 /// The tail of one log.
@@ -129,8 +129,11 @@ impl Tail {
     pub(crate) fn release(&mut self, count: usize) -> Released {
         let mut freed = 0;
         let mut changed = Producers::default();
-        let rest = self.batches.split_off(count);
-        let batches = std::mem::replace(&mut self.batches, rest);
+        let batches: Vec<_> = self.batches.drain(..count).collect();
+        if self.batches.len() < self.batches.capacity() / 4 {
+            // at most twice what is there moves, and it is half as much each time
+            self.batches.shrink_to(2 * self.batches.len());
+        }
         for taken in &batches {
             freed += taken.charge();
             let batch = &taken.batch;

@@ -8,9 +8,10 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::common::{LogConfig, NOW, append, log_id, open, values};
-use kennet_log::fs::{FileSystem, RealFileSystem};
+use kennet_log::fs::{FileSystem, RealFileSystem, Wait};
 use kennet_log::{DataDirectory, LogId, PartitionLog, verify};
 use kennet_protocol::{Offset, PartitionIndex};
 
@@ -136,4 +137,42 @@ fn what_many_threads_append_is_journaled_in_offset_order_and_survives_sigkill() 
         }
         found.iter().for_each(|found| check_values(found));
     }
+}
+
+/// While a pass moves batches from memory to segments, both have some of them: none is counted twice, and none can't be read.
+#[test]
+fn whoever_looks_while_batches_move_to_segments_finds_each_of_them_once() {
+    const BATCHES: usize = 6_000;
+    let folder = tempfile::tempdir().unwrap();
+    let directory = open(folder.path());
+    // several segments in each pass
+    let log =
+        directory.open_log(&log_id(), "orders", LogConfig { segment_bytes: 100_000, ..LogConfig::default() }, NOW);
+    for round in 0..5 {
+        for number in 0..BATCHES {
+            append(&log, &[&(round * BATCHES + number).to_string()]);
+        }
+        directory.flush();
+        let size = log.summary().size_bytes;
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let (log, is_over) = (&log, &is_over);
+            let looks = scope.spawn(move || {
+                let mut looks = 0;
+                let end = log.log_end();
+                while !is_over.load(Ordering::Relaxed) {
+                    assert_eq!(log.summary().size_bytes, size, "look {looks} of round {round}");
+                    let from = Offset(end.0 - 1 - (looks * 997) % end.0);
+                    let read = log.read(from, end, 1, true, Wait::Allowed).unwrap();
+                    assert!(read.next_offset > from, "there is nothing at {from}");
+                    looks += 1;
+                }
+                looks
+            });
+            directory.fill();
+            is_over.store(true, Ordering::Relaxed);
+            assert!(looks.join().unwrap() > 0, "nobody looked");
+        });
+    }
+    assert!(log.summary().segments > 10);
 }

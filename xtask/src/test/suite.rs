@@ -177,7 +177,14 @@ mod tests {
     #[test]
     fn what_failed_is_kept_with_its_reason() {
         let mut failures = Failures::default();
-        for line in ["PASS a", "FAIL b: why", "test c ... FAILED", "thread 'd' panicked at e.rs:1:1:", "left is not right", "test f ... ok"] {
+        for line in [
+            "PASS a",
+            "FAIL b: why",
+            "test c ... FAILED",
+            "thread 'd' panicked at e.rs:1:1:",
+            "left is not right",
+            "test f ... ok",
+        ] {
             failures.note(line);
         }
         let told = ["FAIL b: why", "test c ... FAILED", "thread 'd' panicked at e.rs:1:1:", "left is not right"];

@@ -102,15 +102,17 @@ impl PartitionLog {
             writing.made.iter().for_each(|segment| segment.close_file());
             return Err(error);
         }
+        self.lock().counts_twice(true);
         let Written { last, closed, made, files, mut directories } = writing.publish();
-        let mut state = self.lock();
-        state.segments.extend(made);
-        let Released { freed, changed, batches } = released_early.unwrap_or_else(|| state.tail.release(count));
-        let changed = if rules.producers_are_as_of_the_segments { changed } else { state.producers.clone() };
-        state.unsaved_producers.extend(changed);
-        drop(state);
-        drop(batches);
-        self.shared.remove_tail_bytes(freed);
+        self.lock().segments.extend(made);
+        match released_early {
+            None => self.release_tail(count),
+            Some(Released { freed, changed, .. }) => {
+                self.lock().unsaved_producers.extend(changed);
+                self.shared.remove_tail_bytes(freed);
+            }
+        }
+        self.lock().counts_twice(false);
         let mut indexes = Vec::new();
         for segment in closed {
             indexes.extend(self.write_indexes(&segment)?.unwrap_or_default());
@@ -139,6 +141,21 @@ impl PartitionLog {
             writing.take(batches)?;
         }
         writing.write_gathered()
+    }
+
+    /// Takes the oldest `count` batches out of the tail, a few at a time as well. Until it is done, the segments have some that the tail still has: whoever
+    /// reads finds each offset in one of them, and what is counted is counted once.
+    fn release_tail(&self, count: usize) {
+        let keeps_theirs = self.shared.rules().producers_are_as_of_the_segments;
+        for start in (0..count).step_by(BATCHES_AT_ONCE) {
+            let mut state = self.lock();
+            let Released { freed, changed, batches } = state.take_written(BATCHES_AT_ONCE.min(count - start));
+            let changed = if keeps_theirs { changed } else { state.producers.clone() };
+            state.unsaved_producers.extend(changed);
+            drop(state);
+            drop(batches);
+            self.shared.remove_tail_bytes(freed);
+        }
     }
 
     /// Whether compaction or retention waits for the filler: a segment of the tail is complete.
@@ -234,6 +251,20 @@ impl State {
     /// A log with damage somewhere goes on being filled: what is acknowledged must not stay in the journal for ever.
     fn may_be_filled(&self) -> bool {
         !matches!(self.unavailable, Some(Unavailable::Deleted))
+    }
+
+    /// Keeps the size of the segments as it is while what they get is in the tail as well.
+    fn counts_twice(&mut self, begins: bool) {
+        self.only_in_segments = begins.then(|| self.segments.iter().map(|segment| segment.written()).sum());
+    }
+
+    fn take_written(&mut self, count: usize) -> Released {
+        let before = self.tail.segment_bytes();
+        let released = self.tail.release(count);
+        if let Some(bytes) = &mut self.only_in_segments {
+            *bytes += to_u64(before - self.tail.segment_bytes());
+        }
+        released
     }
 
     /// What a checkpoint says of the log, with all entries up to `through`.

@@ -116,6 +116,8 @@ struct State {
     set_aside: BTreeMap<Offset, Arc<str>>,
     /// Whether the index files of the last segment are durable and cover it.
     is_indexed: bool,
+    /// What the segments have and the tail has not, in bytes, while a pass moves batches from one to the other.
+    only_in_segments: Option<u64>,
     /// The newest batches.
     tail: Tail,
     /// What a restart found of a log that could not be opened.
@@ -288,6 +290,7 @@ impl State {
             clean_below: Offset(0),
             set_aside: BTreeMap::new(),
             is_indexed: false,
+            only_in_segments: None,
             tail: Tail::default(),
             parked: None,
             plan: None,
@@ -295,8 +298,8 @@ impl State {
     }
 
     fn size_bytes(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.written()).sum::<u64>()
-            + crate::scan::to_u64(self.tail.segment_bytes())
+        let in_segments = || self.segments.iter().map(|segment| segment.written()).sum::<u64>();
+        self.only_in_segments.unwrap_or_else(in_segments) + crate::scan::to_u64(self.tail.segment_bytes())
     }
 
     /// The offset behind the segments' last record.
