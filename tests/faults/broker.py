@@ -23,11 +23,19 @@ def until(seconds, condition, what):
 
 
 def alive(pid):
+    """Whether any thread of it is there: the first one is often a zombie already while others still hold ports and files."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+        return any(state(f"/proc/{pid}/task/{thread}") not in "ZX" for thread in os.listdir(f"/proc/{pid}/task"))
     except FileNotFoundError:
         return False
+
+
+def state(task):
+    try:
+        with open(f"{task}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rsplit(")", 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "X"
 
 
 class Broker:
