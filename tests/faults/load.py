@@ -24,16 +24,16 @@ def admin(broker):
     return AdminClient({**QUIET, "bootstrap.servers": broker.bootstrap})
 
 
-def create(broker, topic, partitions=1, **configs):
+def create(broker, topic, partitions=1, client=None, **configs):
     configs = {key.replace("_", "."): str(value) for key, value in configs.items()}
     # whatever it was asked for ends with the client
-    client = admin(broker)
+    client = client or admin(broker)
     [done] = client.create_topics([NewTopic(topic, partitions, 1, config=configs)]).values()
     done.result(20)
 
 
-def delete(broker, topic):
-    client = admin(broker)
+def delete(broker, topic, client=None):
+    client = client or admin(broker)
     [done] = client.delete_topics([topic]).values()
     done.result(20)
 
@@ -52,6 +52,14 @@ def name_of(value):
     return (producer, sequence) if value_of(producer, sequence, len(value)) == value else None
 
 
+def patient(broker):
+    """Settings of a producer that sends each record once, through kills of its broker."""
+    return {
+        **QUIET, "bootstrap.servers": broker.bootstrap, "enable.idempotence": True, "linger.ms": 1, "retry.backoff.ms": 20,
+        "retry.backoff.max.ms": 100, "message.timeout.ms": 60_000, "topic.metadata.refresh.interval.ms": 1000,
+    }  # fmt: skip
+
+
 class Load:
     """Idempotent producers, each in a thread, over all partitions of one topic. `with` starts and at the end stops them."""
 
@@ -59,9 +67,8 @@ class Load:
         self.broker, self.topic, self.partitions = broker, topic, partitions
         self.size, self.batch, self.pause = size, batch, pause
         self.settings = {
-            **QUIET, "bootstrap.servers": broker.bootstrap, "enable.idempotence": True, "linger.ms": 1, "retry.backoff.ms": 20,
-            "retry.backoff.max.ms": 100, "message.timeout.ms": timeout * 1000, "queue.buffering.max.messages": 2000,
-            "topic.metadata.refresh.interval.ms": 1000, "error_cb": self.note_error, **settings,
+            **patient(broker), "message.timeout.ms": timeout * 1000, "queue.buffering.max.messages": 2000,
+            "error_cb": self.note_error, **settings,
         }  # fmt: skip
         self.names = [uuid.uuid4().hex[:8] for _ in range(producers)]
         self.sent = dict.fromkeys(self.names, 0)
@@ -168,6 +175,16 @@ def consumer(broker, **settings):
 
 def read_all(broker, topic, partitions, start=None, seconds=30):
     """Offsets and values of partitions from the log start to the high watermark. Offsets follow one another without a gap."""
+    found, ends = messages(broker, topic, partitions, start, seconds)
+    for partition, (first, end) in ends.items():
+        offsets = [message.offset() for message in found[partition]]
+        assert offsets == list(range(first, first + len(offsets))), f"{topic}-{partition}: offsets have gaps"
+        assert first + len(offsets) >= end, f"{topic}-{partition}: read to {first + len(offsets)} of {end}"
+    return {partition: [(message.offset(), message.value()) for message in read] for partition, read in found.items()}
+
+
+def messages(broker, topic, partitions, start=None, seconds=30):
+    """What partitions have from the log start to the high watermark, and these two offsets of each."""
     reader = consumer(broker)
     try:
         places = [TopicPartition(topic, partition) for partition in partitions]
@@ -186,13 +203,8 @@ def read_all(broker, topic, partitions, start=None, seconds=30):
                 elif error:
                     raise KafkaException(error)
                 else:
-                    found[message.partition()].append((message.offset(), message.value()))
-        for place in places:
-            offsets = [offset for offset, _ in found[place.partition]]
-            first, end_offset = place.offset, marks[place.partition][1]
-            assert offsets == list(range(first, first + len(offsets))), f"{topic}-{place.partition}: offsets have gaps"
-            assert first + len(offsets) >= end_offset, f"{topic}-{place.partition}: read to {first + len(offsets)} of {end_offset}"
-        return found
+                    found[message.partition()].append(message)
+        return found, {place.partition: (place.offset, marks[place.partition][1]) for place in places}
     finally:
         reader.close()
 

@@ -6,8 +6,10 @@ import sys
 import time
 import traceback
 
+import compaction
 import crowds
 import damage
+import deletions
 import disk
 import kills
 import power
@@ -16,6 +18,8 @@ from volume import Ram, Skip
 
 ROWS = [
     ("1", "SIGKILL under load", kills.sigkill),
+    ("1", "SIGKILL while topics come and go", deletions.topics_come_and_go),
+    ("1", "SIGKILL during a compaction", compaction.kills),
     ("3", "power loss, nothing flushed", power.nothing_flushed),
     ("4", "power loss, the file system's journal flushed", power.journal_flushed),
     ("6", "a sync fails once and would succeed then", disk.sync_fails_once),
