@@ -12,7 +12,7 @@ use kennet_log::{LogConfig, LogId, PartitionLog};
 use kennet_protocol::record::{Batch, BatchBuilder, Batches, Compression, ProducerStamp};
 use kennet_protocol::{LeaderEpoch, Offset, TimestampMs};
 
-use super::{NOW, values};
+use super::NOW;
 
 /// A batch as the model keeps it.
 #[derive(Debug, Clone)]
@@ -23,9 +23,30 @@ pub(crate) struct ModelBatch {
     pub(super) keys: Option<Vec<String>>,
     pub(super) epoch: LeaderEpoch,
     pub(super) stamp: ProducerStamp,
+    /// What every reader gets, as long as compaction leaves it alone.
+    bytes: Bytes,
 }
 
+/// Where the format has what a leader writes into a batch; all else stays as it was sent.
+const BASE_OFFSET: std::ops::Range<usize> = 0..8;
+const LEADER_EPOCH: std::ops::Range<usize> = 12..16;
+
 impl ModelBatch {
+    pub(super) fn new(
+        base: i64,
+        values: Vec<String>,
+        keys: Option<Vec<String>>,
+        epoch: LeaderEpoch,
+        stamp: ProducerStamp,
+    ) -> Self {
+        let mut batch = Self { base, values, keys, epoch, stamp, bytes: Bytes::new() };
+        let mut bytes = batch.batch().bytes().to_vec();
+        bytes[BASE_OFFSET].copy_from_slice(&base.to_be_bytes());
+        bytes[LEADER_EPOCH].copy_from_slice(&epoch.0.to_be_bytes());
+        batch.bytes = bytes.into();
+        batch
+    }
+
     pub(super) fn records_count(&self) -> usize {
         self.values.len()
     }
@@ -38,6 +59,7 @@ impl ModelBatch {
         TimestampMs(NOW.0 + self.base * 10)
     }
 
+    /// As the producer sends it.
     pub(super) fn batch(&self) -> Batch {
         let mut builder = BatchBuilder::new(self.time()).producer(self.stamp);
         if self.keys.is_some() && self.base % 3 == 0 {
@@ -81,33 +103,45 @@ fn state_of(records: &[ModelRecord]) -> BTreeMap<String, String> {
     state
 }
 
-/// All records from an offset on.
-pub(super) fn records_from(log: &PartitionLog, from: i64) -> Vec<ModelRecord> {
-    records_until(log, from, |_| false)
+/// The batches that a reader gets in pieces, from the one that has an offset on.
+pub(super) fn batches_from(log: &PartitionLog, from: i64) -> Vec<Batch> {
+    batches_until(log, from, |_| false)
 }
 
-fn first_from(log: &PartitionLog, from: i64) -> Option<ModelRecord> {
-    records_until(log, from, |found| !found.is_empty()).into_iter().next()
-}
-
-fn records_until(log: &PartitionLog, from: i64, is_enough: impl Fn(&[ModelRecord]) -> bool) -> Vec<ModelRecord> {
-    let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).unwrap();
-    let mut found = Vec::new();
+fn batches_until(log: &PartitionLog, from: i64, is_enough: impl Fn(&[Batch]) -> bool) -> Vec<Batch> {
+    let mut found: Vec<Batch> = Vec::new();
     let mut at = Offset(from);
     while at < log.durable_end() && !is_enough(&found) {
         let read = log.read(at, log.durable_end(), 700, true, Wait::Allowed).unwrap();
         assert!(read.next_offset > at, "a read must get on");
-        for batch in read.chunks.into_iter().flat_map(Batches::new) {
-            for record in batch.unwrap().records(1 << 20).unwrap().map(Result::unwrap) {
-                if record.offset.0 >= from {
-                    let (key, value) = (record.key.map(text), record.value.map(text));
-                    found.push(ModelRecord { offset: record.offset.0, time: record.timestamp, key, value });
-                }
-            }
-        }
+        let before = found.len();
+        found.extend(read.chunks.into_iter().flat_map(Batches::new).map(Result::unwrap));
+        let got = &found[before..];
+        assert_eq!(
+            got.iter().map(|batch| batch.bytes().len()).sum::<usize>(),
+            read.bytes,
+            "whole batches, and no more"
+        );
+        assert_eq!(got.last().map(|batch| batch.header().partition_leader_epoch), read.last_epoch);
         at = read.next_offset;
     }
     found
+}
+
+/// Their records from an offset on.
+pub(super) fn records_of(batches: &[Batch], from: i64) -> Vec<ModelRecord> {
+    let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).unwrap();
+    let records = batches.iter().flat_map(|batch| batch.records(1 << 20).unwrap().map(Result::unwrap));
+    let records = records.map(|record| {
+        let (key, value) = (record.key.map(text), record.value.map(text));
+        ModelRecord { offset: record.offset.0, time: record.timestamp, key, value }
+    });
+    records.filter(|record| record.offset >= from).collect()
+}
+
+fn first_from(log: &PartitionLog, from: i64) -> Option<ModelRecord> {
+    let batches = batches_until(log, from, |found| !records_of(found, from).is_empty());
+    records_of(&batches, from).into_iter().next()
 }
 
 /// A log and what it must hold.
@@ -153,9 +187,13 @@ impl ModelLog {
             self.check_compacted(start, end, context);
             return self.note();
         }
-        let expected: Vec<_> = self.batches.iter().flat_map(|batch| batch.values.clone()).collect();
-        let from = usize::try_from(start).unwrap();
-        assert_eq!(values(&self.log, 700), expected[from..], "{context}");
+        let found = batches_from(&self.log, start);
+        let expected = self.batches.iter().filter(|batch| batch.end() > start);
+        found.iter().for_each(|batch| self.check_bytes(batch, 0, context));
+        assert!(
+            found.iter().map(Batch::bytes).eq(expected.map(|batch| &batch.bytes)),
+            "{context}: not each batch once"
+        );
         for batch in self.batches.iter().filter(|batch| batch.base >= start) {
             self.check_batch(batch, context);
         }
@@ -167,13 +205,15 @@ impl ModelLog {
     fn check_compacted(&self, start: i64, end: i64, context: &str) {
         let mut written: Vec<_> = self.batches.iter().flat_map(ModelBatch::records).collect();
         written.retain(|record| record.offset >= start);
-        let found = records_from(&self.log, start);
+        let compacted = self.log.summary().compacted_below.0;
+        let batches = batches_from(&self.log, start);
+        batches.iter().for_each(|batch| self.check_bytes(batch, compacted, context));
+        let found = records_of(&batches, start);
         let places: BTreeMap<_, _> = written.iter().map(|record| (record.offset, record)).collect();
         for record in &found {
             assert_eq!(Some(&record), places.get(&record.offset), "{context}: a record that was never written");
         }
         assert!(found.is_sorted_by(|a, b| a.offset < b.offset), "{context}: {found:?}");
-        let compacted = self.log.summary().compacted_below.0;
         let above = |records: &[ModelRecord]| records.iter().filter(|record| record.offset >= compacted).count();
         assert_eq!(above(&found), above(&written), "{context}: nothing at or above {compacted} may go");
         assert_eq!(state_of(&found), state_of(&written), "{context}, log from {start} to {end}: {found:?}");
@@ -193,6 +233,31 @@ impl ModelLog {
         let expected = expected.map(|record| record.offset);
         assert_eq!(newest.map(|newest| newest.offset.0), expected, "{context}: the newest time");
         self.check_producers(context);
+    }
+
+    /// A batch has the bytes that were appended, unless compaction took some of its records or noted when its tombstones go; then it still says who
+    /// wrote which offsets.
+    pub(super) fn check_bytes(&self, found: &Batch, compacted: i64, context: &str) {
+        let header = found.header();
+        let written =
+            self.written(header.base_offset.0).unwrap_or_else(|| panic!("{context}: never written: {found:?}"));
+        let has_all = usize::try_from(header.record_count).unwrap() == written.records_count();
+        if header.base_offset.0 >= compacted || (has_all && found.delete_horizon().is_none()) {
+            assert_eq!(found.bytes(), &written.bytes, "{context}: bytes of {written:?}, compacted below {compacted}");
+            return;
+        }
+        let stamp = ProducerStamp {
+            producer_id: header.producer_id,
+            producer_epoch: header.producer_epoch,
+            base_sequence: header.base_sequence,
+        };
+        let place = (header.next_offset().0, header.partition_leader_epoch, stamp);
+        assert_eq!(place, (written.end(), written.epoch, written.stamp), "{context}: what is left of {written:?}");
+    }
+
+    fn written(&self, base: i64) -> Option<&ModelBatch> {
+        let at = self.batches.binary_search_by_key(&base, |batch| batch.base).ok()?;
+        Some(&self.batches[at])
     }
 
     fn check_batch(&self, batch: &ModelBatch, context: &str) {

@@ -14,7 +14,7 @@ use kennet_log::{AppendError, CompactionError, DataDirectory, Limits, LogConfig,
 use kennet_protocol::record::Batches;
 use kennet_protocol::{LeaderEpoch, Offset, PartitionIndex, Uuid};
 
-use super::model::{ModelBatch, ModelLog, records_from};
+use super::model::{ModelBatch, ModelLog, batches_from, records_of};
 use super::producers::next_stamp;
 use super::{NOW, changed, content};
 
@@ -98,7 +98,7 @@ impl World {
             values.iter_mut().filter(|_| self.random.u8(..5) == 0).for_each(String::clear);
             values.iter().map(|_| self.random.u8(..KEYS).to_string()).collect()
         });
-        let batch = ModelBatch { base, values, keys, epoch, stamp };
+        let batch = ModelBatch::new(base, values, keys, epoch, stamp);
         let appended = match log.log.append(&batch.batch(), epoch, NOW) {
             Ok(appended) => appended,
             Err(error @ (AppendError::OutOfOrderSequence { .. } | AppendError::OldProducerEpoch { .. })) => {
@@ -188,7 +188,8 @@ impl World {
                 assert_eq!(done.set_aside, 0);
                 self.compactions += 1;
                 let below = log.log.summary().compacted_below.0;
-                let mut clean = records_from(&log.log, log.log.log_start().0);
+                let start = log.log.log_start().0;
+                let mut clean = records_of(&batches_from(&log.log, start), start);
                 clean.retain(|record| record.offset < below);
                 let keys: BTreeSet<_> = clean.iter().map(|record| record.key.clone()).collect();
                 assert!(done.is_partial || keys.len() == clean.len(), "{done:?}, below {below}: {clean:?}");
@@ -348,6 +349,7 @@ impl World {
                 }
                 for batch in read.chunks.into_iter().flat_map(Batches::new) {
                     let batch = batch.unwrap_or_else(|error| panic!("{context}: {error} is served"));
+                    log.check_bytes(&batch, log.log.summary().compacted_below.0, context);
                     for record in batch.records(1 << 20).unwrap().map(Result::unwrap) {
                         let found = written.iter().find(|written| written.offset == record.offset.0).unwrap();
                         let value = record.value.map(|value| String::from_utf8(value.to_vec()).unwrap());
