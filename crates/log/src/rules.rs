@@ -42,6 +42,8 @@ pub struct Rules {
     pub gaps_are_known_before_swaps: bool,
     /// Compaction leaves a segment alone that does not reach the next one: in what it wrote the loss would be no different from what it took out.
     pub segments_reach_the_next_one: bool,
+    /// Readers go on to the next segment only where it begins: behind a loss they would take the rest for what compaction took out.
+    pub readers_skip_no_end_of_a_segment: bool,
     /// A restart finishes the swaps that it finds.
     pub swaps_are_finished: bool,
     /// A new base of the checkpoint goes to the file that is not in use.
@@ -62,6 +64,10 @@ pub struct Rules {
     pub compaction_stays_below_the_high_watermark: bool,
     /// Retention leaves alone what not all replicas have.
     pub retention_stays_below_the_high_watermark: bool,
+    /// DeleteRecords leaves alone what not all replicas have.
+    pub delete_records_stays_below_the_high_watermark: bool,
+    /// A log never starts behind what it has, whatever the high watermark is elsewhere: what is appended there later would be deleted already.
+    pub delete_records_stays_below_the_durable_end: bool,
     /// A block follows another only if it has that one's checksum, and not for its sequence alone.
     pub blocks_are_chained: bool,
     /// A block counts only with the journal's secret id, which nothing that a client sends can have.
@@ -118,6 +124,7 @@ impl Default for Rules {
             swap_names_are_synced: true,
             gaps_are_known_before_swaps: true,
             segments_reach_the_next_one: true,
+            readers_skip_no_end_of_a_segment: true,
             swaps_are_finished: true,
             checkpoints_take_turns: true,
             look_ups_verify_the_index: true,
@@ -128,6 +135,8 @@ impl Default for Rules {
             compaction_stays_below_the_checkpoint: true,
             compaction_stays_below_the_high_watermark: true,
             retention_stays_below_the_high_watermark: true,
+            delete_records_stays_below_the_high_watermark: true,
+            delete_records_stays_below_the_durable_end: true,
             blocks_are_chained: true,
             blocks_carry_the_journals_id: true,
             opens_are_counted: true,

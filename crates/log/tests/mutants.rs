@@ -134,6 +134,12 @@ fn what_does_not_reach_the_next_segment_is_not_compacted() {
 }
 
 #[test]
+fn a_reader_skips_no_end_of_a_segment() {
+    is_noticed_in(|rules| rules.readers_skip_no_end_of_a_segment = false, holes::reader_across_a_loss);
+    is_noticed_in(|rules| rules.readers_skip_no_end_of_a_segment = false, holes::look_ups_across_a_loss);
+}
+
+#[test]
 fn swaps_that_a_restart_finds_are_finished() {
     is_noticed_by(|rules| rules.swaps_are_finished = false, cut_compactions);
 }
@@ -184,6 +190,19 @@ fn retention_leaves_alone_what_not_all_replicas_have() {
         |rules| rules.retention_stays_below_the_high_watermark = false,
         rules::expired_above_the_high_watermark,
     );
+}
+
+#[test]
+fn delete_records_leaves_alone_what_not_all_replicas_have() {
+    is_noticed_in(
+        |rules| rules.delete_records_stays_below_the_high_watermark = false,
+        rules::deletion_above_the_high_watermark,
+    );
+}
+
+#[test]
+fn delete_records_leaves_alone_what_is_not_there_yet() {
+    is_noticed_in(|rules| rules.delete_records_stays_below_the_durable_end = false, rules::deletion_beyond_the_end);
 }
 
 #[test]
