@@ -84,6 +84,8 @@ pub struct Rules {
     pub parked_entries_are_synced: bool,
     /// Of entries that were put aside only those are applied that the checkpoint knows of; the journal has the others.
     pub parked_entries_come_once: bool,
+    /// The file of entries that were put aside stays until a durable checkpoint says that they are in segments.
+    pub parked_entries_wait_for_the_checkpoint: bool,
     /// A block counts only with all of its content.
     pub torn_blocks_are_no_blocks: bool,
     /// A slot is there, durably, before anything is written to it.
@@ -145,6 +147,7 @@ impl Default for Rules {
             compacted_segments_are_read_back: true,
             parked_entries_are_synced: true,
             parked_entries_come_once: true,
+            parked_entries_wait_for_the_checkpoint: true,
             torn_blocks_are_no_blocks: true,
             slots_are_durable_before_use: true,
             last_blocks_are_for_deletions: true,

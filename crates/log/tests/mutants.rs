@@ -246,6 +246,11 @@ fn what_was_put_aside_twice_comes_back_once() {
 }
 
 #[test]
+fn what_was_put_aside_stays_until_a_checkpoint_has_it() {
+    is_noticed_in(|rules| rules.parked_entries_wait_for_the_checkpoint = false, parked::taken_over);
+}
+
+#[test]
 fn a_torn_block_is_the_end_of_the_chain() {
     is_noticed(|rules| rules.torn_blocks_are_no_blocks = false);
 }
