@@ -20,6 +20,8 @@ const DELETED: &str = ".deleted";
 const CLEANED: &str = ".cleaned";
 /// A compacted segment that takes the place of others.
 const SWAP: &str = ".swap";
+/// Entries of a log that could not be opened; see `partition::parked`.
+const PARKED: &str = "parked";
 
 pub(crate) fn topics(root: &Path) -> PathBuf {
     root.join(TOPICS)
@@ -46,9 +48,9 @@ pub(crate) fn partition(root: &Path, topic_id: Uuid, index: PartitionIndex) -> P
     topic(root, topic_id).join(format!("{:04}", index.0))
 }
 
-/// The file of parked entries; see `partition::parked`.
+/// The file of parked entries.
 pub(crate) fn parked(partition: &Path) -> PathBuf {
-    partition.join("parked")
+    partition.join(PARKED)
 }
 
 /// What a segment's files end with: batches, offset index, time index.
@@ -84,17 +86,17 @@ pub(crate) fn swap(partition: &Path, base: Offset, end: Offset) -> PathBuf {
     partition.join(format!("{:020}-{:020}{SWAP}", base.0, end.0))
 }
 
-/// What a crash left of compaction in a partition's directory: the swaps that it had come to, and names of files that count for nothing.
-pub(crate) fn compactions(fs: &dyn FileSystem, partition: &Path) -> io::Result<(Vec<Swap>, Vec<String>)> {
-    let (mut swaps, mut cleaned) = (Vec::new(), Vec::new());
+/// What a crash left in a partition's directory: the swaps that compaction had come to, and names of files that count for nothing.
+pub(crate) fn remains(fs: &dyn FileSystem, partition: &Path, is_parked: bool) -> io::Result<(Vec<Swap>, Vec<String>)> {
+    let (mut swaps, mut remains) = (Vec::new(), Vec::new());
     for entry in fs.list(partition)? {
-        if entry.name.ends_with(CLEANED) {
-            cleaned.push(entry.name);
+        if entry.name.ends_with(CLEANED) || (entry.name == PARKED && !is_parked) {
+            remains.push(entry.name);
         } else if let Some((base, end)) = swap_range(&entry.name) {
             swaps.push(Swap { base, end, length: entry.length });
         }
     }
-    Ok((swaps, cleaned))
+    Ok((swaps, remains))
 }
 
 fn swap_range(name: &str) -> Option<(Offset, Offset)> {

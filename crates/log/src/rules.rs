@@ -42,6 +42,8 @@ pub struct Rules {
     pub gaps_are_known_before_swaps: bool,
     /// Compaction leaves a segment alone that does not reach the next one: in what it wrote the loss would be no different from what it took out.
     pub segments_reach_the_next_one: bool,
+    /// Readers go on to the next segment only where it begins: behind a loss they would take the rest for what compaction took out.
+    pub readers_skip_no_end_of_a_segment: bool,
     /// A restart finishes the swaps that it finds.
     pub swaps_are_finished: bool,
     /// A new base of the checkpoint goes to the file that is not in use.
@@ -62,6 +64,10 @@ pub struct Rules {
     pub compaction_stays_below_the_high_watermark: bool,
     /// Retention leaves alone what not all replicas have.
     pub retention_stays_below_the_high_watermark: bool,
+    /// DeleteRecords leaves alone what not all replicas have.
+    pub delete_records_stays_below_the_high_watermark: bool,
+    /// A log never starts behind what it has, whatever the high watermark is elsewhere: what is appended there later would be deleted already.
+    pub delete_records_stays_below_the_durable_end: bool,
     /// A block follows another only if it has that one's checksum, and not for its sequence alone.
     pub blocks_are_chained: bool,
     /// A block counts only with the journal's secret id, which nothing that a client sends can have.
@@ -78,6 +84,8 @@ pub struct Rules {
     pub parked_entries_are_synced: bool,
     /// Of entries that were put aside only those are applied that the checkpoint knows of; the journal has the others.
     pub parked_entries_come_once: bool,
+    /// The file of entries that were put aside stays until a durable checkpoint says that they are in segments.
+    pub parked_entries_wait_for_the_checkpoint: bool,
     /// A block counts only with all of its content.
     pub torn_blocks_are_no_blocks: bool,
     /// A slot is there, durably, before anything is written to it.
@@ -118,6 +126,7 @@ impl Default for Rules {
             swap_names_are_synced: true,
             gaps_are_known_before_swaps: true,
             segments_reach_the_next_one: true,
+            readers_skip_no_end_of_a_segment: true,
             swaps_are_finished: true,
             checkpoints_take_turns: true,
             look_ups_verify_the_index: true,
@@ -128,6 +137,8 @@ impl Default for Rules {
             compaction_stays_below_the_checkpoint: true,
             compaction_stays_below_the_high_watermark: true,
             retention_stays_below_the_high_watermark: true,
+            delete_records_stays_below_the_high_watermark: true,
+            delete_records_stays_below_the_durable_end: true,
             blocks_are_chained: true,
             blocks_carry_the_journals_id: true,
             opens_are_counted: true,
@@ -136,6 +147,7 @@ impl Default for Rules {
             compacted_segments_are_read_back: true,
             parked_entries_are_synced: true,
             parked_entries_come_once: true,
+            parked_entries_wait_for_the_checkpoint: true,
             torn_blocks_are_no_blocks: true,
             slots_are_durable_before_use: true,
             last_blocks_are_for_deletions: true,

@@ -114,7 +114,7 @@ impl PartitionReport {
         let checkpoint = &log.checkpoint;
         let directory = layout::partition(root, checkpoint.id.topic_id, checkpoint.id.partition);
         // a compacted segment that had not come to its own name counts already, and those that it replaces do not
-        let (swaps, _) = layout::compactions(fs, &directory)?;
+        let (swaps, _) = layout::remains(fs, &directory, checkpoint.is_parked)?;
         let mut found = layout::segments(fs, &directory)?;
         for swap in &swaps {
             found.retain(|(base, _)| !swap.replaces(*base));

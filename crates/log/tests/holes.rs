@@ -193,6 +193,41 @@ pub(crate) fn compaction_behind_a_loss(rules: Rules) {
     }
 }
 
+/// A segment of a compacted log without its last batch, and how the log is read then.
+fn last_batch_lost(rules: Rules, ask_all: impl Fn(&PartitionLog)) {
+    let whole = stopped(true);
+    for at in 1..4 {
+        let copy = copy_of(whole.path());
+        Loss::LastBatch.befall(&files(copy.path(), "log")[at]);
+        let directory = open_by(rules, copy.path());
+        let log = log_of(&directory, compacted());
+        ask_all(&log);
+        assert!(is_offline(&log), "segment {at}");
+    }
+}
+
+/// Somebody reads across the loss.
+pub(crate) fn reader_across_a_loss(rules: Rules) {
+    last_batch_lost(rules, |log| {
+        reads_to_the_end(log, Offset(0), 250);
+    });
+}
+
+/// Somebody asks for each record by its time.
+pub(crate) fn look_ups_across_a_loss(rules: Rules) {
+    last_batch_lost(rules, |log| {
+        for offset in 0..90 {
+            let _ = log.first_at_or_after(after(offset), log.durable_end());
+        }
+    });
+}
+
+#[test]
+fn readers_skip_no_end_of_a_segment() {
+    reader_across_a_loss(Rules::default());
+    look_ups_across_a_loss(Rules::default());
+}
+
 #[test]
 fn segments_reach_the_next_one() {
     compaction_behind_a_loss(Rules::default());

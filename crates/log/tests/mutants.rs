@@ -134,6 +134,12 @@ fn what_does_not_reach_the_next_segment_is_not_compacted() {
 }
 
 #[test]
+fn a_reader_skips_no_end_of_a_segment() {
+    is_noticed_in(|rules| rules.readers_skip_no_end_of_a_segment = false, holes::reader_across_a_loss);
+    is_noticed_in(|rules| rules.readers_skip_no_end_of_a_segment = false, holes::look_ups_across_a_loss);
+}
+
+#[test]
 fn swaps_that_a_restart_finds_are_finished() {
     is_noticed_by(|rules| rules.swaps_are_finished = false, cut_compactions);
 }
@@ -187,6 +193,19 @@ fn retention_leaves_alone_what_not_all_replicas_have() {
 }
 
 #[test]
+fn delete_records_leaves_alone_what_not_all_replicas_have() {
+    is_noticed_in(
+        |rules| rules.delete_records_stays_below_the_high_watermark = false,
+        rules::deletion_above_the_high_watermark,
+    );
+}
+
+#[test]
+fn delete_records_leaves_alone_what_is_not_there_yet() {
+    is_noticed_in(|rules| rules.delete_records_stays_below_the_durable_end = false, rules::deletion_beyond_the_end);
+}
+
+#[test]
 fn a_block_follows_only_the_one_whose_checksum_it_has() {
     is_noticed_in(|rules| rules.blocks_are_chained = false, rules::mixed_copies);
 }
@@ -224,6 +243,11 @@ fn what_is_put_aside_is_durable_before_a_checkpoint_says_so() {
 #[test]
 fn what_was_put_aside_twice_comes_back_once() {
     is_noticed_in(|rules| rules.parked_entries_come_once = false, parked::put_aside_twice);
+}
+
+#[test]
+fn what_was_put_aside_stays_until_a_checkpoint_has_it() {
+    is_noticed_in(|rules| rules.parked_entries_wait_for_the_checkpoint = false, parked::taken_over);
 }
 
 #[test]

@@ -6,21 +6,27 @@ use std::sync::Arc;
 
 use kennet_log::fs::sim::{SimulatedDisk, Trouble};
 use kennet_log::fs::{FileSystem, read_file};
-use kennet_log::{DataDirectory, Limits, LogId, PartitionLog, Rules};
+use kennet_log::{DataDirectory, Limits, LogId, OpenError, PartitionLog, Rules};
 use kennet_protocol::{LeaderEpoch, Uuid};
 
 use crate::common::hooked::{disk, disk_of};
 use crate::common::{NOW, append_numbers, log_id, log_of, numbers, produced, settle, small_segments, values};
 
-fn opened(disk: &SimulatedDisk, rules: Rules) -> (DataDirectory, Arc<PartitionLog>) {
+type Life = (DataDirectory, Arc<PartitionLog>);
+
+fn try_opened(disk: &SimulatedDisk, rules: Rules) -> Result<Life, OpenError> {
     let limits = Limits { journal_bytes_max: Some(64 << 10), ..Limits::default() };
     let fs: Arc<dyn FileSystem> = Arc::new(disk.clone());
-    let directory = DataDirectory::open_manual(fs, Path::new("/data"), limits, rules).unwrap();
+    let directory = DataDirectory::open_manual(fs, Path::new("/data"), limits, rules)?;
     let log = log_of(&directory, small_segments());
-    (directory, log)
+    Ok((directory, log))
 }
 
-fn cut_power(disk: &SimulatedDisk, (directory, log): (DataDirectory, Arc<PartitionLog>)) {
+fn opened(disk: &SimulatedDisk, rules: Rules) -> Life {
+    try_opened(disk, rules).unwrap()
+}
+
+fn cut_power(disk: &SimulatedDisk, (directory, log): Life) {
     disk.power_off();
     drop((directory, log));
     disk.restart();
@@ -104,6 +110,60 @@ pub(crate) fn put_aside_before_a_power_cut(rules: Rules) {
 #[test]
 fn parked_entries_are_synced() {
     put_aside_before_a_power_cut(Rules::default());
+}
+
+fn has_parked_file(disk: &SimulatedDisk) -> bool {
+    disk.list(&partition()).unwrap().iter().any(|entry| entry.name == "parked")
+}
+
+/// A life that may end at any call: the log opens, takes two more records and is filled. What it acknowledged and what it had before has to be there.
+fn cut_life(disk: &SimulatedDisk, rules: Rules, cut: u64, acknowledged: usize, context: &str) -> usize {
+    disk.plan(disk.calls() + cut, Trouble::PowerOff);
+    let mut durable = acknowledged;
+    match try_opened(disk, rules) {
+        Ok(life) if !disk.is_off() => {
+            assert_eq!(life.1.unavailable(), None, "{context}");
+            let found = values(&life.1, 300);
+            assert!(found.len() >= acknowledged && found == numbers(0..found.len()), "{context}: {found:?}");
+            append_numbers(&life.1, found.len()..found.len() + 2);
+            settle(&life.0);
+            durable = usize::try_from(life.1.durable_end().0).unwrap();
+            assert!(disk.is_off() || !has_parked_file(disk), "{context}: the file stays");
+            cut_power(disk, life);
+        }
+        cut_off => {
+            assert!(disk.is_off(), "{context}");
+            drop(cut_off);
+            disk.restart();
+        }
+    }
+    durable
+}
+
+/// A log that was put aside opens again, and the power fails at any call of that and of what follows, twice.
+pub(crate) fn taken_over(rules: Rules) {
+    for (seed, cut) in (0..4).flat_map(|seed| (1..18).map(move |cut| (seed, cut))) {
+        let context = format!("seed {seed}, cut at call {cut}");
+        let disk = disk_of(seed);
+        seven_records(&disk, rules);
+        hide(&disk, true);
+        let life = opened(&disk, rules);
+        life.0.fill();
+        assert!(has_parked_file(&disk));
+        cut_power(&disk, life);
+        hide(&disk, false);
+        let acknowledged = cut_life(&disk, rules, cut, 7, &context);
+        let acknowledged = cut_life(&disk, rules, 18 - cut, acknowledged, &context);
+        cut_life(&disk, rules, u64::MAX / 2, acknowledged, &context);
+        // its removal may not have been durable
+        let _life = opened(&disk, rules);
+        assert!(!has_parked_file(&disk), "{context}: the file stays");
+    }
+}
+
+#[test]
+fn parked_entries_wait_for_the_checkpoint() {
+    taken_over(Rules::default());
 }
 
 /// A file that lost its end where an entry ends is whole as far as its checksums say.

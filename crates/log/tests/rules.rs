@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use kennet_log::fs::sim::{SimulatedDisk, Trouble};
 use kennet_log::fs::{FileSystem, Wait, read_file};
-use kennet_log::{DataDirectory, Limits, LogConfig, LogId, OpenError, PartitionLog, Rules};
+use kennet_log::{DataDirectory, DeleteRecordsError, Limits, LogConfig, LogId, OpenError, PartitionLog, Rules};
 use kennet_protocol::record::{Batch, BatchBuilder};
 use kennet_protocol::{Offset, TimestampMs, Uuid};
 
@@ -366,6 +366,41 @@ pub(crate) fn expired_above_the_high_watermark(rules: Rules) {
     life.1.apply_retention(Offset(2), TimestampMs(NOW.0 + 60_001)).unwrap();
     assert_eq!(values(&life.1, 1_000).last().map(String::as_str), Some("3"));
     assert_eq!(life.1.log_start(), Offset(2));
+}
+
+/// Somebody asks for what the other replicas do not have to be deleted.
+pub(crate) fn deletion_above_the_high_watermark(rules: Rules) {
+    let disk = disk();
+    let life = opened(&disk, rules);
+    append_blocks(&life, &["0", "1", "2", "3"]);
+    let refused = life.1.delete_records(Offset(3), Offset(2), NOW);
+    assert!(matches!(refused, Err(DeleteRecordsError::OutOfRange { .. })), "{refused:?}");
+    assert_eq!(values(&life.1, 1_000), ["0", "1", "2", "3"]);
+    assert_eq!(life.1.delete_records(Offset(2), Offset(2), NOW).unwrap(), Offset(2));
+}
+
+/// The others have more than this log, all of which is to be deleted; then it gets on by itself.
+pub(crate) fn deletion_beyond_the_end(rules: Rules) {
+    let disk = disk();
+    let life = opened(&disk, rules);
+    append_blocks(&life, &["0", "1", "2"]);
+    let refused = life.1.delete_records(Offset(5), Offset(9), NOW);
+    append_blocks(&life, &["3", "4", "5"]);
+    cut_power(&disk, life);
+    let (directory, log) = opened(&disk, rules);
+    assert_eq!((directory.failed(), log.unavailable()), (None, None));
+    assert_eq!(values(&log, 1_000), ["0", "1", "2", "3", "4", "5"]);
+    assert!(matches!(refused, Err(DeleteRecordsError::OutOfRange { .. })), "{refused:?}");
+}
+
+#[test]
+fn delete_records_stays_below_the_high_watermark() {
+    deletion_above_the_high_watermark(Rules::default());
+}
+
+#[test]
+fn delete_records_stays_below_the_durable_end() {
+    deletion_beyond_the_end(Rules::default());
 }
 
 #[test]

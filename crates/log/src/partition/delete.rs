@@ -35,7 +35,10 @@ impl PartitionLog {
             return Err(full.into());
         }
         let start = self.log_start();
-        if offset > high_watermark || offset > self.durable_end() || offset.0 < 0 {
+        let rules = self.shared.rules();
+        let is_elsewhere = offset <= high_watermark || !rules.delete_records_stays_below_the_high_watermark;
+        let is_here = offset <= self.durable_end() || !rules.delete_records_stays_below_the_durable_end;
+        if !(is_elsewhere && is_here) || offset.0 < 0 {
             return Err(DeleteRecordsError::OutOfRange { offset, start, high_watermark });
         }
         if offset <= start {

@@ -231,6 +231,11 @@ impl PartitionLog {
         let before = state.unsynced.take();
         state.unsynced = state.first_unsynced(through);
         self.shared.move_unsynced(before, state.unsynced, self);
+        let had_parked_file = std::mem::take(&mut state.has_parked_file);
+        drop(state);
+        if had_parked_file {
+            self.remove_parked();
+        }
     }
 }
 

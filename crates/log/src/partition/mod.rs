@@ -122,6 +122,8 @@ struct State {
     tail: Tail,
     /// What a restart found of a log that could not be opened.
     parked: Option<Arc<RecoveredLog>>,
+    /// The log took over what had been parked, and no checkpoint says so yet.
+    has_parked_file: bool,
     /// The segment that the next batch goes to: the last one, or one that is not made yet.
     plan: Option<PlannedSegment>,
 }
@@ -293,6 +295,7 @@ impl State {
             only_in_segments: None,
             tail: Tail::default(),
             parked: None,
+            has_parked_file: false,
             plan: None,
         }
     }

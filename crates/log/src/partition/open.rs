@@ -80,7 +80,7 @@ impl PartitionLog {
         let may_park = with_parked.is_ok();
         let segments = with_parked.and_then(|()| {
             patiently(&shared, || {
-                finish_compactions(shared.fs(), &directory, rules.swaps_are_finished)?;
+                remove_remains(shared.fs(), &directory, checkpoint.is_parked, rules.swaps_are_finished)?;
                 segments(shared.fs(), &directory, &checkpoint, log_start, rules.unknown_bytes_are_cut)
             })
         });
@@ -90,6 +90,7 @@ impl PartitionLog {
         state.through = checkpoint.through;
         match segments {
             Ok(segments) => {
+                state.has_parked_file = checkpoint.is_parked;
                 state.restore(checkpoint, segments, now);
                 for (number, entry) in entries {
                     state.replay(number, entry, now);
@@ -109,9 +110,13 @@ impl PartitionLog {
         // what was parked may be all there is, and is filled like what is only in the journal
         state.unsynced = first_entry.or_else(|| state.first_unsynced(state.through));
         let unsynced = state.unsynced;
+        let removes_early = state.has_parked_file && !rules.parked_entries_wait_for_the_checkpoint;
         shared.add_tail_bytes(state.tail.held_bytes());
         let log = Self::with(Arc::clone(&shared), id, &topic, state, log_start);
         log.gaps_below.store(compaction.gaps_below.0, std::sync::atomic::Ordering::Release);
+        if removes_early {
+            log.remove_parked();
+        }
         let log = Arc::new(log);
         if let Some(entry) = unsynced {
             shared.add_unsynced(entry, &log);
@@ -207,10 +212,11 @@ fn patiently<T>(shared: &Shared, mut open: impl FnMut() -> Result<T, RecoveryErr
     open()
 }
 
-/// Finishes the swaps of compacted segments that were durable, and removes what compaction had not come to an end with.
-fn finish_compactions(fs: &dyn FileSystem, directory: &Path, finishes: bool) -> io::Result<()> {
-    let (swaps, cleaned) = layout::compactions(fs, directory)?;
-    if swaps.is_empty() && cleaned.is_empty() {
+/// Finishes the swaps of compacted segments that were durable, and removes what counts for nothing: what compaction had not come to an end with, and entries
+/// that are not parked any more. That the checkpoint says so is durable, since the open count is.
+fn remove_remains(fs: &dyn FileSystem, directory: &Path, is_parked: bool, finishes: bool) -> io::Result<()> {
+    let (swaps, remains) = layout::remains(fs, directory, is_parked)?;
+    if swaps.is_empty() && remains.is_empty() {
         return Ok(());
     }
     // before anything changes: a swap that has its name and is not durable would be forgotten by the next try
@@ -224,7 +230,7 @@ fn finish_compactions(fs: &dyn FileSystem, directory: &Path, finishes: bool) -> 
         fs.rename(&layout::swap(directory, swap.base, swap.end), &layout::segment(directory, swap.base, "log"))?;
         names.sync().map_err(|error| final_error(&error))?;
     }
-    for name in cleaned {
+    for name in remains {
         fs.remove_file(&directory.join(name))?;
     }
     Ok(())

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Invariant: once the checkpoint says that the log is parked, the file has all its entries up to `through`, durably, and a later start applies
-//! them before those of the journal. Nothing of the log's segments is changed.
+//! them before those of the journal. Nothing of the log's segments is changed. The file goes once a durable checkpoint says that they are in segments.
 
 use std::io;
 use std::path::Path;
@@ -41,6 +41,14 @@ impl PartitionLog {
         let through = parked.entries.last().map_or(parked.checkpoint.through, |(entry, _)| (*entry).min(durable));
         let item = LogCheckpoint { through, is_parked: true, ..parked.checkpoint.clone() };
         Ok(Some(Filled { item, files: Vec::new(), indexes: Vec::new(), directories }))
+    }
+
+    /// Removes the file, which no durable checkpoint speaks of any more. When it stays, or comes back after a power cut, the next start removes it.
+    pub(super) fn remove_parked(&self) {
+        let path = layout::parked(&self.directory);
+        if let Err(error) = self.shared.fs().remove_file(&path) {
+            self.shared.complain(&path, &error);
+        }
     }
 }
 

@@ -249,7 +249,7 @@ impl PartitionLog {
     ) -> Result<(), ReadError> {
         match next {
             // behind it as well: batches that are another segment's would let a reader skip what lies between
-            Some(next) if end != next.base => {
+            Some(next) if end != next.base && self.shared.rules().readers_skip_no_end_of_a_segment => {
                 let what = format!("it ends at offset {end}, but the next segment begins at {}", next.base);
                 Err(self.damaged(segment, segment.written(), &what))
             }

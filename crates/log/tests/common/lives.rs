@@ -51,6 +51,18 @@ pub(crate) fn lives(seed: u64, rules: Rules) -> u32 {
     world.compactions
 }
 
+/// A life in which the power fails at this call, or after all; returns how many calls there were.
+pub(crate) fn cut_at(seed: u64, cut: Option<u64>) -> u64 {
+    let mut world = World::new(seed, 3);
+    if let Some(call) = cut {
+        world.disk.plan(call, Trouble::PowerOff);
+    }
+    live(&mut world, 100);
+    let calls = world.disk.calls();
+    world.restart(true, &format!("seed {seed}, power cut at call {cut:?}"));
+    calls
+}
+
 /// A life of few steps around passes that others cross, until the power fails.
 pub(crate) fn crossings(seed: u64, rules: Rules) {
     let mut world = World::with_rules(seed, 3, rules);

@@ -6,7 +6,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::NOW;
-use super::world::{ModelLog, World};
+use super::model::ModelLog;
+use super::world::World;
 
 /// What is done before one call at most: enough for the journal to pass the end of a slot, which has eight small blocks.
 const STEPS_MAX: u8 = 16;

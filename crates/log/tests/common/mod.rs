@@ -4,6 +4,7 @@
 pub(crate) mod hooked;
 pub(crate) mod lives;
 pub(crate) mod meanwhile;
+pub(crate) mod model;
 pub(crate) mod producers;
 pub(crate) mod seeds;
 pub(crate) mod world;

@@ -9,7 +9,7 @@ use kennet_log::{AppendError, Appended};
 use kennet_protocol::record::ProducerStamp;
 use kennet_protocol::{LeaderEpoch, ProducerEpoch, ProducerId};
 
-use super::world::{ModelBatch, ModelLog};
+use super::model::{ModelBatch, ModelLog};
 use super::{NOW, produced};
 
 const PRODUCERS: [i64; 3] = [5, 6, 7];

@@ -1,7 +1,7 @@
-//! Logs on a simulated disk beside a plain model of what they must hold, over several lives.
+//! Logs on a simulated disk beside the plain model of what they must hold (`model.rs`), over several lives.
 #![allow(dead_code, clippy::unwrap_used, reason = "tests")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,202 +10,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use kennet_log::fs::sim::{SimulatedDisk, Trouble};
 use kennet_log::fs::{FileSystem, Wait, read_file};
-use kennet_log::{
-    AppendError, CompactionError, DataDirectory, Limits, LogConfig, LogId, OpenError, PartitionLog, Rules,
-};
-use kennet_protocol::record::{Batch, BatchBuilder, Batches, Compression, ProducerStamp};
-use kennet_protocol::{LeaderEpoch, Offset, PartitionIndex, TimestampMs, Uuid};
+use kennet_log::{AppendError, CompactionError, DataDirectory, Limits, LogConfig, LogId, OpenError, Rules};
+use kennet_protocol::record::Batches;
+use kennet_protocol::{LeaderEpoch, Offset, PartitionIndex, Uuid};
 
+use super::model::{ModelBatch, ModelLog, batches_from, records_of};
 use super::producers::next_stamp;
-use super::{NOW, changed, content, values};
+use super::{NOW, changed, content};
 
 const ROOT: &str = "/data";
 /// More than fit in the smallest map.
 const KEYS: u8 = 12;
-
-/// A batch as the model keeps it.
-#[derive(Debug, Clone)]
-pub(crate) struct ModelBatch {
-    pub(crate) base: i64,
-    pub(crate) values: Vec<String>,
-    /// In a compacted log each record has a key, and those with an empty value are tombstones.
-    keys: Option<Vec<String>>,
-    pub(super) epoch: LeaderEpoch,
-    pub(super) stamp: ProducerStamp,
-}
-
-impl ModelBatch {
-    pub(super) fn records_count(&self) -> usize {
-        self.values.len()
-    }
-
-    fn end(&self) -> i64 {
-        self.base + i64::try_from(self.values.len()).unwrap()
-    }
-
-    fn time(&self) -> TimestampMs {
-        TimestampMs(NOW.0 + self.base * 10)
-    }
-
-    pub(super) fn batch(&self) -> Batch {
-        let mut builder = BatchBuilder::new(self.time()).producer(self.stamp);
-        if self.keys.is_some() && self.base % 3 == 0 {
-            builder = builder.compression(Compression::Lz4);
-        }
-        for record in self.records() {
-            let value = record.value.as_ref().map(String::as_bytes);
-            builder.push(self.time(), record.key.as_ref().map(String::as_bytes), value, &[]);
-        }
-        Batch::parse(&builder.build().unwrap()).unwrap()
-    }
-
-    fn records(&self) -> impl Iterator<Item = ModelRecord> {
-        (self.base..).zip(&self.values).enumerate().map(|(at, (offset, value))| {
-            let key = self.keys.as_ref().map(|keys| keys[at].clone());
-            let value = (key.is_none() || !value.is_empty()).then(|| value.clone());
-            ModelRecord { offset, time: self.time(), key, value }
-        })
-    }
-}
-
-/// A record as the model and the log have it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct ModelRecord {
-    offset: i64,
-    time: TimestampMs,
-    key: Option<String>,
-    value: Option<String>,
-}
-
-/// What somebody knows who has read them all.
-fn state_of(records: &[ModelRecord]) -> BTreeMap<String, String> {
-    let mut state = BTreeMap::new();
-    for record in records {
-        let key = record.key.clone().unwrap();
-        match record.value.clone() {
-            Some(value) => state.insert(key, value),
-            None => state.remove(&key),
-        };
-    }
-    state
-}
-
-/// All records from an offset on.
-fn records_from(log: &PartitionLog, from: i64) -> Vec<ModelRecord> {
-    records_until(log, from, |_| false)
-}
-
-fn first_from(log: &PartitionLog, from: i64) -> Option<ModelRecord> {
-    records_until(log, from, |found| !found.is_empty()).into_iter().next()
-}
-
-fn records_until(log: &PartitionLog, from: i64, is_enough: impl Fn(&[ModelRecord]) -> bool) -> Vec<ModelRecord> {
-    let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).unwrap();
-    let mut found = Vec::new();
-    let mut at = Offset(from);
-    while at < log.durable_end() && !is_enough(&found) {
-        let read = log.read(at, log.durable_end(), 700, true, Wait::Allowed).unwrap();
-        assert!(read.next_offset > at, "a read must get on");
-        for batch in read.chunks.into_iter().flat_map(Batches::new) {
-            for record in batch.unwrap().records(1 << 20).unwrap().map(Result::unwrap) {
-                if record.offset.0 >= from {
-                    let (key, value) = (record.key.map(text), record.value.map(text));
-                    found.push(ModelRecord { offset: record.offset.0, time: record.timestamp, key, value });
-                }
-            }
-        }
-        at = read.next_offset;
-    }
-    found
-}
-
-/// A log and what it must hold.
-pub(crate) struct ModelLog {
-    pub(crate) id: LogId,
-    config: LogConfig,
-    pub(crate) log: Arc<PartitionLog>,
-    pub(crate) batches: Vec<ModelBatch>,
-    /// What the log has promised.
-    acknowledged: i64,
-    start: i64,
-    /// A start that was wanted when the power went off.
-    start_wanted: i64,
-}
-
-impl ModelLog {
-    fn end(&self) -> i64 {
-        self.batches.last().map_or(0, ModelBatch::end)
-    }
-
-    /// Notes what is promised now.
-    pub(crate) fn note(&mut self) {
-        self.acknowledged = self.log.durable_end().0;
-        self.start = self.log.log_start().0;
-        self.start_wanted = self.start_wanted.max(self.start);
-    }
-
-    /// Compares the log with the model, after the model forgot what was never acknowledged and is gone.
-    fn check(&mut self, context: &str) {
-        let end = self.log.durable_end().0;
-        let acknowledged = self.acknowledged;
-        assert!(end >= acknowledged, "{context}: {acknowledged} were acknowledged, {end} are left");
-        self.batches.retain(|batch| batch.end() <= end);
-        assert_eq!(self.end(), end, "{context}: the end is none of a batch's");
-        let start = self.log.log_start().0;
-        let starts = self.start..=self.start_wanted;
-        assert!(starts.contains(&start), "{context}: the log starts at {start}, not within {starts:?}");
-        if self.config.compaction_enabled {
-            self.check_compacted(start, end, context);
-            return self.note();
-        }
-        let expected: Vec<_> = self.batches.iter().flat_map(|batch| batch.values.clone()).collect();
-        let from = usize::try_from(start).unwrap();
-        assert_eq!(values(&self.log, 700), expected[from..], "{context}");
-        for batch in self.batches.iter().filter(|batch| batch.base >= start) {
-            self.check_batch(batch, context);
-        }
-        self.check_producers(context);
-        self.note();
-    }
-
-    /// Nothing that was never written, nothing twice, nothing changed above what was compacted, and every key has its newest value.
-    fn check_compacted(&self, start: i64, end: i64, context: &str) {
-        let mut written: Vec<_> = self.batches.iter().flat_map(ModelBatch::records).collect();
-        written.retain(|record| record.offset >= start);
-        let found = records_from(&self.log, start);
-        let places: BTreeMap<_, _> = written.iter().map(|record| (record.offset, record)).collect();
-        for record in &found {
-            assert_eq!(Some(&record), places.get(&record.offset), "{context}: a record that was never written");
-        }
-        assert!(found.is_sorted_by(|a, b| a.offset < b.offset), "{context}: {found:?}");
-        let compacted = self.log.summary().compacted_below.0;
-        let above = |records: &[ModelRecord]| records.iter().filter(|record| record.offset >= compacted).count();
-        assert_eq!(above(&found), above(&written), "{context}: nothing at or above {compacted} may go");
-        assert_eq!(state_of(&found), state_of(&written), "{context}, log from {start} to {end}: {found:?}");
-        for from in (start..end).step_by(7) {
-            let expected = found.iter().find(|record| record.offset >= from);
-            assert_eq!(first_from(&self.log, from).as_ref(), expected, "{context}: read from {from}");
-        }
-        for batch in self.batches.iter().filter(|batch| batch.base >= start) {
-            assert_eq!(self.log.epoch_of(Offset(batch.base)), Some(batch.epoch), "{context}: epoch of {batch:?}");
-            let first = self.log.first_at_or_after(batch.time(), self.log.durable_end()).unwrap();
-            let expected = found.iter().find(|record| record.time >= batch.time());
-            let expected = expected.map(|record| record.offset);
-            assert_eq!(first.map(|first| first.offset.0), expected, "{context}: by time, {batch:?}");
-        }
-        let newest = self.log.newest_timestamp(self.log.durable_end()).unwrap();
-        let expected = found.iter().max_by_key(|record| (record.time, -record.offset));
-        let expected = expected.map(|record| record.offset);
-        assert_eq!(newest.map(|newest| newest.offset.0), expected, "{context}: the newest time");
-        self.check_producers(context);
-    }
-
-    fn check_batch(&self, batch: &ModelBatch, context: &str) {
-        assert_eq!(self.log.epoch_of(Offset(batch.base)), Some(batch.epoch), "{context}: epoch of {batch:?}");
-        let found = self.log.first_at_or_after(batch.time(), self.log.durable_end()).unwrap();
-        assert_eq!(found.map(|found| found.offset.0), Some(batch.base), "{context}: by time, {batch:?}");
-    }
-}
 
 /// A data directory over several lives.
 pub(crate) struct World {
@@ -268,7 +83,7 @@ impl World {
         let config = if is_compacted { compacted } else { deleted };
         let id = LogId { topic_id: Uuid::from_u128(self.topics), partition: PartitionIndex(0) };
         let log = self.directory.open_log(&id, "orders", config.clone(), NOW);
-        ModelLog { id, config, log, batches: Vec::new(), acknowledged: 0, start: 0, start_wanted: 0 }
+        ModelLog::new(id, config, log)
     }
 
     /// Appends a batch in memory; false when the log does not take it.
@@ -283,7 +98,7 @@ impl World {
             values.iter_mut().filter(|_| self.random.u8(..5) == 0).for_each(String::clear);
             values.iter().map(|_| self.random.u8(..KEYS).to_string()).collect()
         });
-        let batch = ModelBatch { base, values, keys, epoch, stamp };
+        let batch = ModelBatch::new(base, values, keys, epoch, stamp);
         let appended = match log.log.append(&batch.batch(), epoch, NOW) {
             Ok(appended) => appended,
             Err(error @ (AppendError::OutOfOrderSequence { .. } | AppendError::OldProducerEpoch { .. })) => {
@@ -373,7 +188,8 @@ impl World {
                 assert_eq!(done.set_aside, 0);
                 self.compactions += 1;
                 let below = log.log.summary().compacted_below.0;
-                let mut clean = records_from(&log.log, log.log.log_start().0);
+                let start = log.log.log_start().0;
+                let mut clean = records_of(&batches_from(&log.log, start), start);
                 clean.retain(|record| record.offset < below);
                 let keys: BTreeSet<_> = clean.iter().map(|record| record.key.clone()).collect();
                 assert!(done.is_partial || keys.len() == clean.len(), "{done:?}, below {below}: {clean:?}");
@@ -533,6 +349,7 @@ impl World {
                 }
                 for batch in read.chunks.into_iter().flat_map(Batches::new) {
                     let batch = batch.unwrap_or_else(|error| panic!("{context}: {error} is served"));
+                    log.check_bytes(&batch, log.log.summary().compacted_below.0, context);
                     for record in batch.records(1 << 20).unwrap().map(Result::unwrap) {
                         let found = written.iter().find(|written| written.offset == record.offset.0).unwrap();
                         let value = record.value.map(|value| String::from_utf8(value.to_vec()).unwrap());
