@@ -14,7 +14,7 @@ const SESSION_PARTITIONS_MAX: u64 = 100_000;
 const CONNECTION_BYTES: u64 = 10 << 10;
 
 /// More for batches that are not in segments brings no more throughput (`bench/`); what it still brings on large machines is fewer writes for logs with few records.
-const TAIL_ENOUGH: u64 = 64 << 20;
+const TAIL_ENOUGH: u64 = 48 << 20;
 
 /// Bytes for each user of memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl Shares {
             requests: memory / 8,
             fetches: memory / 8,
             lists: memory / 16,
-            tail: (memory / 4).min(TAIL_ENOUGH).max(memory / 8),
+            tail: (memory / 4).min(TAIL_ENOUGH).max(memory / 16),
             groups: memory / 8,
             sessions: (memory / 16).min(SESSION_PARTITIONS_MAX * SESSION_PARTITION_BYTES),
             decoded: (memory / 32).max(DECODED_MIN),

@@ -17,6 +17,11 @@ use crate::shared::{FailedByPanic, Opens, Shared};
 /// The pause from one block's beginning to the next one's. A fast disk could make ten thousand small blocks a second, each of which costs more than the records
 /// in it; four thousand carry as much. Who appends alone notices nothing: its answer takes longer than this.
 const BLOCK_PAUSE: Duration = Duration::from_micros(250);
+/// The pause when entries kept coming while the last block was written, so more of them come now: half as many blocks for them. Who waits for an answer before he
+/// sends again never sees it, since what comes then comes behind the block that answers him.
+const BUSY_PAUSE: Duration = Duration::from_micros(500);
+/// So many entries that came while one block was written are more than chance.
+const BUSY_FROM: usize = 2;
 /// A block of so many bytes is worth making at once.
 const BLOCK_WORTH_BYTES: u64 = 64 << 10;
 
@@ -53,10 +58,13 @@ pub(crate) fn run(shared: &Arc<Shared>) {
     let _closed = ClosedAtTheEnd(shared);
     let _told = FailedByPanic { shared, thread: "journal" };
     let mut begun = None;
+    let mut came_meanwhile = 0;
     let mut last_tries = LAST_TRIES;
     loop {
-        begun = Some(keep_pause(begun, shared.pending_bytes()));
-        match step(shared) {
+        begun = Some(keep_pause(begun, shared.pending_bytes(), came_meanwhile));
+        let done = step(shared);
+        came_meanwhile = shared.pending_entries();
+        match done {
             Step::More => {}
             Step::Idle => {
                 if shared.wait_for_entries() {
@@ -87,9 +95,13 @@ pub(crate) fn run(shared: &Arc<Shared>) {
     }
 }
 
-/// How long the next block waits when the last one was begun `since` ago and so many bytes wait.
-fn pause(since: Duration, pending_bytes: u64) -> Duration {
-    if pending_bytes >= BLOCK_WORTH_BYTES { Duration::ZERO } else { BLOCK_PAUSE.saturating_sub(since) }
+/// How long the next block waits when the last one was begun `since` ago, so many bytes wait, and so many entries came while it was written.
+fn pause(since: Duration, pending_bytes: u64, came_meanwhile: usize) -> Duration {
+    if pending_bytes >= BLOCK_WORTH_BYTES {
+        return Duration::ZERO;
+    }
+    let pause = if came_meanwhile >= BUSY_FROM { BUSY_PAUSE } else { BLOCK_PAUSE };
+    pause.saturating_sub(since)
 }
 
 /// Waits out the pause behind the block that was begun at `begun`; returns when the next one begins.
@@ -97,9 +109,9 @@ fn pause(since: Duration, pending_bytes: u64) -> Duration {
     clippy::disallowed_methods,
     reason = "this thread is the shell, and nothing but the time of a block depends on it"
 )]
-fn keep_pause(begun: Option<Instant>, pending_bytes: u64) -> Instant {
+fn keep_pause(begun: Option<Instant>, pending_bytes: u64, came_meanwhile: usize) -> Instant {
     if let Some(begun) = begun {
-        let left = pause(begun.elapsed(), pending_bytes);
+        let left = pause(begun.elapsed(), pending_bytes, came_meanwhile);
         if !left.is_zero() {
             std::thread::sleep(left);
         }
@@ -192,13 +204,20 @@ fn complete(shared: &Arc<Shared>, done: &[Queued<Tag>]) {
 mod tests {
     use std::time::Duration;
 
-    use super::{BLOCK_PAUSE, BLOCK_WORTH_BYTES, pause};
+    use super::{BLOCK_PAUSE, BLOCK_WORTH_BYTES, BUSY_FROM, BUSY_PAUSE, pause};
 
     #[test]
     fn small_blocks_keep_a_pause_and_large_ones_do_not() {
         let since = Duration::from_micros(100);
-        assert_eq!(pause(since, 1), BLOCK_PAUSE - since);
-        assert_eq!(pause(since, BLOCK_WORTH_BYTES), Duration::ZERO);
-        assert_eq!(pause(Duration::from_secs(1), 1), Duration::ZERO);
+        assert_eq!(pause(since, 1, 0), BLOCK_PAUSE - since);
+        assert_eq!(pause(since, BLOCK_WORTH_BYTES, BUSY_FROM), Duration::ZERO);
+        assert_eq!(pause(Duration::from_secs(1), 1, BUSY_FROM), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_pause_is_longer_where_entries_keep_coming() {
+        let since = Duration::from_micros(300);
+        assert_eq!(pause(since, 1, BUSY_FROM - 1), Duration::ZERO);
+        assert_eq!(pause(since, 1, BUSY_FROM), BUSY_PAUSE - since);
     }
 }

@@ -356,6 +356,11 @@ impl Shared {
         self.pending_bytes.load(Ordering::Relaxed)
     }
 
+    /// How many entries nobody has begun to write.
+    pub(crate) fn pending_entries(&self) -> usize {
+        locked(&self.pending).entries.len()
+    }
+
     /// Waits until there is something to write; true when there never will be.
     pub(crate) fn wait_for_entries(&self) -> bool {
         let mut pending = locked(&self.pending);
