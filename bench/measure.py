@@ -116,9 +116,10 @@ class Run:
             os.sync()
             time.sleep(REST_SECONDS)
             first, load = self.canary.sing(), os.getloadavg()[0]
-            before = Usage(target.pid) if row.shared else None
             try:
-                figures = row.cell(self.bench, target, config)
+                machine = row.machine(self.bench) if row.machine else {}
+                before = Usage(target.pid) if row.shared else None
+                figures = {**machine, **row.cell(self.bench, target, config)}
                 if before:
                     figures.update(Usage(target.pid).since(before))
             except Skipped as error:

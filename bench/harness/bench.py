@@ -42,6 +42,11 @@ class Bench:
         arguments = [str(part) for name, value in options.items() for part in (f"--{name.replace('_', '-')}", value)]
         return json.loads(run([os.environ["BENCH_LOAD"], mode, broker.bootstrap, topic, *arguments]))
 
+    def wake(self, rate, seconds):
+        """How late a thread wakes that does nothing else: what the machine itself adds to a latency."""
+        told = json.loads(run([os.environ["BENCH_LOAD"], "wake", "--rate", str(rate), "--seconds", str(seconds)]))
+        return {f"wake_{key}": value for key, value in told.items()}
+
     def client(self, script, *arguments):
         """A librdkafka client in bench/clients."""
         return json.loads(run([sys.executable, os.path.join(HERE, "clients", script), *map(str, arguments)]))

@@ -25,6 +25,8 @@ class Row:
     figures: list
     prepare: Optional[Callable] = None
     finish: Optional[Callable] = None
+    # `machine(bench)`: figures of the machine by itself, taken before each cell and outside of what its broker is charged for
+    machine: Optional[Callable] = None
     # column, broker, configs of its topics
     variants: list = field(default_factory=lambda: [("kennet", "kennet", {}), ("kafka", "kafka", {})])
     # on the two brokers that run all the time and are warm; otherwise the cell has brokers of its own

@@ -3,9 +3,11 @@
 import re
 
 from harness.brokers import Failed
-from harness.row import BUSY, CPU_PER_REQUEST, LATENCIES, WRITTEN, Figure, Row
+from harness.row import BUSY, CPU_PER_REQUEST, LATENCIES, NONE, WRITTEN, Figure, Row
 
 CONNECTIONS = 4
+# without any broker, just before each cell
+WAKES = [Figure("wake_p99_us", "p99 us of a thread that only wakes", NONE), Figure("wake_p999_us", "its p99.9 us", NONE)]
 
 
 def row(name, what, partitions, rate):
@@ -23,7 +25,8 @@ def row(name, what, partitions, rate):
     def finish(_, broker):
         broker.delete([topic])
 
-    return Row(name, what, cell, [*LATENCIES, CPU_PER_REQUEST, WRITTEN, BUSY], prepare, finish)
+    return Row(name, what, cell, [*LATENCIES, *WAKES, CPU_PER_REQUEST, WRITTEN, BUSY], prepare, finish,
+               machine=lambda bench: bench.wake(rate, bench.size(5, 1)))
 
 
 def end_to_end():

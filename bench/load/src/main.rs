@@ -1,8 +1,8 @@
 //! Load for the benchmarks: produce requests over plain sockets, one JSON object as the result.
 //!
 //! `rate` sends at a fixed rate and measures from the scheduled time; `tail` does so up to a consumer that reads along; `most` sends as
-//! fast as answers come. Topics must be there, on the one broker that is named. Threads block on their sockets: there is no runtime
-//! whose own delays would be measured.
+//! fast as answers come; `wake` sends nothing and measures the machine. Topics must be there, on the one broker that is named. Threads
+//! block on their sockets: there is no runtime whose own delays would be measured.
 
 mod clock;
 mod closed_loop;
@@ -11,6 +11,7 @@ mod latencies;
 mod open_loop;
 mod stop;
 mod tail;
+mod wake;
 mod wire;
 
 use std::time::Duration;
@@ -54,6 +55,11 @@ enum Mode {
         /// Partitions of that topic
         #[arg(long, default_value_t = 6)]
         beside_partitions: usize,
+    },
+    /// No requests at all: how late a thread wakes that does nothing else
+    Wake {
+        #[command(flatten)]
+        pace: Pace,
     },
     /// As many requests as are answered
     Most {
@@ -138,6 +144,7 @@ fn main() -> Result<()> {
             let beside = beside.map(|topic| Beside { topic, partitions: beside_partitions });
             tail::run(&target.address, &target.topic, &prepared, schedule, beside.as_ref())?
         }
+        Mode::Wake { pace } => wake::run(&pace.schedule(1)?),
         Mode::Most { target, in_flight, requests, seconds } => {
             let limit = Duration::from_secs(u64::from(seconds));
             let plan = Plan { connections: target.connections.max(1), in_flight: in_flight.max(1), requests, limit };
