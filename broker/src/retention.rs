@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kennet_log::{DeleteRecordsError, Unavailable};
 use kennet_metadata::decisions::delete_topics;
 use tokio_util::sync::CancellationToken;
 
@@ -82,6 +83,8 @@ fn clean_partition(partition: &Partition) {
             log_start = partition.log.log_start().0,
             "retention removed segments"
         ),
+        // its topic was deleted meanwhile
+        Err(DeleteRecordsError::Unavailable(Unavailable::Deleted)) => {}
         Err(error) => tracing::warn!(
             topic = &*partition.topic, partition = partition.index.0, %error, "retention could not remove segments"
         ),
