@@ -27,8 +27,8 @@ PRODUCERS, SLOTS, SIZE, BATCH = 2, 20, 400, 10
 TOMBSTONES = 8
 # small, so that a round replaces many and often
 SEGMENT_BYTES = 64 << 10
-# passed several times in the row; a reader that takes longer may miss a tombstone whose older values it has met, as in Kafka
-TOMBSTONE_SECONDS = 3
+# passed more than once in the row; a reader that takes longer may miss a tombstone whose older values it has met, as in Kafka
+TOMBSTONE_SECONDS = 10
 # the next compaction is seldom further away
 MEET_SECONDS = 0.3
 # how often the offline check looks at what a kill left
