@@ -14,7 +14,7 @@ import time
 from confluent_kafka import Producer
 
 from broker import Broker, until
-from load import create, messages, patient, value_of
+from load import Senders, create, messages, patient, value_of
 from volume import Loop
 
 ROUNDS = min(30, int(os.environ.get("ROUNDS", "30")))
@@ -35,7 +35,7 @@ MEET_SECONDS = 0.3
 VERIFY_EVERY = 5
 
 
-class Keys:
+class Keys(Senders):
     """Producers of keyed records in threads, and the checker of their log."""
 
     def __init__(self, broker):
@@ -72,19 +72,6 @@ class Keys:
         target = len(self.acked) + count
         until(20, lambda: len(self.acked) >= target or self.failed, f"{count} more records are acknowledged")
         assert not self.failed, self.failed[:3]
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.finish()
-
-    def finish(self):
-        self.is_over.set()
-        for thread in self.threads:
-            thread.join(90)
 
     def read(self):
         """What was acknowledged before, and offsets with keys and values, in a time in which no tombstone can go that hides what was met."""

@@ -60,7 +60,25 @@ def patient(broker):
     }  # fmt: skip
 
 
-class Load:
+class Senders:
+    """Threads that send until `is_over`. `with` starts and at the end stops them."""
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.finish()
+
+    def finish(self):
+        """No more is sent; what was sent is acknowledged or has failed."""
+        self.is_over.set()
+        for thread in self.threads:
+            thread.join(90)
+
+
+class Load(Senders):
     """Idempotent producers, each in a thread, over all partitions of one topic. `with` starts and at the end stops them."""
 
     def __init__(self, broker, topic="t", partitions=3, producers=2, size=400, batch=10, pause=0.004, timeout=60, **settings):
@@ -112,20 +130,6 @@ class Load:
         if len(producer) > 0:
             producer.purge()
             producer.flush(5)
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.finish()
-
-    def finish(self):
-        """No more is sent; what was sent is acknowledged or has failed."""
-        self.is_over.set()
-        for thread in self.threads:
-            thread.join(90)
 
     def goes_on(self, count=20, seconds=20):
         """Waits until so many more are acknowledged; returns the seconds that it took."""

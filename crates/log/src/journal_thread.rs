@@ -18,7 +18,7 @@ use crate::shared::{FailedByPanic, Opens, Shared};
 /// in it; four thousand carry as much. Who appends alone notices nothing: its answer takes longer than this.
 const BLOCK_PAUSE: Duration = Duration::from_micros(250);
 /// The pause when entries kept coming while the last block was written, so more of them come now: half as many blocks for them. Who waits for an answer before he
-/// sends again never sees it, since what comes then comes behind the block that answers him.
+/// sends again meets it once at most: from then on what he sends comes behind the block that answers him, together with the others.
 const BUSY_PAUSE: Duration = Duration::from_micros(500);
 /// So many entries that came while one block was written are more than chance.
 const BUSY_FROM: usize = 2;
